@@ -1,0 +1,1 @@
+"""The life of an alert: policy, grouping, outbox, notifiers and retraining targets."""

@@ -1,0 +1,1 @@
+"""The mathematics of drift: profiles, comparisons, sequential tests, performance estimation."""

@@ -1,0 +1,1 @@
+"""The running service: configuration, Kafka, SQL, evaluation, web console and command line."""

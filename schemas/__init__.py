@@ -1,0 +1,1 @@
+"""What things are: batches, contracts, windows, verdicts, errors and data-quality checks."""
