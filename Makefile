@@ -1,0 +1,54 @@
+# Every command below works from a fresh checkout on Debian with Python 3.11 or later.
+# ARGS passes further arguments: make demo ARGS='--exit', make test ARGS='tests/detectors -x'.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+BIN := .venv/bin
+CODE := schemas detectors alerting monitor
+# Two workers halve the time; tests that need servers stay together on one of them (see tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+
+.PHONY: help setup servers demo test test-full check bench lock format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Make the Python environment in .venv (quick when it is up to date)
+	@deploy/setup/python.sh .venv requirements.lock
+
+servers: ## Install what the tests run against: Kafka, PostgreSQL, Prometheus, Chromium
+	@deploy/setup/packages.sh java=default-jre-headless mvn=maven initdb=postgresql prometheus=prometheus chromium=chromium
+	@deploy/setup/kafka.sh
+
+demo: setup ## Replay real flights with planted faults through the whole service
+	@$(BIN)/driftline demo $(ARGS)
+
+test: setup servers ## Run the tests, except the long ones
+	$(PYTEST) -m "not full" $(ARGS)
+
+test-full: setup servers ## Run all tests, the long ones too
+	$(PYTEST) $(ARGS)
+
+check: setup ## Lint, formatting, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(CODE) tests
+	$(BIN)/lint-imports
+
+# The peer it is measured against needs older versions of two libraries, hence an environment of its own.
+bench: ## Measure throughput and detection delay (environment of its own, .venv-bench)
+	@deploy/setup/python.sh .venv-bench requirements-bench.lock
+	@$(MAKE) --no-print-directory servers
+	.venv-bench/bin/python -m pytest -o python_files='bench_*.py' -s --timeout=0 tests/benchmarks $(ARGS)
+
+lock: ## Write the requirement locks anew (ARGS=--upgrade takes newer versions)
+	@deploy/setup/lock.sh $(ARGS)
+
+format: setup ## Put code into the house format and apply safe lint fixes
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean: ## Remove caches and build products (the environments stay)
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(CODE) tests -type d -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Writes the requirement locks from pyproject.toml: versions and hashes for every platform, no addresses.
+#
+# usage: lock.sh [--upgrade]
+#
+# Versions already locked are kept unless --upgrade is given, so that a run without it changes only what it must.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+uv_version=0.13.8
+
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+echo "lock: making a throw-away environment for the resolver"
+python3 -m venv "$tools"
+"$tools/bin/pip" install --quiet --disable-pip-version-check "uv==$uv_version"
+
+# One version a package for all supported Pythons; 3.11 is the oldest of them.
+compile() {
+    "$tools/bin/uv" pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
+        --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links "$@"
+}
+
+echo "lock: requirements.lock (product, demo, development)"
+compile "$@" pyproject.toml --extra demo --extra dev --output-file requirements.lock
+echo "lock: requirements-build.lock (what builds source packages)"
+printf 'setuptools\nwheel\n' | compile "$@" - --constraints requirements.lock --output-file requirements-build.lock
+echo "lock: requirements-bench.lock (all of it with the peer of the benchmarks)"
+compile "$@" pyproject.toml --extra demo --extra dev --extra bench --output-file requirements-bench.lock
