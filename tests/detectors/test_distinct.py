@@ -1,0 +1,121 @@
+"""Distinct counts: the set decides, not its order; the error keeps to its bound; bytes come back."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from detectors.distinct import Distinct
+from detectors.hashing import hash_numbers
+from schemas.errors import ProfileError, UsageError
+
+HASHES = arrays.arrays(np.uint64, st.integers(0, 200), elements=st.integers(0, 2**64 - 1))
+PRECISIONS = st.sampled_from([4, 9, 12, 16])
+
+
+def sketch_of(hashes: np.ndarray, precision: int = 9) -> Distinct:
+    sketch = Distinct(precision)
+    sketch.update(hashes)
+    return sketch
+
+
+def by_definition(hashes: list[int], precision: int) -> list[int]:
+    registers = [0] * 2**precision
+    for value in hashes:
+        bits = format(value, "064b")
+        ones = (at for at, bit in enumerate(reversed(bits[precision:]), 1) if bit == "1")
+        rank = next(ones, 65 - precision)
+        place = int(bits[:precision], 2)
+        registers[place] = max(registers[place], rank)
+    return registers
+
+
+@settings(deadline=None, max_examples=40)
+@given(HASHES, PRECISIONS)
+def test_registers_equal_the_definition(hashes, precision):
+    assert sketch_of(hashes, precision).registers.tolist() == by_definition(hashes.tolist(), precision)
+
+
+@settings(deadline=None, max_examples=40)
+@given(HASHES, HASHES, HASHES, PRECISIONS)
+def test_split_order_and_merge_do_not_matter(first, second, third, precision):
+    parts = [sketch_of(part, precision) for part in (first, second, third)]
+    whole = sketch_of(np.concatenate([third, first, second, first]), precision)
+    assert parts[0].merge(parts[1]).merge(parts[2]) == whole
+    assert parts[2].merge(parts[1].merge(parts[0])).to_bytes() == whole.to_bytes()
+
+
+@settings(deadline=None, max_examples=40)
+@given(HASHES, PRECISIONS)
+def test_bytes_come_back_identical(hashes, precision):
+    sketch = sketch_of(hashes, precision)
+    again = Distinct.from_bytes(sketch.to_bytes())
+    assert again == sketch
+    assert again.precision == precision
+    assert again.to_bytes() == sketch.to_bytes()
+    assert again.estimate() == sketch.estimate()
+
+
+@pytest.mark.parametrize("precision", [4, 9, 14])
+@pytest.mark.parametrize("true", [1, 5, 50, 500, 1_000, 2_500, 10_000, 300_000])
+def test_estimate_is_within_four_standard_errors(true, precision):
+    errors = []
+    for seed in range(5):
+        sketch = sketch_of(hash_numbers(np.arange(true) + seed * 1e8), precision)
+        errors.append(abs(sketch.estimate() / true - 1))
+    assert max(errors) <= 4 * sketch.relative_error
+
+
+def test_estimate_has_no_bias_to_speak_of():
+    for true in (100, 1_000, 20_000):
+        values = hash_numbers(np.arange(200.0 * true)).reshape(200, true)
+        ratio = np.mean([sketch_of(part).estimate() for part in values]) / true
+        assert abs(ratio - 1) < 4 * 0.046 / np.sqrt(200)
+
+
+def test_nothing_everything_and_hostile_hashes():
+    assert Distinct().estimate() == 0
+    assert sketch_of(np.array([], dtype=np.uint64)) == Distinct()
+    full = Distinct(4)
+    full.update(np.arange(16, dtype=np.uint64) << np.uint64(60))  # every register at the end mark
+    assert full.registers.tolist() == [61] * 16
+    assert full.estimate() == 2.0**64
+
+
+def test_few_values_take_few_bytes():
+    assert len(Distinct().to_bytes()) == 3
+    assert len(sketch_of(hash_numbers(np.arange(10.0))).to_bytes()) == 33
+    assert len(sketch_of(hash_numbers(np.arange(10_000.0))).to_bytes()) == 515
+
+
+@pytest.mark.parametrize("precision", [3, 17, -1])
+def test_precision_out_of_range_is_refused(precision):
+    with pytest.raises(UsageError, match=f"precision: {precision} .4 to 16"):
+        Distinct(precision)
+
+
+def test_different_precisions_cannot_be_merged():
+    assert Distinct(8) != Distinct(9)
+    with pytest.raises(ProfileError, match="8 and 9"):
+        Distinct(8).merge(Distinct(9))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x01\x09",
+        b"\x02\x09\x01",
+        b"\x01\x03\x01",
+        b"\x01\x09\x05",
+        b"\x01\x09\x00short",
+        b"\x01\x09\x01\x00",
+        b"\x01\x09\x01\x00\x02\x05",
+        b"\x01\x09\x01\x05\x00\x02\x05\x00\x03",
+        b"\x01\x09\x01\x00\x00\x39",
+    ],
+)
+def test_bytes_that_are_no_sketch_are_refused(data):
+    with pytest.raises(ProfileError):
+        Distinct.from_bytes(data)
