@@ -1,0 +1,171 @@
+"""An alert in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from alerting.finding import Finding, Kind, shorten
+from schemas.verdict import Lane
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+NAMED_COLUMNS = 3
+MAX_SUMMARY = 1_000
+DAY = timedelta(days=1)
+
+
+def summarise(kind: Kind, model: str, version: str, findings: Sequence[Finding]) -> str:
+    """Say what happened, where, when, how much, and what moved.
+
+    Parameters
+    ----------
+    findings : sequence of Finding
+        At least one; the first is the one that matters most.
+
+    Examples
+    --------
+    >>> from alerting.finding import instant
+    >>> from schemas.verdict import MovedBin
+    >>> window = instant(1_767_261_600_000), instant(1_767_262_200_000)
+    >>> effect = {"psi": 0.82, "psi_low": 0.79, "psi_high": 0.86}
+    >>> moved = (MovedBin("[48.1, 61.0)", 0.09, 0.62, 0.4),)
+    >>> score = Finding("score", "", Lane.PREDICTIONS, "e-detector", *window, **effect, moved=moved)
+    >>> age = Finding("age", "", Lane.FEATURES, "e-detector", *window)
+    >>> for sentence in summarise(Kind.DRIFT, "churn", "1", [score, age]).split(". "):
+    ...     print(sentence)
+    churn v1: score drifted (PSI 0.82, 0.79–0.86) in the window 10:00–10:10 UTC on 1 Jan 2026; also age
+    62 % of rows in [48.1, 61.0), reference 9 %.
+    """
+    lead = findings[0]
+    when = span(lead.window_start, lead.window_end)
+    text = f"{subject(model, version)}: {_event(kind, lead)}{_effect(lead)} in the window {when}"
+    others = _others(findings) if kind is Kind.DRIFT else ""
+    detail = _detail(lead)
+    return shorten(f"{text}{others}.{' ' + detail if detail else ''}", MAX_SUMMARY)
+
+
+def subject(model: str, version: str) -> str:
+    """Name a model version.
+
+    Examples
+    --------
+    >>> subject("churn", "3"), subject("churn", "unversioned"), subject("churn", "blue")
+    ('churn v3', 'churn', 'churn blue')
+    """
+    if version in ("", "unversioned"):
+        return model
+    return f"{model} v{version}" if version[0].isdigit() else f"{model} {version}"
+
+
+def span(start: datetime, end: datetime) -> str:
+    """Write a window the way people say it.
+
+    Examples
+    --------
+    >>> from alerting.finding import instant
+    >>> span(instant(0), instant(600_000)), span(instant(0), instant(86_400_000))
+    ('00:00–00:10 UTC on 1 Jan 1970', '1 Jan 1970 (UTC)')
+    >>> span(instant(82_800_000), instant(90_000_000))
+    '23:00 on 1 Jan 1970 – 01:00 on 2 Jan 1970 (UTC)'
+    """
+    if end - start == DAY and _clock(start) == "00:00":
+        return f"{_date(start)} (UTC)"
+    if start.date() == end.date():
+        return f"{_clock(start)}–{_clock(end)} UTC on {_date(start)}"
+    return f"{_clock(start)} on {_date(start)} – {_clock(end)} on {_date(end)} (UTC)"
+
+
+def where(finding: Finding) -> str:
+    """Name the stream of a finding.
+
+    Examples
+    --------
+    >>> from alerting.finding import instant
+    >>> where(Finding("age", "carrier=UA", Lane.SEGMENTS, "e-detector", instant(0), instant(1)))
+    'age where carrier=UA'
+    """
+    column = finding.column or "the columns together"
+    return f"{column} where {finding.segment}" if finding.segment else column
+
+
+def share(value: float) -> str:
+    """Write a share of rows as a percentage.
+
+    Examples
+    --------
+    >>> share(0.62), share(0.0004), share(0.0)
+    ('62 %', '0.04 %', '0 %')
+    """
+    percent = 100 * value
+    return f"{percent:.0f} %" if percent >= 1 or percent == 0 else f"{percent:.1g} %"
+
+
+def psi_text(finding: Finding) -> str:
+    """Write the effect with its interval, or nothing where there is none.
+
+    Examples
+    --------
+    >>> from alerting.finding import instant
+    >>> effect = {"psi": 0.4, "psi_low": 0.3, "psi_high": 0.5}
+    >>> psi_text(Finding("age", "", Lane.FEATURES, "e-detector", instant(0), instant(1), **effect))
+    'PSI 0.40, 0.30–0.50'
+    """
+    if finding.psi is None:
+        return ""
+    if finding.psi_low is None or finding.psi_high is None:
+        return f"PSI {_number(finding.psi)}"
+    return f"PSI {_number(finding.psi)}, {_number(finding.psi_low)}–{_number(finding.psi_high)}"
+
+
+def moved_text(finding: Finding) -> str:
+    """Say which bin moved most, or repeat the detector's own explanation where it names none."""
+    if not finding.moved:
+        return finding.explanation
+    first = finding.moved[0]
+    return f"{share(first.share)} of rows in {first.label}, reference {share(first.reference_share)}"
+
+
+def _event(kind: Kind, lead: Finding) -> str:
+    if kind is Kind.NO_DATA:
+        return "no events arrived"
+    if kind is Kind.PARTITION_STOPPED:
+        return f"partition {lead.column} was stopped" if lead.column else "a partition was stopped"
+    if lead.lane is Lane.PERFORMANCE:
+        return f"performance got worse: {where(lead)}"
+    if lead.lane is Lane.QUALITY:
+        return f"data quality got worse: {where(lead)}"
+    return f"{where(lead)} drifted"
+
+
+def _effect(lead: Finding) -> str:
+    text = psi_text(lead)
+    return f" ({text})" if text else ""
+
+
+def _others(findings: Sequence[Finding]) -> str:
+    """Name the other columns, the first few in full."""
+    names = [
+        name for name in dict.fromkeys(finding.column for finding in findings) if name != findings[0].column
+    ]
+    if not names:
+        return ""
+    named, rest = names[:NAMED_COLUMNS], len(names) - NAMED_COLUMNS
+    more = f" and {rest} more column{'s' if rest > 1 else ''}" if rest > 0 else ""
+    return f"; also {', '.join(named)}{more}"
+
+
+def _detail(lead: Finding) -> str:
+    text = moved_text(lead).strip()
+    return text if not text or text.endswith((".", "!", "?", "…")) else f"{text}."
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.2g}"
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
+
+
+def _date(at: datetime) -> str:
+    return f"{at.day} {MONTHS[at.month - 1]} {at.year}"
