@@ -1,0 +1,174 @@
+"""A real PostgreSQL server on loopback."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tests.kit.ports import LOOPBACK, free_port
+from tests.kit.process import ServerProcess, program
+
+_USER = "driftline"
+
+
+class PostgresServer:
+    """A server of its own with password authentication, stopped by its process id.
+
+    Parameters
+    ----------
+    fsync
+        Whether commits wait for the disk, as they do in production.
+    settings
+        Further settings of ``postgresql.conf``.
+
+    Notes
+    -----
+    PostgreSQL refuses to run as root; the account of Debian's package, or else ``nobody``, runs it then.
+    """
+
+    def __init__(self, *, fsync: bool = True, **settings: str) -> None:
+        self._postgres, self._initdb = (_server_program(name) for name in ("postgres", "initdb"))
+        self._user = _unprivileged_user() if os.geteuid() == 0 else None
+        self._folder = Path(tempfile.mkdtemp(prefix="driftline-postgres-"))
+        self._data = self._folder / "data"
+        self.port = free_port()
+        # The password shows up in URLs on purpose: no message, row or log line may repeat it.
+        self.password = f"secret-{uuid.uuid4().hex[:12]}"
+        self._process: ServerProcess | None = None
+        self._settings = {
+            "listen_addresses": LOOPBACK,
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "fsync": "on" if fsync else "off",
+            "max_connections": "200",
+            "shared_buffers": "64MB",
+            **settings,
+        }
+        self._initialise()
+
+    def __enter__(self) -> "PostgresServer":
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start the server and wait until it takes connections."""
+        options = [f"--{name}={value}" for name, value in self._settings.items()]
+        self._process = ServerProcess(
+            [self._postgres, "-D", str(self._data), *options], self._folder / "server.log", user=self._user
+        )
+        self._process.wait_until(self._answers, what="PostgreSQL takes no connections", timeout_s=60)
+
+    def restart(self) -> None:
+        """Stop the server in an orderly way, disconnecting its clients, and start it again."""
+        self._shut_down(signal.SIGINT)
+        self.start()
+
+    def kill(self) -> None:
+        """End the server at once, so that its next start has to recover from the log."""
+        self._shut_down(signal.SIGQUIT)
+
+    def stop(self) -> None:
+        """End the server and remove its data."""
+        if self._process is not None:
+            self._shut_down(signal.SIGQUIT)
+        shutil.rmtree(self._folder)
+
+    def url(self, database: str) -> str:
+        """Return the address of a database, as SQLAlchemy takes it."""
+        return f"postgresql+psycopg://{_USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """Make an empty database and return its name."""
+        name = f"test_{uuid.uuid4().hex}"
+        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return name
+
+    def drop_database(self, name: str) -> None:
+        """Remove a database, disconnecting its clients."""
+        self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def connect(self, database: str = "postgres") -> psycopg.Connection:
+        """Connect without SQLAlchemy; every statement is a transaction of its own."""
+        return psycopg.connect(
+            host=LOOPBACK,
+            port=self.port,
+            user=_USER,
+            password=self.password,
+            dbname=database,
+            autocommit=True,
+            connect_timeout=5,
+        )
+
+    def log_tail(self) -> str:
+        """Return the end of the server's log."""
+        return self._process.log_tail() if self._process else ""
+
+    def _initialise(self) -> None:
+        secret = self._folder / "password"
+        secret.write_text(self.password)
+        if self._user is not None:
+            account = pwd.getpwnam(self._user)
+            for path in (self._folder, secret):
+                os.chown(path, account.pw_uid, account.pw_gid)
+        command = [
+            self._initdb,
+            f"--pgdata={self._data}",
+            f"--username={_USER}",
+            f"--pwfile={secret}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            # An empty data folder need not survive a power cut; what the server commits later does, by fsync.
+            "--no-sync",
+        ]
+        if self._user is not None:
+            setpriv = program("setpriv", "util-linux")
+            command = [setpriv, "--reuid", self._user, "--regid", self._user, "--init-groups", "--", *command]
+        done = subprocess.run(
+            command, cwd=self._folder, capture_output=True, text=True, timeout=120, check=False
+        )
+        secret.unlink()
+        if done.returncode != 0:
+            msg = f"PostgreSQL's data folder could not be made:\n{done.stdout}{done.stderr}"
+            raise RuntimeError(msg)
+
+    def _answers(self) -> bool:
+        try:
+            self.connect().close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with self.connect() as connection:
+            connection.execute(statement)
+
+    def _shut_down(self, signum: signal.Signals) -> None:
+        if self._process is None:
+            msg = "PostgreSQL does not run"
+            raise RuntimeError(msg)
+        self._process.stop(signum)
+        self._process = None
+
+
+def _server_program(name: str) -> str:
+    # Debian keeps each major version in a folder outside the PATH; the newest is taken.
+    folders = sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: int(folder.parent.name), reverse=True
+    )
+    return program(name, "postgresql", also_in=folders)
+
+
+def _unprivileged_user() -> str:
+    known = {account.pw_name for account in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"
