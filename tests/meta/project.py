@@ -1,0 +1,77 @@
+"""What the project is made of, read from the files themselves."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("schemas", "detectors", "alerting", "monitor")
+
+
+def pyproject() -> dict:
+    """Return ``pyproject.toml``."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def files() -> list[Path]:
+    """List the files that are committed, or would be."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    paths = (ROOT / name for name in listed.stdout.split("\0") if name)
+    return sorted(path for path in paths if path.is_file())
+
+
+def modules() -> list[str]:
+    """List the modules of all packages, except the migrations, which only Alembic can load."""
+    paths = (path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+    loadable = (path for path in paths if "migrations" not in path.parts and path.stem != "__main__")
+    return sorted(".".join(path.with_suffix("").parts).removesuffix(".__init__") for path in loadable)
+
+
+def distribution_names(requirements: list[str]) -> set[str]:
+    """Strip requirements of extras and versions: ``psycopg[binary]>=3.2`` becomes ``psycopg``."""
+    return {_normalised(re.split(r"[\[<>=!~; ]", requirement, maxsplit=1)[0]) for requirement in requirements}
+
+
+def foreign_modules(*folders: str) -> dict[str, set[str]]:
+    """Map third-party modules to the files in folders that import them."""
+    found: dict[str, set[str]] = {}
+    for folder in folders:
+        for path in (ROOT / folder).rglob("*.py"):
+            for name in _imports(path):
+                if name.partition(".")[0] not in {*sys.stdlib_module_names, *PACKAGES, "tests"}:
+                    found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def imported_distributions(*folders: str) -> dict[str, set[str]]:
+    """Map the distributions that code in folders imports to the files that do."""
+    providers = packages_distributions()
+    found: dict[str, set[str]] = {}
+    for module, paths in foreign_modules(*folders).items():
+        name = module.partition(".")[0]
+        distribution = _normalised(providers.get(name, [name])[0])
+        found.setdefault(distribution, set()).update(paths)
+    return found
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module is not None:
+            yield node.module
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,68 @@
+"""What ``pyproject.toml`` declares is what the code imports, and the locks pin all of it."""
+
+import re
+
+import pytest
+
+from tests.meta.project import PACKAGES, ROOT, distribution_names, imported_distributions, pyproject
+
+PROJECT = pyproject()["project"]
+EXTRAS = {name: distribution_names(names) for name, names in PROJECT["optional-dependencies"].items()}
+LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-bench.lock")
+
+# Distributions that are used without an import, and how.
+LOADED_BY_NAME = {
+    "cramjam": "Faust's Kafka client looks for it to read compressed topics",
+    "psycopg": "SQLAlchemy loads it for postgresql+psycopg addresses",
+}
+
+
+def locked(lock: str) -> dict[str, str]:
+    """Map names to versions in a lock."""
+    pins = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in pins}
+
+
+def test_the_product_imports_only_what_it_declares():
+    declared = distribution_names(PROJECT["dependencies"])
+    foreign = {
+        name: where for name, where in imported_distributions(*PACKAGES).items() if name not in declared
+    }
+    outside_demo = {
+        name: [path for path in where if name not in EXTRAS["demo"] or not path.startswith("monitor/demo/")]
+        for name, where in foreign.items()
+    }
+    assert {name: where for name, where in outside_demo.items() if where} == {}
+
+
+def test_the_product_imports_all_that_it_declares():
+    declared = distribution_names(PROJECT["dependencies"])
+    assert declared - imported_distributions(*PACKAGES).keys() - LOADED_BY_NAME.keys() == set()
+
+
+def test_the_tests_import_only_what_is_declared():
+    declared = distribution_names(PROJECT["dependencies"]).union(*EXTRAS.values())
+    assert imported_distributions("tests").keys() - declared == set()
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_locks_hold_versions_and_hashes_and_no_addresses(lock: str):
+    # A pin goes over several lines, each but the last of which ends in a backslash.
+    lines = (ROOT / lock).read_text().replace(" \\\n    ", " ").splitlines()
+    pin = re.compile(r"[\w.-]+==[\w.+!]+( ; [\w.!=<>' ]+)?( --hash=sha256:[0-9a-f]{64})+")
+    assert lines
+    assert [line for line in lines if not pin.fullmatch(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [("requirements.lock", ("demo", "dev")), ("requirements-bench.lock", ("demo", "dev", "bench"))],
+)
+def test_locks_pin_every_declared_dependency(lock: str, extras: tuple[str, ...]):
+    declared = distribution_names(PROJECT["dependencies"]).union(*(EXTRAS[extra] for extra in extras))
+    assert declared - locked(lock).keys() == set()
+
+
+def test_locks_agree_on_the_build_backend():
+    versions = {locked(lock)["setuptools"] for lock in LOCKS}
+    assert len(versions) == 1
