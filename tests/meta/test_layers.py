@@ -1,4 +1,4 @@
-"""Imports go one way: monitor, then detectors and alerting, then schemas; pyproject.toml has the contracts."""
+"""Imports go one way: monitor, then detectors and alerting, then schemas (contracts: pyproject.toml)."""
 
 import pytest
 from importlinter import configuration
