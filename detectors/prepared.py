@@ -1,0 +1,216 @@
+"""Work on a batch that is done once for all its slices: order, hashes and bins of every value.
+
+The parts that profiles take out are views or single vectorised calls over a *section*, the consecutive rows of one
+slice. Nothing here loops over rows or values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import overload
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from detectors.binning import Binning, NumericBins, PresenceBins
+from detectors.cells import float_keys
+from detectors.hashing import hash_numbers, hash_strings
+from schemas.batch import CODE_INVALID, INVALID, MISSING, OK, Batch
+from schemas.column import ColumnSpec
+
+
+@dataclass(frozen=True)
+class Section:
+    """Consecutive rows of a prepared batch that belong to one slice."""
+
+    slice_ms: int
+    start: int
+    stop: int
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.stop - self.start
+
+
+class Prepared:
+    """A batch sorted by slice, with what all its profiles need.
+
+    Parameters
+    ----------
+    batch : Batch
+    binning : Binning or None
+        Bins of the reference of the batch's model version.
+    slice_ms : int
+        Length of a slice.
+    """
+
+    def __init__(self, batch: Batch, binning: Binning | None, slice_ms: int) -> None:
+        index = batch.event_ms // slice_ms
+        if len(index) > 1 and (np.diff(index) < 0).any():
+            order = np.argsort(index, kind="stable")
+            batch, index = batch.take(order), index[order]
+        starts = np.concatenate(([0], np.flatnonzero(np.diff(index)) + 1, [len(index)])) if len(index) else np.zeros(1, int)
+        self.batch, self.binning = batch, binning
+        self.sections = [
+            Section(int(index[a]) * slice_ms, int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)
+        ]
+        self.clean: list[bool] = [not row.any() for row in batch.status]
+        self._hashes = hash_numbers(batch.numbers.ravel()).reshape(batch.numbers.shape)
+        self._category_hashes = [hash_strings(categories.values) for categories in batch.categories]
+
+    def is_binned(self, spec: ColumnSpec) -> bool:
+        """Whether the reference has bins for a column."""
+        return self.binning is not None and spec.name in self.binning.index
+
+    # --- numbers -----------------------------------------------------------------------------------------------
+
+    def numbers(self, i: int, section: Section) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+        """Valid values of numeric column `i` in a section, and their hashes."""
+        rows = slice(section.start, section.stop)
+        values, hashes = self.batch.numbers[i, rows], self._hashes[i, rows]
+        if self.clean[i]:
+            return values, hashes
+        ok = self.batch.status[i, rows] == OK
+        return values[ok], hashes[ok]
+
+    def number_keys(self, i: int, section: Section) -> NDArray[np.int64]:
+        """Keys of all values of numeric column `i` in a section, for counting on cells."""
+        return float_keys(self.batch.numbers[i, section.start : section.stop])
+
+    # --- categories --------------------------------------------------------------------------------------------
+
+    def category_status(self, i: int, section: Section) -> NDArray[np.uint8]:
+        """Status of each row of categorical column `i` in a section."""
+        return _status(self.batch.categories[i].codes[section.start : section.stop])
+
+    def category_keys(self, i: int, section: Section) -> NDArray[np.int64]:
+        """Keys of all values of categorical column `i` in a section, for counting on cells."""
+        codes = self.batch.categories[i].codes[section.start : section.stop]
+        hashes = self._category_hashes[i]
+        if not len(hashes):
+            return np.zeros(len(codes), np.int64)
+        return hashes[np.maximum(codes, 0)].view(np.int64)
+
+    def distinct_categories(
+        self, i: int, section: Section
+    ) -> tuple[Sequence[str], NDArray[np.int64], NDArray[np.uint64]]:
+        """Values of categorical column `i` that occur in a section, their numbers of rows, and their hashes."""
+        categories = self.batch.categories[i]
+        codes = categories.codes[section.start : section.stop]
+        counts = np.bincount(codes[codes >= 0], minlength=len(categories.values))
+        used = np.flatnonzero(counts)
+        return _Strings(categories.values, used), counts[used], self._category_hashes[i][used]
+
+    # --- counts on the bins of the reference -------------------------------------------------------------------
+
+    def counts(self, section: Section) -> NDArray[np.int64]:
+        """Counts of a section on the bins of the reference, ``[groups, bins]``."""
+        binning = self._need_binning()
+        bins = int(binning.offsets[-1])
+        rows = slice(section.start, section.stop)
+        codes = self._codes[:, rows]
+        blocks = []
+        for size, group in self._segment_groups:
+            joint = group[rows] * bins + codes
+            blocks.append(np.bincount(joint.ravel(), minlength=size * bins).reshape(size, bins))
+        total = blocks[0].sum(axis=0) if blocks else np.bincount(codes.ravel(), minlength=bins)
+        return np.concatenate([total[None, :], *blocks])
+
+    def group_rows(self, section: Section) -> NDArray[np.int64]:
+        """Rows of a section in each group of the reference."""
+        rows = slice(section.start, section.stop)
+        parts = [np.bincount(group[rows], minlength=size) for size, group in self._segment_groups]
+        return np.concatenate([[section.rows], *parts])
+
+    def _need_binning(self) -> Binning:
+        assert self.binning is not None
+        return self.binning
+
+    @cached_property
+    def _segment_groups(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """For each segment column the number of its groups, and the group of each row."""
+        found = []
+        for segment in self._need_binning().segments:
+            size = len(segment.names) + 2
+            categories = (self.batch.segments or {}).get(segment.column)
+            if categories is None:
+                group = np.full(len(self.batch), size - 1, np.int64)
+            else:
+                group = _lookup(segment.groups(hash_strings(categories.values)), categories.codes, size - 1, size - 2)
+            found.append((size, group))
+        return found
+
+    @cached_property
+    def _codes(self) -> NDArray[np.int64]:
+        """Flat bin of each value, ``[columns of the reference, n]``; columns that did not come are missing."""
+        binning = self._need_binning()
+        codes = np.empty((len(binning.columns), len(self.batch)), np.int64)
+        codes[:] = (binning.offsets[1:] - 2)[:, None]
+        for i, spec in enumerate(self.batch.numeric):
+            if (at := binning.index.get(spec.name)) is not None:
+                self._number_codes(i, at, codes[at])
+        for i, spec in enumerate(self.batch.categorical):
+            if (at := binning.index.get(spec.name)) is not None:
+                self._category_codes(i, at, codes[at])
+        for spec, status in self.batch.vectors:
+            if (at := binning.index.get(spec.name)) is not None:
+                codes[at] = binning.offsets[at + 1] - 3 + status if isinstance(binning.bins[at], PresenceBins) else codes[at]
+        return codes
+
+    def _number_codes(self, i: int, at: int, out: NDArray[np.int64]) -> None:
+        binning = self._need_binning()
+        bins, first, end = binning.bins[at], binning.offsets[at], binning.offsets[at + 1]
+        status = self.batch.status[i]
+        if isinstance(bins, NumericBins):
+            out[:] = bins.codes(self.batch.numbers[i])
+            out += first
+        else:
+            out[:] = end - 1  # the reference knows this column as something else
+        if not self.clean[i]:
+            out[status == MISSING] = end - 2
+            out[status == INVALID] = end - 1
+
+    def _category_codes(self, i: int, at: int, out: NDArray[np.int64]) -> None:
+        binning = self._need_binning()
+        bins, first, end = binning.bins[at], int(binning.offsets[at]), int(binning.offsets[at + 1])
+        codes = self.batch.categories[i].codes
+        if isinstance(bins, NumericBins | PresenceBins):
+            out[:] = np.where(codes == -1, end - 2, end - 1)
+        else:
+            out[:] = _lookup(bins.codes(self._category_hashes[i]) + first, codes, end - 2, end - 1)
+
+
+def _status(codes: NDArray[np.int32]) -> NDArray[np.uint8]:
+    status = np.zeros(len(codes), np.uint8)
+    if len(codes) and codes.min() < 0:
+        status[codes < 0] = MISSING
+        status[codes == CODE_INVALID] = INVALID
+    return status
+
+
+def _lookup(table: NDArray[np.intp], codes: NDArray[np.int32], missing: int, invalid: int) -> NDArray[np.int64]:
+    # Codes -1 and -2 pick the last two entries.
+    return np.concatenate((table, [invalid, missing]))[codes]
+
+
+class _Strings(Sequence[str]):
+    """Some strings of an Arrow array, made into Python strings only when asked for one by one."""
+
+    def __init__(self, values: pa.Array, picked: NDArray[np.intp]) -> None:
+        self._values, self._picked = values, picked
+
+    def __len__(self) -> int:
+        return len(self._picked)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[str]: ...
+    def __getitem__(self, at: int | slice) -> str | Sequence[str]:
+        if isinstance(at, slice):
+            return _Strings(self._values, self._picked[at])
+        return str(self._values[int(self._picked[at])].as_py())

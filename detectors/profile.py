@@ -1,0 +1,400 @@
+"""The mergeable summary of the rows of one model version in one slice of event time.
+
+Counts are exact. As long as a model version has no reference, each column is counted on dyadic `Cells`; afterwards
+on the bins of the reference, as one dense row of all bins for all rows and for each segment value. Columns that
+turn up after the reference was made stay on cells. Merging is addition.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from detectors.binning import Binning, Bins, bins_for, rebin
+from detectors.cells import LIMIT, Cells
+from detectors.hashing import hash_strings
+from detectors.prepared import Prepared, Section
+from detectors.summary import FREQUENT, Summary, SummaryState
+from schemas.batch import CODE_MISSING, INVALID, OK, Batch
+from schemas.column import ColumnSpec, Kind
+from schemas.errors import ProfileError
+
+_MAGIC = b"DLP1"
+SEGMENT_VALUES = 200
+Groups = tuple[NDArray[np.int32], ...]
+
+
+class _CellState(msgspec.Struct, array_like=True):
+    shift: int
+    group: bytes
+    cell: bytes
+    count: bytes
+    invalid: bytes
+
+
+class _State(msgspec.Struct, array_like=True):
+    reference_hash: str
+    groups: tuple[str, ...]
+    group_rows: bytes
+    counts: bytes
+    summaries: list[SummaryState]
+    cells: dict[str, _CellState]
+
+
+class Profile:
+    """All that is kept of the rows of one (model, version, slice).
+
+    Parameters
+    ----------
+    binning : Binning, optional
+        Bins of the reference; None before there is one.
+    reference_hash : str, optional
+        Hash of the reference that the bins belong to; empty before there is one.
+
+    Attributes
+    ----------
+    groups : list of str
+        Groups of rows that are counted apart: ``""`` (all rows), ``"origin=EWR"``, …
+    group_rows : int64 array [groups]
+        Rows of each group. A column's missing values are the rows that it neither counts nor calls invalid.
+    counts : int64 array [groups, bins]
+        Counts on the bins of the reference, all columns side by side.
+    cells : dict of str to Cells
+        Counts of the columns without bins.
+    summaries : dict of str to Summary
+
+    Guarantees
+    ----------
+    Splitting rows into batches in any way, and merging in any order, gives the same counts. Memory is bounded by the
+    number of columns, segment values and bins, not by the number of rows.
+    """
+
+    def __init__(self, binning: Binning | None = None, reference_hash: str = "") -> None:
+        self.binning, self.reference_hash = binning, reference_hash
+        self._name_groups([""] if binning is None else list(binning.groups))
+        self.group_rows: NDArray[np.int64] = np.zeros(len(self.groups), np.int64)
+        self.counts: NDArray[np.int64] = np.zeros(
+            (0, 0) if binning is None else (len(self.groups), int(binning.offsets[-1])), np.int64
+        )
+        self.summaries: dict[str, Summary] = {}
+        self.cells: dict[str, Cells] = {}
+
+    def _name_groups(self, labels: list[str]) -> None:
+        self.groups = labels
+        self._index = {label: i for i, label in enumerate(labels)}
+        self._values = Counter(label.split("=", 1)[0] for label in labels if label)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.group_rows[0])
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the counts and sketches take, roughly."""
+        cells = sum(20 * len(c.cell) for c in self.cells.values())
+        return int(self.counts.nbytes) + cells + 3_000 * len(self.summaries)
+
+    def missing(self, column: str) -> int:
+        """Rows without a value in a column."""
+        summary = self.summaries.get(column)
+        return self.rows if summary is None else self.rows - summary.ok - summary.invalid
+
+    # --- adding rows -------------------------------------------------------------------------------------------
+
+    def add(self, prepared: Prepared, section: Section) -> None:
+        """Add a section of consecutive rows of a batch that was prepared with the same binning."""
+        if self.binning is not None:
+            self.counts += prepared.counts(section)
+            self.group_rows += prepared.group_rows(section)
+            groups: Groups = ()
+        else:
+            groups = self._groups_of(prepared.batch, section)
+        rows = slice(section.start, section.stop)
+        for i, spec in enumerate(prepared.batch.numeric):
+            status = prepared.batch.status[i, rows]
+            summary = self._summary(spec)
+            if summary.spec.kind is not spec.kind:
+                self._refuse(spec.name, status, groups)
+                continue
+            values, hashes = prepared.numbers(i, section)
+            summary.count(len(values), 0 if prepared.clean[i] else int(np.count_nonzero(status == INVALID)))
+            if len(values):
+                summary.add_numbers(values, hashes)
+            if not prepared.is_binned(spec):
+                self._count_cells(spec.name, prepared.number_keys(i, section), status, groups)
+        for i, spec in enumerate(prepared.batch.categorical):
+            status = prepared.category_status(i, section)
+            summary = self._summary(spec)
+            if summary.spec.kind is not spec.kind:
+                self._refuse(spec.name, status, groups)
+                continue
+            summary.count(int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID)))
+            summary.add_categories(*prepared.distinct_categories(i, section))
+            if not prepared.is_binned(spec):
+                self._count_cells(spec.name, prepared.category_keys(i, section), status, groups)
+        for spec, every in prepared.batch.vectors:
+            status = every[rows]
+            self._summary(spec).count(int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID)))
+            if not prepared.is_binned(spec):
+                self._count_cells(spec.name, np.zeros(section.rows, np.int64), status, groups)
+
+    def _summary(self, spec: ColumnSpec) -> Summary:
+        summary = self.summaries.get(spec.name)
+        if summary is None:
+            # While learning, every value that can still be told apart keeps its name.
+            summary = self.summaries[spec.name] = Summary(spec, FREQUENT if self.binning is not None else LIMIT)
+        return summary
+
+    def _refuse(self, name: str, status: NDArray[np.uint8], groups: Groups) -> None:
+        """Count values of another kind than the column's as invalid."""
+        wrong = np.where(status == OK, np.uint8(INVALID), status)
+        self.summaries[name].count(0, int(np.count_nonzero(wrong == INVALID)))
+        if name in self.cells:
+            self._count_cells(name, np.zeros(len(wrong), np.int64), wrong, groups)
+
+    def _count_cells(self, name: str, keys: NDArray[np.int64], status: NDArray[np.uint8], groups: Groups) -> None:
+        known = self.cells.get(name)
+        floor = 0 if known is None else known.shift
+        new = Cells.count_keys(keys, status, groups, len(self.groups), floor)
+        self.cells[name] = new if known is None else known.merge((new, None))
+
+    def _groups_of(self, batch: Batch, section: Section) -> Groups:
+        found = []
+        for column, categories in (batch.segments or {}).items():
+            used, position = np.unique(categories.codes[section.start : section.stop], return_inverse=True)
+            names = [
+                "(missing)" if code == CODE_MISSING else "(other)" if code < 0 else str(categories.values[code].as_py())
+                for code in used.tolist()
+            ]
+            found.append(np.array([self._group(column, name) for name in names], np.int32)[position])
+        rows = np.zeros(len(self.groups), np.int64)
+        rows[: len(self.group_rows)] = self.group_rows
+        rows[0] += section.rows
+        for group in found:
+            rows += np.bincount(group, minlength=len(rows))
+        self.group_rows = rows
+        return tuple(found)
+
+    def _group(self, column: str, name: str) -> int:
+        """Number of the group of a segment value; a new one while there is room for it."""
+        label = f"{column}={name}"
+        found = self._index.get(label)
+        if found is None and self._values.get(column, 0) >= SEGMENT_VALUES:
+            label = f"{column}=(other)"
+            found = self._index.get(label)
+        if found is None:
+            found = self._index[label] = len(self.groups)
+            self.groups.append(label)
+            self._values[column] = self._values.get(column, 0) + 1
+        return found
+
+    # --- merging -----------------------------------------------------------------------------------------------
+
+    def merge(self, *others: Profile) -> None:
+        """Add other profiles to this one.
+
+        Raises
+        ------
+        ProfileError
+            If they are not all on the bins of the same reference.
+        """
+        found: dict[str, list[tuple[Cells, NDArray[np.int32] | None]]] = {}
+        for other in others:
+            if other.reference_hash != self.reference_hash:
+                theirs, ours = (x.reference_hash or "no reference" for x in (other, self))
+                msg = f"a profile on the bins of {theirs} cannot be added to one on the bins of {ours}"
+                raise ProfileError(msg)
+            moved = self._merge_rows(other)
+            for name, summary in other.summaries.items():
+                mine = self._summary(summary.spec)
+                mine.merge(summary)
+                if name in other.cells:
+                    same = mine.spec.kind is summary.spec.kind
+                    found.setdefault(name, []).append((other.cells[name] if same else _all_invalid(other.cells[name]), moved))
+        for name, parts in found.items():
+            self.cells[name] = self.cells.get(name, Cells.empty()).merge(*parts)
+
+    def _merge_rows(self, other: Profile) -> NDArray[np.int32] | None:
+        """Add counts and group sizes; returns the number here of each group of the other, None for the same."""
+        if self.binning is not None:
+            self.counts += other.counts
+            self.group_rows += other.group_rows
+            return None
+        moved = np.array([self._group(*label.split("=", 1)) if label else 0 for label in other.groups], np.int32)
+        rows = np.zeros(len(self.groups), np.int64)
+        rows[: len(self.group_rows)] = self.group_rows
+        np.add.at(rows, moved, other.group_rows)
+        self.group_rows = rows
+        return moved
+
+    # --- moving onto bins --------------------------------------------------------------------------------------
+
+    def choose_bins(self, name: str) -> Bins:
+        """Choose bins for a column from its cells."""
+        summary = self.summaries[name]
+        names: dict[int, str] = {}
+        if summary.frequent is not None:
+            values = [item.value for item in summary.frequent.items()]
+            names = dict(zip(hash_strings(pa.array(values, pa.string())).tolist(), values, strict=True))
+        lowest, highest = (summary.lowest, summary.highest) if summary.spec.kind is Kind.NUMERIC else (0.0, 0.0)
+        return bins_for(summary.spec, self.cells[name], lowest, highest, names)
+
+    def rebinned(self, binning: Binning, reference_hash: str) -> tuple[Profile, int]:
+        """Move the counts of a profile without bins onto the bins of a reference.
+
+        Returns
+        -------
+        profile : Profile
+        straddling : int
+            Values whose cell an edge cuts, over all columns; see `detectors.binning.rebin`.
+        """
+        target = Profile(binning, reference_hash)
+        spare = len(target.groups)  # for the rows of segments that the reference does not know
+        groups = np.array([_place(label, target._index, spare) for label in self.groups], np.int32)
+        group_rows = np.zeros(spare + 1, np.int64)
+        np.add.at(group_rows, groups, self.group_rows)
+        _fill_absent(group_rows, binning)
+        target.group_rows = group_rows[:spare]
+        straddling = 0
+        for i, (spec, bins) in enumerate(zip(binning.columns, binning.bins, strict=True)):
+            cells = self.cells.get(spec.name, Cells.empty())
+            if spec.name in self.summaries and self.summaries[spec.name].spec.kind is not spec.kind:
+                cells = _all_invalid(cells)
+            moved, cut = rebin(cells, bins, groups, group_rows)
+            target.counts[:, binning.offsets[i] : binning.offsets[i + 1]] = moved[:spare]
+            straddling += cut
+        for name, summary in self.summaries.items():
+            known = binning.index.get(name)
+            target._summary(summary.spec if known is None else binning.columns[known]).merge(summary)
+            if known is None:
+                target.cells[name] = self.cells[name]
+        return target, straddling
+
+    # --- bytes -------------------------------------------------------------------------------------------------
+
+    def to_bytes(self) -> bytes:
+        """Serialise; versioned and compressed."""
+        state = _State(
+            self.reference_hash,
+            () if self.binning is not None else tuple(self.groups),
+            _pack(self.group_rows),
+            _pack(self.counts),
+            [summary.state() for summary in self.summaries.values()],
+            {
+                name: _CellState(c.shift, _pack(c.group), _pack(c.cell), _pack(c.count), _pack(c.invalid))
+                for name, c in self.cells.items()
+            },
+        )
+        raw = msgspec.msgpack.encode(state)
+        packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
+        return _MAGIC + len(raw).to_bytes(8, "little") + packed
+
+    @staticmethod
+    def reference_of(data: bytes) -> str:
+        """Hash of the reference whose bins serialised bytes are on; empty for none."""
+        return _decode(data).reference_hash
+
+    @classmethod
+    def from_bytes(cls, data: bytes, binning: Binning | None = None) -> Profile:
+        """Read a profile.
+
+        Parameters
+        ----------
+        data : bytes
+        binning : Binning, optional
+            Bins of the reference that the profile names; needed when it names one.
+
+        Raises
+        ------
+        ProfileError
+            If the bytes are not a profile, of a version that is not known, or the bins are not the right ones.
+        """
+        state = _decode(data)
+        if bool(state.reference_hash) != (binning is not None):
+            msg = f"a profile on the bins of {state.reference_hash or 'no reference'} needs exactly those"
+            raise ProfileError(msg)
+        profile = cls(binning, state.reference_hash)
+        counts, rows = _unpack(state.counts), _unpack(state.group_rows)
+        if counts.size != profile.counts.size or (binning is not None and len(rows) != len(profile.groups)):
+            msg = "the counts of the profile do not fit the bins of its reference"
+            raise ProfileError(msg)
+        profile.counts, profile.group_rows = counts.reshape(profile.counts.shape), rows
+        if binning is None:
+            profile._name_groups(list(state.groups))
+        profile.summaries = {s.spec.name: Summary.from_state(s) for s in state.summaries}
+        profile.cells = {
+            name: Cells(c.shift, _unpack(c.group).astype(np.int32), *(_unpack(x) for x in (c.cell, c.count, c.invalid)))
+            for name, c in state.cells.items()
+        }
+        return profile
+
+
+def profile_batch(
+    batch: Batch, slice_ms: int, binning: Binning | None = None, reference_hash: str = ""
+) -> dict[int, Profile]:
+    """Profile a batch on its own.
+
+    Returns
+    -------
+    dict of int to Profile
+        By start of the slice.
+    """
+    prepared = Prepared(batch, binning, slice_ms)
+    profiles: dict[int, Profile] = {}
+    for section in prepared.sections:
+        profile = profiles.setdefault(section.slice_ms, Profile(binning, reference_hash))
+        profile.add(prepared, section)
+    return profiles
+
+
+def _place(label: str, places: dict[str, int], spare: int) -> int:
+    """Group of the reference that rows of a segment value belong to."""
+    return places.get(label, places.get(f"{label.split('=', 1)[0]}=(other)", spare) if label else 0)
+
+
+def _fill_absent(group_rows: NDArray[np.int64], binning: Binning) -> None:
+    """Rows that were counted without a segment column of the reference have no value in it."""
+    last = 0
+    for segment in binning.segments:
+        first, last = last + 1, last + len(segment.names) + 2
+        if not group_rows[first : last + 1].any():
+            group_rows[last] = group_rows[0]
+
+
+def _all_invalid(cells: Cells) -> Cells:
+    """Count the values of a column of another kind as invalid."""
+    none = Cells.empty()
+    counted = np.bincount(cells.group, cells.count, len(cells.invalid)).astype(np.int64)
+    return Cells(0, none.group, none.cell, none.count, cells.invalid + counted)
+
+
+def _decode(data: bytes) -> _State:
+    if data[:4] != _MAGIC:
+        msg = f"not a profile of a known version (starts with {bytes(data[:4])!r}, {_MAGIC!r} is known)"
+        raise ProfileError(msg)
+    try:
+        raw = pa.decompress(data[12:], int.from_bytes(data[4:12], "little"), codec="zstd", asbytes=True)
+        return msgspec.msgpack.decode(raw, type=_State)
+    except (OSError, msgspec.MsgspecError, pa.ArrowException) as error:
+        msg = f"damaged profile: {error}"
+        raise ProfileError(msg) from error
+
+
+def _pack(values: NDArray[np.integer]) -> bytes:
+    """Differences in the smallest integer type that holds them; the first byte is its size."""
+    flat = np.ascontiguousarray(values, np.int64).ravel()
+    delta = np.diff(flat, prepend=np.int64(0))
+    for size in (1, 2, 4):
+        small = delta.astype(f"<i{size}")
+        if (small == delta).all():
+            return bytes([size]) + small.tobytes()
+    return b"\x08" + delta.astype("<i8").tobytes()
+
+
+def _unpack(data: bytes) -> NDArray[np.int64]:
+    return np.cumsum(np.frombuffer(data, f"<i{data[0]}", offset=1), dtype=np.int64)

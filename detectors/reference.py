@@ -1,0 +1,255 @@
+"""References: what a model version is compared with. Immutable, and named by the SHA-256 of their bytes.
+
+A reference is made from profiles on cells: a stretch of the stream, or a table. It fixes the bins, and keeps the counts
+of all its rows and of each of its windows. Its bytes depend on the rows alone, not on how they were batched, so the
+same rows give the same hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from detectors.binning import Binning, NumericBins, SegmentValues
+from detectors.cells import keys_to_floats
+from detectors.hashing import hash_strings
+from detectors.profile import Profile
+from detectors.tensor import ReferenceCounts
+from schemas.errors import UnusableReference
+
+_MAGIC = b"DLR1"
+
+
+class _State(msgspec.Struct, array_like=True):
+    binning: Binning
+    from_ms: int
+    to_ms: int
+    longest_gap_ms: int
+    counts: bytes
+    group_rows: bytes
+    window_starts: bytes
+    windows: bytes
+    means: list[float]
+    deviations: list[float]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a model version is compared with.
+
+    Parameters
+    ----------
+    binning : Binning
+    from_ms, to_ms : int
+        Span of event time of its rows; `to_ms` is not included.
+    longest_gap_ms : int
+        Longest time between two slices with rows.
+    counts : int64 array [groups, bins]
+        All rows.
+    group_rows : int64 array [groups]
+    window_starts : int64 array [windows]
+    windows : int64 array [windows, bins]
+        Rows of each of its own windows, without segments; they show how much windows differ when nothing is wrong.
+    means, deviations : float64 array [columns]
+        Mean and standard deviation of numeric columns (from cells; about 1 % of the spread), nan for the others.
+    """
+
+    binning: Binning
+    from_ms: int
+    to_ms: int
+    longest_gap_ms: int
+    counts: NDArray[np.int64]
+    group_rows: NDArray[np.int64]
+    window_starts: NDArray[np.int64]
+    windows: NDArray[np.int64]
+    means: NDArray[np.float64]
+    deviations: NDArray[np.float64]
+    _kept: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return int(self.group_rows[0])
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the bytes, in hexadecimal."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @cached_property
+    def tensor(self) -> ReferenceCounts:
+        """The counts as the detectors take them."""
+        return ReferenceCounts(
+            layout=self.binning.layout,
+            segments=self.binning.groups,
+            counts=self.binning.tensor(self.counts),
+            windows=self.binning.tensor(self.windows),
+            sd=self.deviations,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Serialise; versioned."""
+        if "bytes" not in self._kept:
+            state = _State(
+                self.binning,
+                self.from_ms,
+                self.to_ms,
+                self.longest_gap_ms,
+                _pack(self.counts),
+                _pack(self.group_rows),
+                _pack(self.window_starts),
+                _pack(self.windows),
+                self.means.tolist(),
+                self.deviations.tolist(),
+            )
+            raw = msgspec.msgpack.encode(state, order="deterministic")
+            packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
+            self._kept["bytes"] = _MAGIC + len(raw).to_bytes(8, "little") + packed
+        return self._kept["bytes"]
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Reference:
+        """Read a reference.
+
+        Raises
+        ------
+        UnusableReference
+            If the bytes are not a reference of a known version.
+        """
+        if data[:4] != _MAGIC:
+            msg = f"not a reference of a known version (starts with {bytes(data[:4])!r}, {_MAGIC!r} is known)"
+            raise UnusableReference(msg)
+        try:
+            raw = pa.decompress(data[12:], int.from_bytes(data[4:12], "little"), codec="zstd", asbytes=True)
+            state = msgspec.msgpack.decode(raw, type=_State)
+        except (OSError, msgspec.MsgspecError, pa.ArrowException) as error:
+            msg = f"damaged reference: {error}"
+            raise UnusableReference(msg) from error
+        bins = int(state.binning.offsets[-1])
+        arrays = [np.frombuffer(x, "<i8").astype(np.int64) for x in (state.counts, state.windows)]
+        rows, starts = (np.frombuffer(x, "<i8").astype(np.int64) for x in (state.group_rows, state.window_starts))
+        return cls(
+            state.binning,
+            state.from_ms,
+            state.to_ms,
+            state.longest_gap_ms,
+            arrays[0].reshape(-1, bins),
+            rows,
+            starts,
+            arrays[1].reshape(-1, bins),
+            np.array(state.means, np.float64),
+            np.array(state.deviations, np.float64),
+            {"bytes": bytes(data)},
+        )
+
+
+def build(
+    slices: dict[int, Profile],
+    *,
+    slice_ms: int,
+    window_ms: int,
+    segments: tuple[str, ...] = (),
+    max_segment_values: int = 50,
+    span_ms: tuple[int, int] | None = None,
+) -> Reference:
+    """Make a reference from profiles on cells.
+
+    Parameters
+    ----------
+    slices : dict of int to Profile
+        Profiles without bins, by start of their slice; not changed.
+    slice_ms, window_ms : int
+        Length of a slice, and of the windows that will be judged.
+    segments : tuple of str
+        Columns to break down by.
+    max_segment_values : int
+        Most frequent values of each that are counted apart; the others are counted together.
+    span_ms : tuple of int, optional
+        Start and end; default: of the slices.
+
+    Raises
+    ------
+    UnusableReference
+        If there is not a single row.
+    """
+    starts = sorted(start for start, profile in slices.items() if profile.rows)
+    if not starts:
+        msg = "no rows to make a reference of"
+        raise UnusableReference(msg)
+    by_window: dict[int, list[Profile]] = {}
+    for start in starts:
+        by_window.setdefault(start - start % window_ms, []).append(slices[start])
+    in_windows = {start: _sum(profiles) for start, profiles in by_window.items()}
+    pooled = _sum(list(in_windows.values()))
+    binning = choose_binning(pooled, segments, max_segment_values)
+    whole, _ = pooled.rebinned(binning, "")
+    windows = [profile.rebinned(binning, "")[0].counts[0] for profile in in_windows.values()]
+    means, deviations = _moments(pooled, binning)
+    gaps = np.diff(starts, append=starts[-1] + slice_ms)
+    return Reference(
+        binning,
+        *(span_ms or (starts[0], starts[-1] + slice_ms)),
+        int(gaps.max()),
+        whole.counts,
+        whole.group_rows,
+        np.array(list(in_windows), np.int64),
+        np.stack(windows),
+        means,
+        deviations,
+    )
+
+
+def choose_binning(pooled: Profile, segments: tuple[str, ...], max_segment_values: int) -> Binning:
+    """Choose bins for every column, and the segment values with counts of their own."""
+    names = sorted(pooled.summaries)
+    return Binning(
+        tuple(pooled.summaries[name].spec for name in names),
+        tuple(pooled.choose_bins(name) for name in names),
+        tuple(_segment_values(pooled, column, max_segment_values) for column in segments),
+    )
+
+
+def _segment_values(pooled: Profile, column: str, most: int) -> SegmentValues:
+    prefix = f"{column}="
+    found = [
+        (-int(rows), label.removeprefix(prefix))
+        for label, rows in zip(pooled.groups, pooled.group_rows, strict=True)
+        if label.startswith(prefix) and not label.endswith(("=(missing)", "=(other)"))
+    ]
+    names = [name for _, name in sorted(found)[:most]]
+    hashes = hash_strings(pa.array(names, pa.string()))
+    order = np.argsort(hashes)
+    return SegmentValues(column, tuple(names[i] for i in order), tuple(hashes[order].tolist()))
+
+
+def _pack(values: NDArray[np.int64]) -> bytes:
+    return values.astype("<i8").tobytes()
+
+
+def _sum(profiles: list[Profile]) -> Profile:
+    total = Profile()
+    total.merge(*profiles)
+    return total
+
+
+def _moments(pooled: Profile, binning: Binning) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation from the middles of cells: the same for the same rows in any order."""
+    means, deviations = np.full((2, len(binning.columns)), np.nan)
+    for i, (spec, bins) in enumerate(zip(binning.columns, binning.bins, strict=True)):
+        cells = pooled.cells[spec.name]
+        if not isinstance(bins, NumericBins) or not cells.total:
+            continue
+        key, count = cells.of_group(0)
+        middle = keys_to_floats(key + np.int64((1 << min(cells.shift, 62)) // 2))
+        share = count / count.sum()
+        scale = max(float(np.abs(middle).max()), 1e-300)
+        mean = float(share @ (middle / scale))
+        means[i] = mean * scale
+        deviations[i] = float(np.sqrt(share @ (middle / scale - mean) ** 2)) * scale
+    return means, deviations

@@ -1,0 +1,1 @@
+"""Everything that is kept: SQL tables, migrations, and the transactions over them."""

@@ -1,0 +1,329 @@
+"""The SQL tables. Instants are epoch milliseconds (``…_ms``) in BIGINT columns; state is versioned bytes.
+
+The migrations under ``migrations/`` create exactly these; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+# SQLite gives rowids only to INTEGER primary keys.
+Serial = BigInteger().with_variant(Integer, "sqlite")
+
+# --- position: which events have been taken in, by whom -----------------------------------------------------------
+
+partition_state = Table(
+    "partition_state",
+    metadata,
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("topic_id", String(64), nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("owner_token", String(64), nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+    Column("fetched", BigInteger, nullable=False),
+    Column("counted", BigInteger, nullable=False),
+    Column("late", BigInteger, nullable=False),
+    Column("future", BigInteger, nullable=False),
+    Column("dead_lettered", BigInteger, nullable=False),
+    Column("duplicates", BigInteger, nullable=False),
+    Column("max_event_ms", BigInteger),
+    Column("last_event_at_ms", BigInteger, comment="wall clock when the last event arrived"),
+    Column("at_end_since_ms", BigInteger, comment="wall clock since when the partition is at its end; null: behind"),
+    Column("reached_end", Boolean, nullable=False, comment="has been at its end at least once"),
+    Column("seen_at_ms", BigInteger, nullable=False, comment="wall clock of the last commit or heartbeat"),
+    Column("stopped_reason", Text),
+    PrimaryKeyConstraint("topic", "partition"),
+)
+
+partition_model = Table(
+    "partition_model",
+    metadata,
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("max_event_ms", BigInteger, nullable=False),
+    Column("arrived_at_ms", BigInteger, nullable=False, comment="wall clock when that event arrived"),
+    PrimaryKeyConstraint("model", "topic", "partition"),
+)
+
+gap = Table(
+    "gap",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("from_offset", BigInteger, nullable=False),
+    Column("to_offset", BigInteger, comment="null: unknown, the topic was created anew"),
+    Column("reason", Text, nullable=False),
+    Column("found_at_ms", BigInteger, nullable=False),
+    Column("accepted_at_ms", BigInteger),
+)
+
+dedupe = Table(
+    "dedupe",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("bucket_ms", BigInteger, nullable=False),
+    Column("hashes", LargeBinary, nullable=False, comment="little-endian uint64"),
+    Index("dedupe_bucket", "topic", "partition", "bucket_ms"),
+)
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("kind", String(16), nullable=False, comment="undecodable | future"),
+    Column("reason", Text, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary, nullable=False),
+    Column("value_bytes", BigInteger, nullable=False, comment="size of the original; larger than value if cut"),
+    Column("headers", Text, nullable=False, comment="JSON: [[name, base64], …]"),
+    Column("timestamp_ms", BigInteger, comment="of the Kafka record"),
+    Column("stored_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("topic", "partition", "offset"),
+)
+
+# --- what is watched --------------------------------------------------------------------------------------------
+
+model_version = Table(
+    "model_version",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("first_slice_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model", "version"),
+)
+
+model_column = Table(
+    "model_column",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("name", String(512), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("source", String(16), nullable=False, comment="feature | prediction | score | latency | error"),
+    Column("path", Text, comment="JSON list of keys of a nested feature; null: the name is the key"),
+    PrimaryKeyConstraint("model", "version", "name"),
+)
+
+reference = Table(
+    "reference",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    Column("bytes", LargeBinary, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("metadata", Text, nullable=False, comment="JSON: source, range, training data hash, commit, MLflow run, labels"),
+    Column("created_at_ms", BigInteger, nullable=False),
+)
+
+reference_pointer = Table(
+    "reference_pointer",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("from_ms", BigInteger, nullable=False, comment="first slice that is judged against it"),
+    Column("promoted_at_ms", BigInteger, nullable=False),
+    Column("promoted_by", String(256), nullable=False),
+    PrimaryKeyConstraint("model", "version", "revision"),
+)
+
+counter = Table(
+    "counter",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+
+# --- state ------------------------------------------------------------------------------------------------------
+
+slice_profile = Table(
+    "slice_profile",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("slice_ms", BigInteger, nullable=False),
+    Column("reference_hash", String(64), comment="null: before the first reference"),
+    Column("rows", BigInteger, nullable=False),
+    Column("sources", Text, nullable=False, comment="JSON: {topic: {partition: [[from, to), …]}}"),
+    Column("bytes", LargeBinary, nullable=False),
+    Index("slice_profile_range", "model", "version", "slice_ms"),
+)
+
+window_state = Table(
+    "window_state",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("window", String(32), nullable=False, comment="shape, as in the configuration: 1h, 1h/15m"),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("touched", BigInteger, nullable=False, comment="grows with every commit that adds to the window"),
+    Column("judged", BigInteger, nullable=False, comment="value of touched that the latest revision has seen"),
+    Column("revision", Integer, nullable=False, comment="0: not judged yet"),
+    PrimaryKeyConstraint("model", "version", "window", "start_ms"),
+)
+Index(
+    "window_state_dirty",
+    window_state.c.end_ms,
+    sqlite_where=window_state.c.touched != window_state.c.judged,
+    postgresql_where=window_state.c.touched != window_state.c.judged,
+)
+
+judgement = Table(
+    "judgement",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("window", String(32), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("reference_hash", String(64)),
+    Column("configuration_hash", String(64), nullable=False),
+    Column("code_version", String(64), nullable=False),
+    Column("sources", Text, nullable=False, comment="JSON: {topic: {partition: [[from, to), …]}}"),
+    Column("excluded_rows", BigInteger, nullable=False, comment="rows of slices on another reference's bins"),
+    Column("judged_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("model", "version", "window", "start_ms", "revision"),
+)
+
+result = Table(
+    "result",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("judgement_id", BigInteger, nullable=False),
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("window", String(32), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("column", String(512), nullable=False),
+    Column("segment", String(512), nullable=False, comment="empty: all rows; otherwise name=value"),
+    Column("detector", String(64), nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("decision", String(16), nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("m", BigInteger, nullable=False),
+    Column("statistic", Float, nullable=False),
+    Column("threshold", Float, nullable=False),
+    Column("threshold_source", String(256), nullable=False),
+    Column("evidence_log", Float),
+    Column("psi", Float),
+    Column("psi_debiased", Float),
+    Column("psi_low", Float),
+    Column("psi_high", Float),
+    Column("js", Float),
+    Column("hellinger", Float),
+    Column("total_variation", Float),
+    Column("linf", Float),
+    Column("chi2", Float),
+    Column("g", Float),
+    Column("cramers_v", Float),
+    Column("ks", Float),
+    Column("wasserstein", Float),
+    Column("wasserstein_error", Float),
+    Column("moved", Text, nullable=False, comment="JSON: bins that moved most"),
+    Column("explanation", Text, nullable=False),
+    UniqueConstraint("model", "version", "window", "start_ms", "column", "segment", "detector", "revision"),
+    Index("result_judgement", "judgement_id"),
+    Index("result_range", "model", "start_ms"),
+)
+
+# --- alerts and deliveries --------------------------------------------------------------------------------------
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", String(64), primary_key=True, comment="deterministic: hash of cause and opening window"),
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("kind", String(32), nullable=False, comment="drift | no_data | partition_stopped"),
+    Column("lane", String(16), nullable=False),
+    Column("severity", String(16), nullable=False, comment="page | warn | info"),
+    Column("state", String(16), nullable=False, comment="firing | acknowledged | resolved | retracted"),
+    Column("column", String(512), nullable=False),
+    Column("segment", String(512), nullable=False),
+    Column("opened_at_ms", BigInteger, nullable=False, comment="event time: end of the window that opened it"),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("closed_at_ms", BigInteger),
+    Column("window_start_ms", BigInteger, nullable=False),
+    Column("window_end_ms", BigInteger, nullable=False),
+    Column("onset_at_ms", BigInteger),
+    Column("evidence_log", Float),
+    Column("threshold_log", Float),
+    Column("sequence", Integer, nullable=False, comment="number of changes; the next change has sequence + 1"),
+    Column("summary", Text, nullable=False),
+    Column("state_bytes", LargeBinary, nullable=False, comment="state of the alert's machine, versioned"),
+    Index("alert_open", "model", "version", "state"),
+)
+
+alert_event = Table(
+    "alert_event",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("alert_id", String(64), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("change", String(16), nullable=False, comment="opened | updated | acknowledged | resolved | retracted"),
+    Column("cause", Text, nullable=False),
+    Column("actor", String(256), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    UniqueConstraint("alert_id", "sequence"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(64), primary_key=True, comment="deterministic: hash of alert, sequence and receiver"),
+    Column("alert_id", String(64), nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("receiver", String(256), nullable=False),
+    Column("payload", Text, nullable=False, comment="JSON of the alert as it was at that change"),
+    Column("state", String(16), nullable=False, comment="waiting | delivered | superseded | dead"),
+    Column("attempts", Integer, nullable=False),
+    Column("not_before_ms", BigInteger, nullable=False),
+    Column("lease_until_ms", BigInteger, nullable=False),
+    Column("lease_token", String(64)),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+    Column("last_error", Text),
+    Index("outbox_due", "state", "not_before_ms"),
+    Index("outbox_order", "receiver", "alert_id", "sequence"),
+)
+
+receiver_state = Table(
+    "receiver_state",
+    metadata,
+    Column("receiver", String(256), nullable=False),
+    Column("alert_id", String(64), nullable=False, comment="empty: state of the receiver itself"),
+    Column("state", Text, nullable=False, comment="JSON, for example a Slack channel and message ts"),
+    PrimaryKeyConstraint("receiver", "alert_id"),
+)

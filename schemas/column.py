@@ -1,0 +1,78 @@
+"""Columns of a model: what kind of values they hold and which part of an event they come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from schemas.verdict import Lane
+
+
+class Kind(StrEnum):
+    """What the values of a column are."""
+
+    NUMERIC = "numeric"
+    CATEGORICAL = "categorical"
+    VECTOR = "vector"
+
+
+class Source(StrEnum):
+    """Which part of an event a column comes from."""
+
+    FEATURE = "feature"
+    PREDICTION = "prediction"
+    SCORE = "score"
+    LATENCY = "latency"
+    ERROR = "error"
+
+    @property
+    def lane(self) -> Lane:
+        """Lane of the alarm budget that findings on such a column belong to."""
+        return _LANES[self]
+
+
+_LANES = {
+    Source.FEATURE: Lane.FEATURES,
+    Source.PREDICTION: Lane.PREDICTIONS,
+    Source.SCORE: Lane.PREDICTIONS,
+    Source.LATENCY: Lane.QUALITY,
+    Source.ERROR: Lane.QUALITY,
+}
+
+# Names of the columns that are not features. A feature of the same name is shown as "feature.<name>".
+PREDICTION, SCORE, LATENCY, ERROR = "prediction", "score", "latency_ms", "error"
+RESERVED = frozenset({PREDICTION, SCORE, LATENCY, ERROR})
+
+
+@dataclass(frozen=True)
+class ColumnSpec:
+    """One column of a model version.
+
+    Parameters
+    ----------
+    name : str
+        Unique within the model version; nested features are dotted.
+    kind : Kind
+        Fixed when the column is first seen, or by the configuration. Values of another type count as invalid.
+    source : Source
+        Which part of the event it comes from.
+    path : tuple of str
+        Keys that lead to a feature inside ``features``; empty for other sources.
+    """
+
+    name: str
+    kind: Kind
+    source: Source = Source.FEATURE
+    path: tuple[str, ...] = ()
+
+
+def feature_name(path: tuple[str, ...]) -> str:
+    """Name of the column of a feature.
+
+    Examples
+    --------
+    >>> feature_name(("user", "age")), feature_name(("score",))
+    ('user.age', 'feature.score')
+    """
+    name = ".".join(path)
+    return f"feature.{name}" if name in RESERVED or name.startswith("score.") else name

@@ -1,0 +1,79 @@
+"""What a detector says of one window, column and segment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Decision(StrEnum):
+    """Outcome of a judgement."""
+
+    OK = "ok"
+    DRIFT = "drift"
+    NO_DATA = "no_data"
+
+
+class Lane(StrEnum):
+    """What kind of thing is watched; lanes share the false-alarm budget."""
+
+    PERFORMANCE = "performance"
+    PREDICTIONS = "predictions"
+    QUALITY = "quality"
+    FEATURES = "features"
+    MULTIVARIATE = "multivariate"
+    SEGMENTS = "segments"
+
+
+@dataclass(frozen=True)
+class Effects:
+    """How far a window is from its reference; see ``detectors.effects`` for the formulas."""
+
+    psi: float
+    psi_debiased: float
+    psi_low: float
+    psi_high: float
+    js: float
+    hellinger: float
+    total_variation: float
+    linf: float
+    chi2: float
+    g: float
+    cramers_v: float
+    ks: float | None = None
+    wasserstein: float | None = None
+    wasserstein_error: float | None = None
+
+
+@dataclass(frozen=True)
+class MovedBin:
+    """One bin of a column, its share in the reference and in the window, and its part of the PSI."""
+
+    label: str
+    reference_share: float
+    share: float
+    psi: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one detector says of one (window, column, segment).
+
+    `statistic` is compared with `threshold`; `threshold_source` says where that came from.
+    `evidence_log` is the natural logarithm of an e-value, where a detector has one.
+    """
+
+    detector: str
+    column: str
+    segment: str
+    lane: Lane
+    decision: Decision
+    n: int
+    m: int
+    statistic: float
+    threshold: float
+    threshold_source: str
+    effects: Effects | None = None
+    evidence_log: float | None = None
+    moved: tuple[MovedBin, ...] = field(default=())
+    explanation: str = ""
