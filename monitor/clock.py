@@ -93,5 +93,5 @@ class ManualClock:
         self._elapsed_ms += span_ms
 
     def set_wall(self, now_ms: int) -> None:
-        """Turn the wall clock to an instant, as an operator or NTP would; the monotonic clock does not notice."""
+        """Turn the wall clock to an instant, as NTP would; the monotonic clock does not notice."""
         self._wall_offset_ms = now_ms - self._elapsed_ms

@@ -1,8 +1,8 @@
-"""Opens the database, SQLite or PostgreSQL, and the two kinds of transaction that the rest of the program uses.
+"""Opens the database, SQLite or PostgreSQL, and the two kinds of transaction that the program uses.
 
-`immediate` writes: it holds SQLite's write lock from its first statement on, so that a compare-and-set cannot fail half-way
-with "database is locked". `reading` sees one snapshot and never takes that lock. Both translate "the database is away"
-into `schemas.errors.Unavailable`.
+`immediate` writes: it holds SQLite's write lock from its first statement on, so that a compare-and-set cannot
+fail half-way with "database is locked". `reading` sees one snapshot and never takes that lock. Both translate
+"the database is away" into `schemas.errors.Unavailable`.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def create(url: str) -> Engine:
     Returns
     -------
     Engine
-        SQLite: WAL, ``synchronous=FULL`` (a commit survives power loss), foreign keys on, 30 s patience with other
-        writers. PostgreSQL: psycopg 3, connections checked before use, 10 s to connect, 30 s patience with locks,
-        READ COMMITTED, ``application_name=driftline`` unless the URL names another.
+        SQLite: WAL, ``synchronous=FULL`` (a commit survives power loss), foreign keys on, 30 s patience with
+        other writers. PostgreSQL: psycopg 3, connections checked before use, 10 s to connect, 30 s patience
+        with locks, READ COMMITTED, ``application_name=driftline`` unless the URL names another.
 
     Raises
     ------
@@ -73,8 +73,8 @@ def read_url(url: str) -> URL:
     Raises
     ------
     UsageError
-        If it is not a URL, of an unsupported kind, or an in-memory SQLite database, which threads and processes could
-        not share. The message never holds the URL.
+        If it is not a URL, of an unsupported kind, or an in-memory SQLite database, which threads and
+        processes could not share. The message never holds the URL.
     """
     try:
         parsed = make_url(url)
@@ -114,8 +114,8 @@ def immediate(engine: Engine) -> Iterator[Connection]:
     Raises
     ------
     Unavailable
-        If the database is away or another writer held it for longer than 30 s. When raised by the COMMIT itself the outcome
-        is not known: read the guarded row again before retrying.
+        If the database is away or another writer held it for longer than 30 s. When raised by the COMMIT
+        itself the outcome is not known: read the guarded row again before retrying.
 
     Examples
     --------
@@ -139,7 +139,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
     Yields
     ------
     Connection
-        SQLite: ``BEGIN``, a snapshot beside any writer, as WAL allows. PostgreSQL: REPEATABLE READ, READ ONLY.
+        SQLite: ``BEGIN``, a snapshot beside any writer, as WAL allows. PostgreSQL: REPEATABLE READ, READ
+        ONLY.
 
     Raises
     ------
@@ -174,7 +175,8 @@ def translated(engine: Engine) -> Iterator[None]:
         kind = _kind_of(error)
         if kind is None:
             raise
-        raise kind(f"database {where}: {_reason(error)}") from error
+        msg = f"database {where}: {_reason(error)}"
+        raise kind(msg) from error
 
 
 def _kind_of(error: DBAPIError) -> type[StoreError] | None:
@@ -204,7 +206,9 @@ def _create_sqlite(url: URL) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # the driver's own BEGIN comes too late for a lock; _begin_sqlite emits ours
+    connection.isolation_level = (
+        None  # the driver's own BEGIN comes too late for a lock; _begin_sqlite emits ours
+    )
     for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 

@@ -112,7 +112,7 @@ def _difference(found: str | None, needed: str) -> str:
     known = {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
     if found in known:
         return f"is at revision {found}, this version needs {needed} (run: driftline db upgrade -c FILE)"
-    return f"is at revision {found}, which this version does not know (use the newer version of Driftline that made it)"
+    return f"is at revision {found}, which this version does not know (use the newer Driftline that made it)"
 
 
 def _configuration(connection: Connection | None = None) -> Config:

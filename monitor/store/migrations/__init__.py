@@ -1,1 +1,1 @@
-"""Migrations of the database, run by `monitor.store.schema.upgrade`; one file a revision under ``versions/``."""
+"""Migrations, run by `monitor.store.schema.upgrade`; one file a revision under ``versions/``."""

@@ -1,4 +1,4 @@
-"""Create the tables of the first release: positions, what is watched, state, results, alerts and deliveries."""
+"""Create the tables of the first release: positions, models, state, results, alerts, deliveries."""
 
 from __future__ import annotations
 

@@ -1,0 +1,192 @@
+"""When people are told, and who: the false-alarm budget, its lanes, and routes to receivers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+
+from monitor.config.problem import show
+from monitor.config.section import Section, report
+from monitor.config.values import Name, Share
+from schemas.duration import UNITS_MS
+
+_YEAR_MS = 365.25 * UNITS_MS["d"]
+PERIODS_MS = {
+    "hour": float(UNITS_MS["h"]),
+    "day": float(UNITS_MS["d"]),
+    "week": float(UNITS_MS["w"]),
+    "month": _YEAR_MS / 12,
+    "year": _YEAR_MS,
+}
+BUDGET_PATTERN = r"^[0-9]+(\.[0-9]+)? per (hour|day|week|month|year)$"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """False alarms that may be expected over everything watched.
+
+    Parameters
+    ----------
+    count : float
+        False alarms, above zero.
+    per : str
+        hour, day, week, month (a twelfth of a year) or year (365.25 days).
+
+    Examples
+    --------
+    >>> budget = Budget.parse("1 per week")
+    >>> budget.expected_in(14 * 86_400_000), str(budget)
+    (2.0, '1 per week')
+    """
+
+    count: float
+    per: str
+
+    @classmethod
+    def parse(cls, value: Any) -> Budget:
+        """Read ``N per hour|day|week|month|year``.
+
+        Raises
+        ------
+        ValueError
+            If it is anything else, or N is zero.
+        """
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str) and len(value) <= 40 and re.fullmatch(BUDGET_PATTERN, value):
+            count, _, per = value.split(" ")
+            if float(count) > 0:
+                return cls(float(count), per)
+        msg = f"{show(value)} is not a budget (use N per hour, day, week, month or year, N above 0)"
+        raise ValueError(msg)
+
+    def expected_in(self, span_ms: float) -> float:
+        """False alarms that may be expected in a span of event time, given in ms."""
+        return self.count * span_ms / PERIODS_MS[self.per]
+
+    def __str__(self) -> str:
+        return f"{self.count:.15g} per {self.per}"
+
+
+BudgetText = Annotated[
+    Budget,
+    BeforeValidator(Budget.parse),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": BUDGET_PATTERN, "examples": ["1 per week", "0.5 per day"]}),
+]
+
+
+class Lanes(Section):
+    """Shares of the budget; what they leave over is not spent."""
+
+    performance: Share = 0.3
+    """Realised and estimated performance."""
+    predictions: Share = 0.2
+    """Predictions and scores."""
+    quality: Share = 0.2
+    """Missing, invalid and unseen values, silence."""
+    features: Share = 0.2
+    """Single features."""
+    multivariate: Share = 0.05
+    """Features together."""
+    segments: Share = 0.05
+    """Parts of the traffic."""
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Lanes:
+        shares: dict[str, float] = self.model_dump()
+        total = math.fsum(shares.values())
+        if total > 1 + 1e-9:
+            kept = [
+                f"{name} {share:g}" for name, share in shares.items() if name not in self.model_fields_set
+            ]
+            rest = f"; left at their defaults: {', '.join(kept)}" if kept else ""
+            report([((), f"the shares add up to {total:g} (use at most 1 together{rest})")])
+        return self
+
+
+def _as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+OneOrMore = Annotated[
+    tuple[Name, ...],
+    BeforeValidator(_as_list),
+    Field(min_length=1),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
+            "title": "Names",
+        }
+    ),
+]
+"""One name or a list of names of which one has to match."""
+
+
+class Match(Section):
+    """What an alert must be for a route to apply; every key given has to match. Empty: every alert."""
+
+    severity: Annotated[tuple[Literal["page", "warn", "info"], ...], BeforeValidator(_as_list)] | None = None
+    """How urgent it is."""
+    lane: (
+        Annotated[
+            tuple[
+                Literal["performance", "predictions", "quality", "features", "multivariate", "segments"], ...
+            ],
+            BeforeValidator(_as_list),
+        ]
+        | None
+    ) = None
+    """What kind of thing changed."""
+    kind: (
+        Annotated[tuple[Literal["drift", "no_data", "partition_stopped"], ...], BeforeValidator(_as_list)]
+        | None
+    ) = None
+    """What happened."""
+    model: OneOrMore | None = None
+    """Name of the model."""
+    version: OneOrMore | None = None
+    """Version of the model."""
+    column: OneOrMore | None = None
+    """Column that changed."""
+    segment: OneOrMore | None = None
+    """Part of the traffic: `name=value`."""
+    owner: OneOrMore | None = None
+    """Who answers for the model."""
+
+    def covers(self, alert: Mapping[str, str | None]) -> bool:
+        """Whether an alert's fields match.
+
+        Examples
+        --------
+        >>> Match.model_validate({"lane": "performance"}).covers({"lane": "performance", "model": "churn"})
+        True
+        """
+        return all(
+            alert.get(name) in getattr(self, name) for name in self.model_fields_set if getattr(self, name)
+        )
+
+
+class Route(Section):
+    """Sends matching alerts to receivers. Every route that matches applies."""
+
+    match: Match = Match()
+    """What an alert must be."""
+    to: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Names of receivers."""
+
+
+class Alerts(Section):
+    """When people are told, and who."""
+
+    budget: BudgetText = Budget(1, "week")
+    """False alarms that may be expected over everything watched, `N per hour|day|week|month|year`."""
+    lanes: Lanes = Lanes()
+    """How the budget is shared out."""
+    routes: tuple[Route, ...] = ()
+    """Who is told of what."""

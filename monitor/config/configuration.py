@@ -1,0 +1,199 @@
+"""The whole configuration: what is read from ``driftline.yaml``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
+
+from monitor.config.alerts import Alerts
+from monitor.config.crosschecks import problems_across
+from monitor.config.problem import Path, Positions, Problem
+from monitor.config.receivers import Receiver
+from monitor.config.secrets import is_pointer, secret, secret_problem
+from monitor.config.section import Section, report
+from monitor.config.service import Http, Ingest, Kafka, Stream, Topics
+from monitor.config.settings import ModelSettings
+from monitor.config.values import DurationMs, EnvironmentName, Name, Text, duration_between
+from monitor.store.engine import read_url
+from schemas.errors import ConfigurationError, UsageError
+
+
+def _check_database_url(url: str) -> str:
+    try:
+        read_url(url)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return url
+
+
+class Configuration(Section):
+    """Everything a person can decide; see docs/configuration.md.
+
+    Durations are milliseconds. Made by `load`, or by ``Configuration.model_validate`` of the same data.
+    """
+
+    kafka: Kafka
+    """How to reach Kafka."""
+    database_url: Annotated[Text, AfterValidator(_check_database_url)] | None = Field(
+        None,
+        json_schema_extra={
+            "examples": ["sqlite:///driftline.db", "postgresql+psycopg://driftline@db/driftline"]
+        },
+    )
+    """SQLite (a relative file is relative to where the service starts) or PostgreSQL."""
+    database_url_env: EnvironmentName | None = None
+    """Environment variable that holds the URL, in place of `database_url`: a URL may contain a password."""
+    database_url_file: Text | None = None
+    """File that holds the URL, in place of `database_url`."""
+    http: Http = Http()
+    """Where the console, the API and the metrics are served."""
+    commit_interval_ms: Annotated[DurationMs, duration_between("100ms", "5m")] = Field(
+        5_000, alias="commit_interval"
+    )
+    """Longest time between two commits of counts and positions."""
+    ingest: Ingest = Ingest()
+    """How events are taken in."""
+    topics: Topics = Topics()
+    """Names of the topics that Driftline itself writes."""
+    streams: Annotated[tuple[Stream, ...], Field(min_length=1)]
+    """Topics to read."""
+    defaults: ModelSettings = ModelSettings()
+    """How every model is watched."""
+    models: dict[Name, ModelSettings] = Field(default={})
+    """How single models are watched; `defaults` hold for what an entry leaves out and for other models."""
+    alerts: Alerts = Alerts()
+    """When people are told, and who."""
+    receivers: dict[Name, Receiver] = Field(default={})
+    """Where alerts can be sent."""
+
+    _positions: Positions = PrivateAttr(default_factory=lambda: Positions("driftline.yaml", {}))
+    _effective: dict[str, ModelSettings] = PrivateAttr(default_factory=dict)
+    _hashes: dict[int, str] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _check_across(self) -> Configuration:
+        report(
+            problems_across(
+                defaults=self.defaults,
+                models=self.models,
+                streams=dict(enumerate(self.streams)),
+                topics=self.topics,
+                routes=dict(enumerate(self.alerts.routes)),
+                receivers=self.receivers,
+                urls=[name for name in _URL_KEYS if getattr(self, name) is not None],
+            )
+        )
+        return self
+
+    def model_post_init(self, _context: Any) -> None:
+        """Work out the settings in effect once; models without an entry share those of `defaults`."""
+        for name, entry in self.models.items():
+            self._effective[name] = self.defaults.overlaid(entry)
+
+    def for_model(self, name: str) -> ModelSettings:
+        """Settings in effect for a model: its entry on top of ``defaults``.
+
+        Parameters
+        ----------
+        name : str
+            Any model, with or without an entry.
+
+        Returns
+        -------
+        ModelSettings
+            The same object on every call; takes no memory for models without an entry.
+        """
+        return self._effective.get(name, self.defaults)
+
+    def hash_for(self, model: str) -> str:
+        """SHA-256 of the settings in effect for a model, for provenance; no secrets go into it.
+
+        Returns
+        -------
+        str
+            64 hexadecimal digits; equal exactly when the settings are.
+        """
+        settings = self.for_model(model)
+        if id(settings) not in self._hashes:
+            canonical = json.dumps(settings.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+            self._hashes[id(settings)] = hashlib.sha256(canonical.encode()).hexdigest()
+        return self._hashes[id(settings)]
+
+    def database(self, environ: Mapping[str, str] | None = None) -> str:
+        """URL of the database, wherever it is given. May contain a password: not for logs.
+
+        Raises
+        ------
+        ConfigurationError
+            If the variable or file is missing, or holds something else.
+        """
+        if self.database_url is not None:
+            return self.database_url
+        key = next(name for name in _URL_KEYS if getattr(self, name) is not None)
+        try:
+            return _check_database_url(secret(key, getattr(self, key), environ))
+        except ValueError as error:
+            raise ConfigurationError([str(self._positions.problem((key,), str(error)))]) from None
+
+    def secrets_missing(self, environ: Mapping[str, str] | None = None) -> list[str]:
+        """Find the secrets that cannot be had here and now.
+
+        Parameters
+        ----------
+        environ : Mapping of str to str, optional
+            Environment variables; default: those of this process.
+
+        Returns
+        -------
+        list of str
+            ``file:line: path: what is wrong``; empty if the service can start.
+        """
+        return [str(problem) for problem in self.secret_problems(environ)]
+
+    def secret_problems(self, environ: Mapping[str, str] | None = None) -> list[Problem]:
+        """Like `secrets_missing`, with file, line and path apart."""
+        found = (
+            (path, secret_problem(str(path[-1]), pointer, environ)) for path, pointer in self._pointers()
+        )
+        return [self._positions.problem(path, reason) for path, reason in found if reason]
+
+    def advice(self) -> list[Problem]:
+        """Find what works and should still be changed."""
+        found = []
+        if self.database_url is not None and read_url(self.database_url).password:
+            found.append(
+                self._positions.problem(
+                    ("database_url",), "contains a password (better: database_url_env or database_url_file)"
+                )
+            )
+        return found
+
+    def where(self, *path: str | int) -> str:
+        """Write ``file:line`` of a place in the file, for messages made while running."""
+        return f"{self._positions.file}:{self._positions.line_of(path)}"
+
+    def located(self, positions: Positions) -> Configuration:
+        """Remember where things stand in the file; returns the configuration itself."""
+        self._positions = positions
+        return self
+
+    def _pointers(self) -> Iterator[tuple[Path, str]]:
+        """Every ``…_env`` and ``…_file`` that names a secret."""
+        for key in _URL_KEYS[1:]:
+            if getattr(self, key) is not None:
+                yield (key,), getattr(self, key)
+        for key, value in self.kafka.options.items():
+            if is_pointer(key):
+                yield ("kafka", "options", key), str(value)
+        for name, options in self.receivers.items():
+            for key in type(options).model_fields:
+                value = getattr(options, key)
+                if is_pointer(key) and isinstance(value, str):
+                    yield ("receivers", name, key), value
+
+
+_URL_KEYS = ("database_url", "database_url_env", "database_url_file")

@@ -1,0 +1,157 @@
+"""What has to hold between different parts of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from monitor.config.alerts import Route
+from monitor.config.problem import Path, choices, nearest, show
+from monitor.config.section import Finding
+from monitor.config.service import Stream, Topics
+from monitor.config.settings import METRICS, ModelSettings
+from schemas.duration import format_duration
+from schemas.window import WindowSpec
+
+_MOST_OVERLAPPING = 1_000
+_MOST_SLICES = 1_000_000
+
+
+def problems_across(
+    *,
+    defaults: ModelSettings,
+    models: Mapping[str, ModelSettings],
+    streams: Mapping[int, Stream],
+    topics: Topics,
+    routes: Mapping[int, Route],
+    receivers: Collection[str],
+    urls: Sequence[str],
+) -> list[Finding]:
+    """Find everything that does not fit together.
+
+    Parameters
+    ----------
+    defaults : ModelSettings
+        The settings under ``defaults``.
+    models : Mapping of str to ModelSettings
+        The entries of ``models``, not merged yet.
+    streams, routes : Mapping of int
+        Items that could be read, by their position in the file.
+    topics : Topics
+        Names of the topics that Driftline writes.
+    receivers : Collection of str
+        Names of the receivers.
+    urls : Sequence of str
+        Which of the keys for the database's URL are given.
+
+    Returns
+    -------
+    list of (path, message)
+        Paths from the top of the file.
+    """
+    return [
+        *_database(urls),
+        *_streams(streams, topics),
+        *_rules(defaults, defaults.model_fields_set, ("defaults",)),
+        *(finding for name, entry in models.items() for finding in _model(name, entry, defaults)),
+        *(finding for index, route in routes.items() for finding in _route(index, route, receivers)),
+    ]
+
+
+def _database(urls: Sequence[str]) -> Iterator[Finding]:
+    if not urls:
+        yield ("database_url",), "is required (or database_url_env, or database_url_file)"
+    for key in urls[1:]:
+        yield (key,), f"stands beside {urls[0]} (give one of them)"
+
+
+def _streams(streams: Mapping[int, Stream], topics: Topics) -> Iterator[Finding]:
+    own = {topics.control: "control", topics.results: "results", topics.alerts: "alerts"}
+    first: dict[str, int] = {}
+    for index, stream in streams.items():
+        place: Path = ("streams", index, "topic")
+        if stream.topic in first:
+            yield (
+                place,
+                f"{show(stream.topic)} is read by streams[{first[stream.topic]}] already (list a topic once)",
+            )
+        elif stream.topic in own:
+            yield (
+                place,
+                f"{show(stream.topic)} is what Driftline itself writes (see topics.{own[stream.topic]})",
+            )
+        first.setdefault(stream.topic, index)
+
+
+def _model(name: str, entry: ModelSettings, defaults: ModelSettings) -> Iterator[Finding]:
+    """Check a model's settings in effect; what ``defaults`` alone has wrong is reported there."""
+    place: Path = ("models", name)
+    merged = defaults.overlaid(entry)
+    inherited = {message for _, message in _rules(defaults, set(), ())}
+    for path, message in _rules(merged, entry.model_fields_set, place):
+        if message not in inherited:
+            yield path, message
+    for column, contract in entry.columns.items():
+        if not contract.contradictions():
+            for path, message in merged.columns[column].contradictions():
+                yield (*place, "columns", column, *path), message
+
+
+def _rules(settings: ModelSettings, given: AbstractSet[str], place: Path) -> Iterator[Finding]:
+    """Check settings in effect; `given` are the fields that stand in this part of the file."""
+    wrong = {
+        i: problem
+        for i, window in enumerate(settings.windows)
+        if (problem := _window_problem(window, settings))
+    }
+    if "windows" in given:
+        yield from (((*place, "windows", index), problem) for index, problem in wrong.items())
+    elif wrong:
+        yield (*place, "slice"), "; ".join(wrong.values())
+    if settings.lateness_ms > settings.horizon_ms:
+        late, horizon = format_duration(settings.lateness_ms), format_duration(settings.horizon_ms)
+        message = f"lateness '{late}' is longer than horizon '{horizon}' (use lateness ≤ horizon)"
+        yield (*place, "lateness" if "lateness_ms" in given else "horizon"), message
+    if settings.tolerance_psi > settings.threshold_psi:
+        message = (
+            f"tolerance_psi {settings.tolerance_psi:g} is above threshold_psi {settings.threshold_psi:g}"
+        )
+        yield (*place, "tolerance_psi" if "tolerance_psi" in given else "threshold_psi"), message
+    yield from _performance(settings, place)
+    for index, segment in enumerate(settings.segments):
+        if segment in settings.segments[:index]:
+            yield (*place, "segments", index), f"{show(segment)} is listed twice"
+
+
+def _window_problem(window: WindowSpec, settings: ModelSettings) -> str | None:
+    slice_text = format_duration(settings.slice_ms)
+    if window.length_ms % settings.slice_ms or window.every_ms % settings.slice_ms:
+        return f"window '{window}' is not a multiple of the slice, {slice_text} (use a slice that divides it)"
+    if window.length_ms // settings.slice_ms > _MOST_SLICES:
+        return f"window '{window}' holds more than {_MOST_SLICES} slices of {slice_text} (use a longer slice)"
+    if window.length_ms // window.every_ms > _MOST_OVERLAPPING:
+        return f"window '{window}' overlaps with more than {_MOST_OVERLAPPING} others (use a longer step)"
+    if settings.windows.count(window) > 1:
+        return f"window '{window}' is listed twice"
+    return None
+
+
+def _performance(settings: ModelSettings, place: Path) -> Iterator[Finding]:
+    performance, task = settings.performance, settings.task
+    if performance is None or task is None or task in METRICS[performance.metric]:
+        return
+    suitable = [metric for metric, tasks in METRICS.items() if task in tasks]
+    yield (
+        (*place, "performance", "metric"),
+        f"{show(performance.metric)} does not suit {task} {choices(suitable)}",
+    )
+
+
+def _route(index: int, route: Route, receivers: Collection[str]) -> Iterator[Finding]:
+    for position, name in enumerate(route.to):
+        if name in receivers:
+            continue
+        hint = nearest(name, receivers)
+        meant = f"; did you mean {hint}?" if hint else ""
+        known = choices(sorted(receivers)) if receivers else "(there are none: add it under receivers)"
+        yield ("alerts", "routes", index, "to", position), f"{show(name)} is no receiver{meant} {known}"

@@ -1,0 +1,163 @@
+"""Options of the running service: Kafka, HTTP, streams, ingestion, topic names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from monitor.config.problem import choices, is_secret_name, nearest, show
+from monitor.config.secrets import is_pointer, name_of_secret, secret
+from monitor.config.section import Finding, Section, report
+from monitor.config.values import Name, Scalar, Text, TopicName, Whole
+
+OptionValue = str | int | float | bool
+
+_SET_BY_DRIFTLINE = {
+    "bootstrap.servers": "kafka.bootstrap_servers",
+    "group.id": "kafka.group_id",
+    "auto.offset.reset": "kafka.start",
+    "enable.auto.commit": "the database, which owns the position",
+    "enable.auto.offset.store": "the database, which owns the position",
+}
+
+
+class Kafka(Section):
+    """How to reach Kafka."""
+
+    bootstrap_servers: Text
+    """Brokers to begin with, `host:port` separated by commas."""
+    group_id: Name = "driftline"
+    """Consumer group: processes of one group share the partitions."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a partition that was never read begins. Later starts go on where the database stands."""
+    options: dict[str, Scalar] = Field(
+        default={}, json_schema_extra={"examples": [{"security.protocol": "sasl_ssl"}]}
+    )
+    """Options for librdkafka, as they are. Secret ones are given as `<option>_env` or `<option>_file`."""
+
+    @model_validator(mode="after")
+    def _check_options(self) -> Kafka:
+        report([(("options", key), problem) for key in self.options if (problem := _option_problem(key))])
+        return self
+
+    def client_options(self, environ: Mapping[str, str] | None = None) -> dict[str, OptionValue]:
+        """Build the options for librdkafka, with secrets filled in.
+
+        Parameters
+        ----------
+        environ : Mapping of str to str, optional
+            Environment variables; default: those of this process.
+
+        Returns
+        -------
+        dict of str to scalar
+            `bootstrap.servers` and everything under `options`. Contains secrets: not for logs.
+
+        Raises
+        ------
+        ConfigurationError
+            If a secret is missing; `Configuration.secrets_missing` finds that out before.
+        """
+        result: dict[str, OptionValue] = {"bootstrap.servers": self.bootstrap_servers}
+        for key, value in self.options.items():
+            if is_pointer(key):
+                result[name_of_secret(key)] = secret(key, str(value), environ)
+            else:
+                result[key] = value
+        return result
+
+
+def _option_problem(key: str) -> str | None:
+    if key in _SET_BY_DRIFTLINE:
+        return f"is set by Driftline (see {_SET_BY_DRIFTLINE[key]})"
+    if is_secret_name(key):
+        return f"secrets are not written here (use {key}_env or {key}_file)"
+    return None
+
+
+class Http(Section):
+    """Where the console, the API and the metrics are served."""
+
+    host: Text = "127.0.0.1"
+    """Address to listen on; `0.0.0.0` for all."""
+    port: Annotated[Whole, Field(ge=0, le=65_535)] = 8420
+    """Port to listen on; 0 for any free one."""
+
+
+def known_formats() -> list[str]:
+    """Names of the event formats that exist, `json` first."""
+    if importlib.util.find_spec("monitor.decode.catalog") is None:
+        return ["json"]
+    return sorted(
+        importlib.import_module("monitor.decode.catalog").formats(), key=lambda name: (name != "json", name)
+    )
+
+
+def _check_format(name: str) -> str:
+    formats = known_formats()
+    if name not in formats:
+        hint = nearest(name, formats)
+        msg = f"{show(name)} is no format{f'; did you mean {hint}?' if hint else ''} {choices(formats)}"
+        raise ValueError(msg)
+    return name
+
+
+class _FormatNames:
+    """Puts the names of the formats that exist into the JSON Schema."""
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "enum": known_formats()}
+
+
+class Stream(Section):
+    """One topic and what its messages are."""
+
+    topic: TopicName
+    """Name of the topic."""
+    kind: Literal["predictions", "labels"]
+    """What the messages say: what a model predicted, or what turned out to be true."""
+    format: Annotated[Text, AfterValidator(_check_format), _FormatNames()] = "json"
+    """How a message is written."""
+
+
+class Ingest(Section):
+    """How events are taken in. The defaults suit two cores."""
+
+    workers: Annotated[Whole, Field(ge=1, le=64)] = 2
+    """Threads that decode and count events."""
+    batch: Annotated[Whole, Field(ge=1, le=100_000)] = 10_000
+    """Most messages that are fetched and decoded together."""
+    commit_events: Annotated[Whole, Field(ge=1, le=10_000_000)] = 200_000
+    """Events after which a commit happens even before `commit_interval` has passed."""
+    memory_mib: Annotated[Whole, Field(ge=64, le=1_048_576)] = 512
+    """Memory for what is not committed yet, in MiB; beyond it, fetching waits."""
+
+
+class Topics(Section):
+    """Names of the topics that Driftline itself writes."""
+
+    control: TopicName = "driftline.control"
+    """Wakes evaluators: slices are ready. Nothing is lost without it, only later."""
+    results: TopicName = "driftline.results"
+    """Results, for taps."""
+    alerts: TopicName = "driftline.alerts"
+    """Alerts, for taps."""
+
+    @model_validator(mode="after")
+    def _check_distinct(self) -> Topics:
+        seen: dict[str, str] = {}
+        findings: list[Finding] = []
+        for role, topic in (("control", self.control), ("results", self.results), ("alerts", self.alerts)):
+            if topic in seen:
+                findings.append(((role,), f"{show(topic)} is also the topic for {seen[topic]}"))
+            seen.setdefault(topic, role)
+        report(findings)
+        return self

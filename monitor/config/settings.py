@@ -1,0 +1,218 @@
+"""How one model is watched: the options under ``defaults`` and under each entry of ``models``."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, Field, model_validator
+
+from monitor.config.columns import ColumnContract
+from monitor.config.problem import choices, nearest, show
+from monitor.config.section import Finding, Section, report
+from monitor.config.values import (
+    DurationMs,
+    InstantMs,
+    Name,
+    Number,
+    Scalar,
+    Text,
+    Whole,
+    WindowText,
+    duration_between,
+    read_window,
+)
+from schemas.duration import UNITS_MS
+
+Part = TypeVar("Part", bound=Section)
+
+TASKS = ("binary_classification", "multiclass_classification", "regression")
+METRICS = {
+    "accuracy": TASKS[:2],
+    "balanced_accuracy": TASKS[:2],
+    "precision": TASKS[:2],
+    "recall": TASKS[:2],
+    "f1": TASKS[:2],
+    "log_loss": TASKS[:2],
+    "roc_auc": TASKS[:1],
+    "brier": TASKS[:1],
+    "mae": TASKS[2:],
+    "rmse": TASKS[2:],
+    "r2": TASKS[2:],
+}
+
+
+class LabelOptions(Section):
+    """How labels are paired with their predictions."""
+
+    horizon_ms: Annotated[DurationMs, duration_between("1m", "3650d")] = Field(
+        30 * UNITS_MS["d"], alias="horizon"
+    )
+    """How long a prediction waits for its label, and an early label for its prediction."""
+    sample_per_s: Annotated[Number, Field(gt=0, le=10_000_000)] = 2_000
+    """Predictions kept for pairing, per second; above it a hash of the event id decides on both sides."""
+
+
+class ReferenceOptions(Section):
+    """What windows are compared with: the start of the stream, a file, or a stretch between two instants."""
+
+    first_ms: Annotated[DurationMs, duration_between("1m", "3650d")] | None = Field(
+        None, alias="first", json_schema_extra={"examples": ["7d"]}
+    )
+    """The first stretch of event time that is seen, rounded up to whole slices. 7d if no form is given."""
+    file: Text | None = None
+    """A training table: CSV or Parquet, one row an event."""
+    from_ms: InstantMs | None = Field(None, alias="from")
+    """First instant of a stretch of the stream; needs `to`."""
+    to_ms: InstantMs | None = Field(None, alias="to")
+    """First instant after that stretch."""
+    min_rows: Annotated[Whole, Field(ge=2, le=100_000_000)] = 200
+    """Fewest rows that make a reference; with fewer, learning goes on."""
+
+    @property
+    def span_ms(self) -> int | None:
+        """Length of the first stretch in ms; None if the reference is a file or lies between two instants."""
+        if self.file is not None or self.from_ms is not None:
+            return None
+        return 7 * UNITS_MS["d"] if self.first_ms is None else self.first_ms
+
+    @model_validator(mode="after")
+    def _check_form(self) -> ReferenceOptions:
+        given = {"first": self.first_ms, "file": self.file, "from and to": self.from_ms or self.to_ms}
+        forms = [name for name, value in given.items() if value is not None]
+        findings: list[Finding] = []
+        if len(forms) > 1:
+            findings.append(
+                ((), f"{' and '.join(forms)} exclude each other (use first, or file, or from and to)")
+            )
+        elif (self.from_ms is None) != (self.to_ms is None):
+            findings.append(((), "a stretch needs both ends (use from and to)"))
+        elif self.from_ms is not None and self.to_ms is not None and self.to_ms <= self.from_ms:
+            findings.append((("to",), "must be after from"))
+        report(findings)
+        return self
+
+
+class PerformanceOptions(Section):
+    """What the performance of the model is measured by. Checked now; a later release alerts on it."""
+
+    metric: Literal[
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "log_loss",
+        "roc_auc",
+        "brier",
+        "mae",
+        "rmse",
+        "r2",
+    ]
+    """Measure of performance; it has to suit the task."""
+    slo: Number
+    """Value that the metric must not be worse than."""
+
+
+def known_detectors() -> list[str]:
+    """Names of the detectors that exist."""
+    if importlib.util.find_spec("detectors.catalog") is None:
+        return ["psi"]
+    return sorted(importlib.import_module("detectors.catalog").detectors())
+
+
+def _check_detector(name: str) -> str:
+    detectors = known_detectors()
+    if name not in detectors:
+        hint = nearest(name, detectors)
+        msg = f"{show(name)} is no detector{f'; did you mean {hint}?' if hint else ''} {choices(detectors)}"
+        raise ValueError(msg)
+    return name
+
+
+class ModelSettings(Section):
+    """How one model is watched.
+
+    The same class holds ``defaults``, an entry of ``models`` (where only `model_fields_set` counts), and the
+    settings in effect that `Configuration.for_model` builds of both. Spans of time are milliseconds.
+
+    Examples
+    --------
+    >>> settings = ModelSettings.model_validate({"slice": "5m", "windows": ["1h"]})
+    >>> settings.slice_ms, str(settings.windows[0]), settings.reference.span_ms
+    (300000, '1h', 604800000)
+    """
+
+    slice_ms: Annotated[DurationMs, duration_between("1s", "7d")] = Field(UNITS_MS["m"], alias="slice")
+    """Span of event time that is the unit of state; it divides every window."""
+    windows: Annotated[tuple[WindowText, ...], Field(min_length=1, max_length=8)] = (
+        read_window("1h"),
+        read_window("1d"),
+    )
+    """Windows; the first is the one judged, the others are shown. `1h` tumbles, `1h/15m` slides."""
+    lateness_ms: DurationMs = Field(10 * UNITS_MS["m"], alias="lateness")
+    """How long late events are waited for before a window is judged."""
+    horizon_ms: DurationMs = Field(7 * UNITS_MS["d"], alias="horizon")
+    """Events later than this are counted as late and not merged."""
+    skew_ms: DurationMs = Field(5 * UNITS_MS["m"], alias="skew")
+    """How far in the future a timestamp may lie; events beyond it are quarantined."""
+    dedupe_ms: DurationMs = Field(10 * UNITS_MS["m"], alias="dedupe")
+    """Width of the buckets of time within which a repeated event id is a duplicate."""
+    idle_after_ms: DurationMs = Field(10 * UNITS_MS["s"], alias="idle_after")
+    """How long a partition has to be at its end before it no longer holds the others' event time back."""
+    labels: LabelOptions = LabelOptions()
+    """How labels are paired with their predictions."""
+    reference: ReferenceOptions = ReferenceOptions()
+    """What windows are compared with."""
+    tolerance_psi: Annotated[Number, Field(ge=0, le=10)] = 0.01
+    """Population stability index that a column may have without being worth anybody's time."""
+    threshold_psi: Annotated[Number, Field(gt=0, le=10)] = 0.1
+    """Population stability index at which the `psi` detector says drift."""
+    detector: Annotated[Text, AfterValidator(_check_detector)] = "psi"
+    """Method that compares a window with the reference."""
+    detector_parameters: dict[str, Scalar] = Field(default={})
+    """Parameters of that method."""
+    segments: Annotated[tuple[Name, ...], Field(max_length=5)] = ()
+    """Columns or tags by whose values the model is also watched in parts."""
+    max_segment_values: Annotated[Whole, Field(ge=1, le=1_000)] = 50
+    """Values of a segment that are told apart; the others are counted together."""
+    max_columns: Annotated[Whole, Field(ge=1, le=10_000)] = 500
+    """Columns that are watched; further ones are counted and not watched."""
+    columns: dict[Name, ColumnContract] = Field(default={})
+    """What is known of the columns; columns without an entry are inferred."""
+    task: Literal["binary_classification", "multiclass_classification", "regression"] | None = None
+    """What the model does; inferred if left out."""
+    positive_label: Scalar | None = None
+    """Label of the positive class of a binary classifier; `1` or `true` if left out."""
+    performance: PerformanceOptions | None = None
+    """What the performance of the model is measured by."""
+    owner: Name | None = None
+    """Who answers for the model; routes can match it."""
+    tags: dict[Name, Text] = Field(default={})
+    """Further notes on the model, shown beside its alerts."""
+
+    def overlaid(self, entry: ModelSettings) -> ModelSettings:
+        """Build the settings in effect: these, with what the entry says put on top.
+
+        `labels`, `detector_parameters`, `tags` and each of the `columns` merge key by key; everything else is
+        replaced as a whole. Detector parameters merge only while the detector stays the same.
+        """
+        changed = {name: getattr(entry, name) for name in entry.model_fields_set}
+        if "labels" in changed:
+            changed["labels"] = _overlaid(self.labels, entry.labels)
+        if "columns" in changed:
+            changed["columns"] = self.columns | {
+                name: _overlaid(self.columns[name], column) if name in self.columns else column
+                for name, column in entry.columns.items()
+            }
+        if "tags" in changed:
+            changed["tags"] = self.tags | entry.tags
+        same_detector = changed.get("detector", self.detector) == self.detector
+        inherited = self.detector_parameters if same_detector else {}
+        changed["detector_parameters"] = inherited | entry.detector_parameters
+        return self.model_copy(update=changed)
+
+
+def _overlaid(base: Part, entry: Part) -> Part:
+    return base.model_copy(update={name: getattr(entry, name) for name in entry.model_fields_set})
