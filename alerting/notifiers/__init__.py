@@ -1,0 +1,1 @@
+"""Ways to tell someone of an alert: one file each, found by `alerting.notifiers.catalog`."""

@@ -1,0 +1,282 @@
+"""Signed HTTP requests after the Standard Webhooks specification.
+
+References
+----------
+https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any, Literal, Self
+
+import httpx
+import msgspec
+from pydantic import Field, SecretStr, field_validator, model_validator
+from standardwebhooks import Webhook
+
+from alerting.addresses import PinnedTransport, Resolve, resolve_all
+from alerting.codec import document
+from alerting.finding import instant
+from alerting.notice import Notice
+from alerting.notifiers.base import Example, Notifier, ReceiverDisabled, ReceiverOptions, ReceiverState
+from alerting.retry_after import retry_after_s
+from alerting.secrets import Secrets, exactly_one
+from schemas.errors import DeliveryError, RetryLater
+
+MAX_BODY_BYTES = 20_000
+SECRET_BYTES = range(24, 65)
+GONE = 410
+# The same bytes would be refused again.
+REFUSED = frozenset({400, 405, 406, 411, 413, 414, 415, 422, 501})
+
+
+class WebhookOptions(ReceiverOptions):
+    """Options of a ``webhook`` receiver.
+
+    Parameters
+    ----------
+    url, url_env, url_file : str
+        Where to POST; exactly one. An address that holds a token belongs in the environment or a file.
+    secret_env, secret_file : str
+        ``whsec_`` and 24 to 64 bytes in base64; exactly one.
+    previous_secret_env, previous_secret_file : str, optional
+        While a secret is being rotated: requests carry a signature of each.
+    allow_private : bool
+        Whether the receiver may live at a private, loopback or link-local address.
+    timeout_s : float
+        For connecting and for the answer, each.
+    ca_file : str, optional
+        Certificates to trust in place of the public ones.
+    proxy_env : str, optional
+        Variable with the address of a proxy. Without it no proxy is used, whatever the environment says.
+        With it the proxy decides which addresses can be reached.
+    """
+
+    type: Literal["webhook"]
+    url: str | None = None
+    url_env: str | None = None
+    url_file: str | None = None
+    secret_env: str | None = None
+    secret_file: str | None = None
+    previous_secret_env: str | None = None
+    previous_secret_file: str | None = None
+    allow_private: bool = False
+    timeout_s: float = Field(default=15.0, gt=0, le=30)
+    ca_file: str | None = None
+    proxy_env: str | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _plain(cls, url: str | None) -> str | None:
+        return None if url is None else _checked_url(url)
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        exactly_one(self, "url", "url_env", "url_file")
+        exactly_one(self, "secret_env", "secret_file")
+        return self
+
+
+class WebhookNotifier(Notifier):
+    """Posts ``{type, timestamp, data}`` with a signature; ``data`` is the alert as in the HTTP API.
+
+    A 2xx answer is success, 410 disables the receiver, redirects are refused. Everything that may pass
+    (network, 401, 404, 408, 429, 5xx …) is tried again; 400, 413, 422 and their like are final.
+
+    Parameters
+    ----------
+    transport : httpx.BaseTransport, optional
+        What carries the requests.
+    resolve : callable
+        Looks names up.
+    """
+
+    Options = WebhookOptions
+    options: WebhookOptions
+
+    def __init__(
+        self,
+        options: WebhookOptions,
+        secrets: Secrets,
+        now_ms: Callable[[], int],
+        resolve: Resolve = resolve_all,
+    ) -> None:
+        super().__init__(options, secrets, now_ms)
+        self._url = SecretStr(options.url) if options.url else _secret_url(options, secrets)
+        self._signers = [_signer(options, secrets, "secret")]
+        if secrets.read_optional(options, "previous_secret") is not None:
+            self._signers.append(_signer(options, secrets, "previous_secret"))
+        self._transport = _transport(options, secrets, resolve)
+        self._authorization = _authorization(httpx.URL(self._url.get_secret_value()))
+
+    def send(self, notice: Notice, state: ReceiverState | None) -> ReceiverState | None:
+        """Post one notice; keeps no state."""
+        body = body_of(notice)
+        response = self._request("POST", body, self._headers(notice.id, body))
+        if not 200 <= response.status_code < 300:
+            raise self._error(response)
+        return state
+
+    def check(self) -> str:
+        """Ask for the headers of the address; any answer below 500 but 410 shows that someone is there."""
+        response = self._request("HEAD", b"", {})
+        if response.status_code == GONE or response.status_code >= 500:
+            raise self._error(response)
+        return f"answers with {response.status_code}"
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._transport.close()
+
+    @classmethod
+    def examples(cls) -> list[Example]:
+        """One plain receiver, one that rotates its secret."""
+        new = "whsec_" + base64.b64encode(b"n" * 32).decode()
+        old = "whsec_" + base64.b64encode(b"o" * 24).decode()
+        plain: dict[str, object] = {
+            "type": "webhook",
+            "url": "{server}/hook",
+            "secret_env": "HOOK",
+            "allow_private": True,
+        }
+        return [
+            Example(plain, {"HOOK": new}),
+            Example({**plain, "previous_secret_env": "OLD_HOOK"}, {"HOOK": new, "OLD_HOOK": old}),
+        ]
+
+    def _headers(self, id_: str, body: bytes) -> dict[str, str]:
+        # UTC, because the library replaces the zone instead of converting.
+        at = instant(self.now_ms() // 1_000 * 1_000)
+        signatures = [signer.sign(id_, at, body.decode()) for signer in self._signers]
+        return {
+            "content-type": "application/json",
+            "webhook-id": id_,
+            "webhook-timestamp": str(int(at.timestamp())),
+            "webhook-signature": " ".join(signatures),
+        }
+
+    def _request(self, method: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
+        """Send without httpx's client: that would follow proxies of the environment and log the address."""
+        timeout = httpx.Timeout(self.options.timeout_s).as_dict()
+        request = httpx.Request(
+            method,
+            self._url.get_secret_value(),
+            headers={"user-agent": "driftline", "connection": "close", **self._authorization, **headers},
+            content=body,
+            extensions={"timeout": timeout},
+        )
+        try:
+            response = self._transport.handle_request(request)
+            response.close()
+        except httpx.HTTPError as error:
+            msg = f"no answer: {_reason(error)}"
+            raise RetryLater(msg) from None  # the cause may hold the address
+        return response
+
+    def _error(self, response: httpx.Response) -> DeliveryError:
+        status = response.status_code
+        if status == GONE:
+            return ReceiverDisabled("the receiver answered 410: it wants no more messages")
+        if 300 <= status < 400:
+            return DeliveryError(f"the receiver answered {status}: redirects are not followed")
+        if status in REFUSED:
+            return DeliveryError(f"the receiver refused the message with {status}")
+        after_s = retry_after_s(response.headers.get("retry-after"), self.now_ms())
+        return RetryLater(f"the receiver answered {status}", after_s)
+
+
+def body_of(notice: Notice, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Write the body of a request, leaving out findings until it is small enough.
+
+    Returns
+    -------
+    bytes
+        JSON ``{"type", "timestamp", "data"}``; the length is below `limit`.
+    """
+    shown = len(notice.alert.findings)
+    while True:
+        body = _body(notice, shown)
+        if len(body) < limit or shown == 0:
+            return body
+        shown //= 2
+
+
+def _body(notice: Notice, shown: int) -> bytes:
+    data: dict[str, Any] = document(notice.alert, shown)
+    data["findings_total"] = notice.findings_total
+    data["change"] = {"kind": notice.change.kind, "cause": notice.change.cause, "actor": notice.change.actor}
+    if notice.url:
+        data["url"] = notice.url
+    return msgspec.json.encode({"type": notice.type, "timestamp": notice.change.at, "data": data})
+
+
+def _checked_url(url: str) -> str:
+    """Check an address.
+
+    Raises
+    ------
+    ValueError
+        Says what is allowed; never holds the address.
+    """
+    try:
+        parsed = httpx.URL(url)
+    except httpx.InvalidURL:
+        parsed = httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        msg = "not an address (use https://host/path)"
+        raise ValueError(msg)
+    if parsed.userinfo:
+        msg = "holds credentials (name them with url_env or url_file)"
+        raise ValueError(msg)
+    return url
+
+
+def _secret_url(options: WebhookOptions, secrets: Secrets) -> SecretStr:
+    url = secrets.read(options, "url")
+    parsed = httpx.URL(url.get_secret_value()) if "://" in url.get_secret_value() else httpx.URL("")
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        msg = "not an address (use https://host/path)"
+        raise secrets.problem("url", msg)
+    return url
+
+
+def _authorization(url: httpx.URL) -> dict[str, str]:
+    """Turn credentials of the address, if there are any, into the header they stand for."""
+    if not url.userinfo:
+        return {}
+    pair = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+    return {"authorization": f"Basic {pair}"}
+
+
+def _signer(options: WebhookOptions, secrets: Secrets, name: str) -> Webhook:
+    text = secrets.read(options, name).get_secret_value()
+    try:
+        key = base64.b64decode(text.removeprefix("whsec_") + "==", validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) not in SECRET_BYTES:
+        raise secrets.problem(name, "not a webhook secret (use whsec_ and 24 to 64 bytes in base64)")
+    return Webhook(key)
+
+
+def _transport(options: WebhookOptions, secrets: Secrets, resolve: Resolve) -> httpx.BaseTransport:
+    verify = httpx.create_ssl_context(verify=True, trust_env=False)
+    if options.ca_file:
+        verify.load_verify_locations(options.ca_file)
+    if options.proxy_env:
+        proxy = secrets.read(options, "proxy").get_secret_value()
+        return httpx.HTTPTransport(verify=verify, trust_env=False, proxy=httpx.Proxy(proxy))
+    inner = httpx.HTTPTransport(verify=verify, trust_env=False)
+    return PinnedTransport(inner, allow_private=options.allow_private, resolve=resolve)
+
+
+def _reason(error: httpx.HTTPError) -> str:
+    """Say what went wrong on the way, by kind: the library's text could hold the address."""
+    if isinstance(error, httpx.TimeoutException):
+        return "timed out"
+    if isinstance(error, httpx.ConnectError):
+        return "connection failed (refused, or no valid certificate)"
+    return f"connection broke ({type(error).__name__})"
