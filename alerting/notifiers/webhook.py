@@ -238,8 +238,8 @@ def _secret_url(options: WebhookOptions, secrets: Secrets) -> SecretStr:
     url = secrets.read(options, "url")
     parsed = httpx.URL(url.get_secret_value()) if "://" in url.get_secret_value() else httpx.URL("")
     if parsed.scheme not in ("http", "https") or not parsed.host:
-        msg = "not an address (use https://host/path)"
-        raise secrets.problem("url", msg)
+        problem = secrets.problem("url", "not an address (use https://host/path)")
+        raise problem
     return url
 
 

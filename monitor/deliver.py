@@ -1,0 +1,307 @@
+"""Delivers what waits in the outbox: claim, send, record.
+
+A message is claimed in a short transaction, sent outside any, and its outcome recorded in another. Whatever
+dies in between, the lease runs out and the message is sent again under the same id: at least once, and
+receivers can tell repetitions.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import secrets
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from alerting.notice import decode
+from alerting.notifiers.base import Notifier, ReceiverDisabled
+from monitor.clock import Clock
+from monitor.store import outbox
+from monitor.store.engine import immediate, reading
+from monitor.store.outbox import ClaimedRow
+from schemas.errors import DeliveryError, RetryLater, StoreError, Unavailable
+
+logger = logging.getLogger("driftline.deliver")
+
+LEASE_MS = 120_000
+SEND_BUDGET_MS = 60_000
+SHORTEST_DELAY_S = 0.5
+FIRST_DELAY_S = 2.0
+LONGEST_DELAY_S = 3_600.0
+PATIENCE_MS = 3 * 86_400_000
+LEAST_ATTEMPTS = 10
+POLL_S = 1.0
+
+OnOutcome = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one attempt.
+
+    `result` is delivered, retried or dead. `state` is what the notifier wants kept about the alert;
+    `disabled` says why the receiver wants nothing any more.
+    """
+
+    row: ClaimedRow
+    result: str
+    error: str = ""
+    after_s: float | None = None
+    state: dict[str, Any] | None = None
+    disabled: str = ""
+
+
+class Deliverer:
+    """Sends due messages; any number of deliverers may share a database.
+
+    Parameters
+    ----------
+    engine : Engine
+        Where the outbox is.
+    notifiers : mapping of str to Notifier
+        By the receiver's name in the configuration. Messages to others wait, up to three days.
+    clock : Clock
+        Wall clock for leases and delays.
+    rng : random.Random
+        Spreads the delays.
+    on_outcome : callable, optional
+        Called with the receiver and ``delivered``, ``retried``, ``dead`` or ``superseded``, once for each
+        message and attempt.
+    workers : int
+        Receivers served at the same time; the messages of one receiver go one after another.
+
+    Guarantees
+    ----------
+    Messages about one alert reach one receiver in order. A message is given up only after three days and ten
+    attempts, or when the receiver refuses it for good.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        notifiers: Mapping[str, Notifier],
+        clock: Clock,
+        rng: random.Random,
+        on_outcome: OnOutcome | None = None,
+        workers: int = 4,
+    ) -> None:
+        self._engine = engine
+        self._notifiers = dict(notifiers)
+        self._clock = clock
+        self._rng = rng
+        self._on_outcome = on_outcome or (lambda _receiver, _outcome: None)
+        self._workers = workers
+        self._held_until_ms: dict[str, int] = {}
+        self._unrecorded: dict[str, Outcome] = {}
+        self._wake = threading.Event()
+
+    def deliver_due(self, limit: int = 20) -> int:
+        """Send what is due now.
+
+        Parameters
+        ----------
+        limit : int
+            Most messages for each receiver.
+
+        Returns
+        -------
+        int
+            Number of attempts made.
+
+        Raises
+        ------
+        Unavailable
+            If the database is away. Outcomes that could not be recorded are kept and recorded by the next
+            call.
+        """
+        self._record_leftovers()
+        names = self._due()
+        if self._workers == 1 or len(names) == 1:
+            return sum(self._serve(name, limit) for name in names)
+        with ThreadPoolExecutor(max(1, min(self._workers, len(names))), "deliver") as pool:
+            return sum(pool.map(lambda name: self._serve(name, limit), names))
+
+    def run(self, stop: threading.Event) -> None:
+        """Deliver until told to stop; looks every second, and at once after `wake`."""
+        while not stop.is_set():
+            self._wake.clear()
+            if self._attempt() == 0 and not stop.is_set():
+                self._wake.wait(POLL_S)
+
+    def wake(self) -> None:
+        """Say that there may be something to deliver, or that `run` should look at its stop event."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Let go of the receivers' connections."""
+        for notifier in self._notifiers.values():
+            notifier.close()
+
+    def _attempt(self) -> int:
+        try:
+            return self.deliver_due()
+        except Unavailable as error:
+            logger.warning("deliveries wait: %s", error)
+            return 0
+
+    def _due(self) -> list[str]:
+        """Name the receivers to serve now, and give up what is for nobody any more."""
+        now_ms = self._clock.now_ms()
+        with reading(self._engine) as connection:
+            due = outbox.due_receivers(connection, now_ms)
+        if due - set(self._notifiers):
+            with immediate(self._engine) as connection:
+                outbox.bury_unknown(connection, list(self._notifiers), now_ms, now_ms - PATIENCE_MS)
+        return sorted(
+            name for name in due & set(self._notifiers) if self._held_until_ms.get(name, 0) <= now_ms
+        )
+
+    def _serve(self, receiver: str, limit: int) -> int:
+        """Send a batch to one receiver; stop early if it asks to wait or the lease gets short."""
+        rows = self._claim(receiver, limit)
+        for done, row in enumerate(rows):
+            if row.lease_until_ms - self._clock.now_ms() < SEND_BUDGET_MS:
+                self._release(rows[done:], self._clock.now_ms())
+                return done
+            outcome = self._send(row)
+            self._record(outcome)
+            if outcome.after_s is not None or outcome.disabled:
+                self._hold(receiver, outcome.after_s or 0.0)
+                self._release(rows[done + 1 :], self._held_until_ms[receiver])
+                return done + 1
+        return len(rows)
+
+    def _claim(self, receiver: str, limit: int) -> list[ClaimedRow]:
+        notifier = self._notifiers[receiver]
+        now_ms = self._clock.now_ms()
+        superseded = dead = 0
+        rows: list[ClaimedRow] = []
+        with immediate(self._engine) as connection:
+            reason = _disabled(connection, receiver, notifier)
+            if reason:
+                dead = outbox.bury(connection, receiver, now_ms, reason)
+            else:
+                if notifier.only_latest_matters:
+                    superseded = outbox.supersede(connection, receiver, now_ms)
+                token = secrets.token_hex(16)
+                rows = outbox.claim(connection, receiver, now_ms, now_ms + LEASE_MS, token, limit)
+        self._count(receiver, "superseded", superseded)
+        self._count(receiver, "dead", dead)
+        return rows
+
+    def _send(self, row: ClaimedRow) -> Outcome:
+        """Make one attempt; every way in which it can end is an outcome."""
+        try:
+            with reading(self._engine) as connection:
+                state = outbox.get_receiver_state(connection, row.receiver, row.alert_id)
+            kept = self._notifiers[row.receiver].send(decode(row.payload), state)
+        except RetryLater as error:
+            return self._failed(row, str(error), error.after_s)
+        except ReceiverDisabled as error:
+            return Outcome(row, "dead", str(error), disabled=str(error))
+        except DeliveryError as error:
+            return Outcome(row, "dead", str(error))
+        except Unavailable:
+            raise
+        except StoreError as error:  # a payload that cannot be read will not become readable
+            return Outcome(row, "dead", str(error))
+        except Exception as error:  # a bug in one notifier must not stop the others
+            _log_bug(row.receiver, error)
+            return self._failed(row, f"unexpected {type(error).__name__}, see the log", None)
+        return Outcome(row, "delivered", state=kept)
+
+    def _failed(self, row: ClaimedRow, error: str, after_s: float | None) -> Outcome:
+        too_old = self._clock.now_ms() - row.created_at_ms > PATIENCE_MS
+        if too_old and row.attempts + 1 >= LEAST_ATTEMPTS:
+            return Outcome(row, "dead", error, after_s)
+        return Outcome(row, "retried", error, after_s)
+
+    def _record(self, outcome: Outcome) -> None:
+        """Write an outcome; keep it for the next call if the database is away."""
+        self._unrecorded[outcome.row.id] = outcome
+        self._write(outcome)
+        del self._unrecorded[outcome.row.id]
+        self._count(outcome.row.receiver, outcome.result, 1)
+
+    def _record_leftovers(self) -> None:
+        for outcome in list(self._unrecorded.values()):
+            self._record(outcome)
+
+    def _write(self, outcome: Outcome) -> None:
+        row, now_ms = outcome.row, self._clock.now_ms()
+        with immediate(self._engine) as connection:
+            if outcome.result == "delivered":
+                outbox.mark_delivered(connection, row, now_ms, outcome.state)
+            elif outcome.result == "dead":
+                outbox.mark_dead(connection, row, now_ms, outcome.error)
+            else:
+                outbox.mark_retry(connection, row, now_ms + self._delay_ms(outcome), outcome.error)
+            if outcome.disabled:
+                fingerprint = self._notifiers[row.receiver].fingerprint
+                state = {"disabled": outcome.disabled, "fingerprint": fingerprint}
+                outbox.set_receiver_state(connection, row.receiver, "", state)
+
+    def _release(self, rows: list[ClaimedRow], not_before_ms: int) -> None:
+        if rows:
+            with immediate(self._engine) as connection:
+                outbox.release(connection, rows, not_before_ms)
+
+    def _hold(self, receiver: str, seconds: float) -> None:
+        self._held_until_ms[receiver] = self._clock.now_ms() + round(seconds * 1_000)
+
+    def _delay_ms(self, outcome: Outcome) -> int:
+        """Exponential with full jitter, and never earlier than the receiver asked for."""
+        return round(1_000 * max(backoff_s(outcome.row.attempts, self._rng), outcome.after_s or 0.0))
+
+    def _count(self, receiver: str, outcome: str, times: int) -> None:
+        for _ in range(times):
+            self._on_outcome(receiver, outcome)
+
+
+def backoff_s(attempts: int, rng: random.Random) -> float:
+    """Draw how long to wait after a failure.
+
+    Parameters
+    ----------
+    attempts : int
+        Failures before this one.
+    rng : random.Random
+        Seeded generator.
+
+    Returns
+    -------
+    float
+        Uniform between half a second and 2 s × 2^attempts, at most an hour.
+
+    References
+    ----------
+    M. Brooker, "Exponential backoff and jitter", AWS Architecture Blog, 2015: full jitter.
+
+    Examples
+    --------
+    >>> rng = random.Random(7)
+    >>> [round(backoff_s(attempts, rng), 1) for attempts in (0, 3, 30)]
+    [1.0, 2.8, 2343.5]
+    """
+    ceiling_s = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(attempts, 32))
+    return rng.uniform(SHORTEST_DELAY_S, ceiling_s)
+
+
+def _log_bug(receiver: str, error: Exception) -> None:
+    """Log where an unforeseen error came from, without its text, which may hold anything."""
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    logger.error("receiver %s failed with %s, will be tried again\n%s", receiver, type(error).__name__, trace)
+
+
+def _disabled(connection: Connection, receiver: str, notifier: Notifier) -> str:
+    """Say why a receiver wants nothing any more; a change of its options gives it another chance."""
+    state = outbox.get_receiver_state(connection, receiver, "")
+    if state is None or state.get("fingerprint") != notifier.fingerprint:
+        return ""
+    return str(state.get("disabled", ""))
