@@ -1,0 +1,43 @@
+"""Finds the formats: every module of this package that has a class with a `name` and a `decode` method."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from functools import cache
+
+import monitor.decode
+from monitor.decode.envelope import Decoder
+from schemas.errors import UsageError
+
+
+@cache
+def decoders() -> dict[str, type[Decoder]]:
+    """All formats by name."""
+    found: dict[str, type[Decoder]] = {}
+    for module in pkgutil.iter_modules(monitor.decode.__path__, "monitor.decode."):
+        for _, item in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            own = item.__module__ == module.name and isinstance(getattr(item, "name", None), str)
+            if own and callable(getattr(item, "decode", None)):
+                found[item.name] = item
+    return found
+
+
+def formats() -> tuple[str, ...]:
+    """Names that the configuration may use."""
+    return tuple(sorted(decoders()))
+
+
+def build(name: str) -> Decoder:
+    """Make the decoder of a format.
+
+    Raises
+    ------
+    UsageError
+        If there is no such format.
+    """
+    if name not in decoders():
+        msg = f"{name!r} is not a format (use one of {', '.join(formats())})"
+        raise UsageError(msg)
+    return decoders()[name]()

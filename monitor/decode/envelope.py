@@ -1,0 +1,70 @@
+"""What every format is turned into: the envelopes of events, in columns, with features still undecoded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = bool | int | float | str | None
+
+
+class Message(Protocol):
+    """One message of a topic, as a source hands it out."""
+
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Envelopes:
+    """Prediction events of one fetch, without their features.
+
+    Parameters
+    ----------
+    row : int64 array [events]
+        Message that each event came in.
+    problems : list of (int, str)
+        Messages that are not events, and why. Each message is in `row` or here.
+    event_ms : int64 array [events]
+        Event time, epoch milliseconds.
+    id_hash : uint64 array [events]
+    model, version : list of str
+    features : list of bytes-like
+        JSON objects, syntactically valid UTF-8.
+    prediction, score, scores, latency_ms, error, tags : list
+        None where an event has none.
+    role : list of str
+    """
+
+    row: NDArray[np.int64]
+    problems: list[tuple[int, str]]
+    event_ms: NDArray[np.int64]
+    id_hash: NDArray[np.uint64]
+    model: list[str]
+    version: list[str]
+    features: list[msgspec.Raw]
+    prediction: list[Scalar]
+    score: list[float | None]
+    scores: list[dict[str, float] | None]
+    latency_ms: list[float | None]
+    error: list[str | None]
+    tags: list[dict[str, Scalar] | None]
+    role: list[str]
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+
+class Decoder(Protocol):
+    """A format of prediction events."""
+
+    name: ClassVar[str]
+
+    def decode(self, values: Sequence[bytes]) -> Envelopes:
+        """Read messages; whatever is in them, this does not raise."""
+        ...

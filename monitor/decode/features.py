@@ -1,0 +1,381 @@
+"""Features of many events, from JSON objects to the columns of a `Batch`.
+
+Arrow reads all events of a model version at once, with the columns that are known. Whatever it refuses (a key that is
+new, a value of another type, a key given twice) costs only the rows concerned: the rest of the block is checked row by
+row with a typed decoder, the rows that pass go through Arrow, and the others are read as Python objects.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.json as pj
+from numpy.typing import NDArray
+
+from monitor.decode.columns import Column, Columns, Snapshot
+from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, Categories
+from schemas.column import ColumnSpec, Kind, feature_name
+
+Raws = Sequence[msgspec.Raw | bytes]
+Tables = list[tuple[NDArray[np.int64], pa.Table]]
+Flats = list[tuple[int, dict[tuple[str, ...], Any]]]
+
+SMALLEST = 8
+CHUNK = 256  # rows that are looked at one by one when Arrow refuses a block
+LONG_BYTES = 65_536  # a row longer than this is read on its own
+
+
+@dataclass(frozen=True)
+class Features:
+    """Decoded features; the fields are those of `Batch`."""
+
+    numeric: tuple[ColumnSpec, ...]
+    numbers: NDArray[np.float64]
+    status: NDArray[np.uint8]
+    categorical: tuple[ColumnSpec, ...]
+    categories: tuple[Categories, ...]
+    vectors: tuple[tuple[ColumnSpec, NDArray[np.uint8]], ...]
+
+
+class FeatureDecoder:
+    """Decodes the features of one model version; safe to use from several threads.
+
+    Parameters
+    ----------
+    columns : Columns
+        What is known of the columns; grows as new keys are seen.
+    """
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+        self._typed: tuple[pa.Schema, msgspec.json.Decoder[Any]] | None = None
+
+    def decode(self, raws: Raws) -> tuple[Features, NDArray[np.int64], list[tuple[int, str]]]:
+        """Decode objects.
+
+        Returns
+        -------
+        features : Features
+            Of the rows that could be read.
+        rows : int64 array
+            Which of `raws` they are.
+        problems : list of (int, str)
+            The other rows, and why.
+        """
+        snapshot = self.columns.now
+        every = np.arange(len(raws))
+        if snapshot.fast and len(raws) and (table := _read(raws, snapshot)) is not None:
+            return _assemble(snapshot, len(raws), [(every, table)], []), every, []
+        tables, slow, problems = self._apart(raws)
+        snapshot = self.columns.now
+        bad = {row for row, _ in problems}
+        rows = np.array([row for row in range(len(raws)) if row not in bad], np.int64)
+        new_place = np.full(len(raws), -1)
+        new_place[rows] = np.arange(len(rows))
+        parts = [(new_place[chunk], table) for chunk, table in tables]
+        features = _assemble(snapshot, len(rows), parts, [(int(new_place[row]), flat) for row, flat in slow])
+        return features, rows, problems
+
+    def _apart(self, raws: Raws) -> tuple[Tables, Flats, list[tuple[int, str]]]:
+        """Read what Arrow can read together, and the rest one by one; the first rows teach new columns to the others."""
+        tables: Tables = []
+        slow: Flats = []
+        problems: list[tuple[int, str]] = []
+        every = np.arange(len(raws))
+        for rows in (every[:CHUNK], every[CHUNK:]):
+            read = self._together(raws, rows)
+            tables += read
+            left = np.setdiff1d(rows, np.concatenate([done for done, _ in read])) if read else rows
+            self._one_by_one(raws, left, slow, problems)
+        return tables, slow, problems
+
+    def _together(self, raws: Raws, rows: NDArray[np.int64]) -> Tables:
+        """Read with Arrow as many of the given rows as possible."""
+        snapshot = self.columns.now
+        if not snapshot.fast or not len(rows):
+            return []
+        if (table := _read([raws[i] for i in rows], snapshot)) is not None:
+            return [(rows, table)]
+        passed = self._passing(raws, rows, snapshot)
+        # Something that only Arrow minds, such as a key given twice.
+        return _halves(raws, passed, snapshot)
+
+    def _passing(self, raws: Raws, rows: NDArray[np.int64], snapshot: Snapshot) -> NDArray[np.int64]:
+        """Rows that have only known keys with values of the usual type."""
+        decode = self._typed_decoder(snapshot)
+        passed = []
+        for row in rows.tolist():
+            raw = raws[row]
+            if len(raw) > LONG_BYTES:
+                continue
+            try:
+                decode(raw)
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                continue
+            passed.append(row)
+        return np.array(passed, np.int64)
+
+    def _typed_decoder(self, snapshot: Snapshot) -> Any:
+        if self._typed is None or self._typed[0] is not snapshot.schema:
+            self._typed = snapshot.schema, msgspec.json.Decoder(_struct(list(snapshot.schema)))
+        return self._typed[1].decode
+
+    def _one_by_one(
+        self,
+        raws: Raws,
+        rows: NDArray[np.int64],
+        slow: Flats,
+        problems: list[tuple[int, str]],
+    ) -> None:
+        seen: dict[tuple[str, ...], Counter[type]] = {}
+        known = self.columns.now
+        for row in rows.tolist():
+            try:
+                flat = flatten(json.loads(bytes(raws[row])))
+            except (ValueError, RecursionError) as error:
+                problems.append((row, f"features: {error}"[:300]))
+                continue
+            if not known.full:
+                for path, value in flat.items():
+                    if value is not None and feature_name(path) not in known.columns:
+                        seen.setdefault(path, Counter())[type(value)] += 1
+            slow.append((row, {path: v for path, v in flat.items() if not known.full or feature_name(path) in known.columns}))
+        if seen:
+            self.columns.learn(seen)
+
+
+def flatten(value: Any) -> dict[tuple[str, ...], Any]:
+    """Turn nested objects into one level, with the path of keys as the key.
+
+    Raises
+    ------
+    ValueError
+        If it is not an object.
+
+    Examples
+    --------
+    >>> flatten({"user": {"age": 3}, "x": [1]})
+    {('user', 'age'): 3, ('x',): [1]}
+    """
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        msg = "not an object"
+        raise ValueError(msg)  # noqa: TRY004 - a fault in the data, not in the program
+    flat: dict[tuple[str, ...], Any] = {}
+    waiting: list[tuple[tuple[str, ...], dict[str, Any]]] = [((), value)]
+    while waiting:
+        above, level = waiting.pop()
+        for key, item in level.items():
+            if isinstance(item, dict):
+                waiting.append(((*above, key), item))
+            else:
+                flat[(*above, key)] = item
+    return flat
+
+
+def _read(raws: Raws, snapshot: Snapshot) -> pa.Table | None:
+    """Read objects with Arrow; None if it refuses any of them."""
+    joined = b"\n".join(raws)
+    try:
+        table = pj.read_json(
+            pa.BufferReader(joined),
+            read_options=pj.ReadOptions(use_threads=False, block_size=max(len(joined) + 1, 1024)),
+            parse_options=pj.ParseOptions(
+                explicit_schema=snapshot.schema,
+                unexpected_field_behavior="error",
+                newlines_in_values=joined.count(b"\n") >= len(raws),
+            ),
+        )
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return None
+    return table if table.num_rows == len(raws) else None
+
+
+def _halves(raws: Raws, rows: NDArray[np.int64], snapshot: Snapshot) -> Tables:
+    """Read rows with Arrow, leaving out the smallest blocks that it refuses."""
+    if not len(rows):
+        return []
+    if (table := _read([raws[i] for i in rows], snapshot)) is not None:
+        return [(rows, table)]
+    if len(rows) <= SMALLEST:
+        return []
+    middle = len(rows) // 2
+    return _halves(raws, rows[:middle], snapshot) + _halves(raws, rows[middle:], snapshot)
+
+
+def _struct(fields: list[pa.Field]) -> type[msgspec.Struct]:
+    """Return a type that accepts exactly what Arrow accepts for a schema."""
+    of_arrow: dict[Any, Any] = {pa.float64(): float, pa.int64(): int, pa.string(): str, pa.bool_(): bool}
+    members: list[tuple[str, Any, Any]] = []
+    names: dict[str, str] = {}
+    for i, item in enumerate(fields):
+        if pa.types.is_struct(item.type):
+            kind: Any = _struct([item.type.field(j) for j in range(item.type.num_fields)])
+        elif pa.types.is_list(item.type):
+            kind = list[float | None]
+        else:
+            kind = of_arrow[item.type]
+        members.append((f"f{i}", kind | None, None))
+        names[f"f{i}"] = item.name
+    return msgspec.defstruct("Features", members, rename=names, forbid_unknown_fields=True)
+
+
+def _leaf(table: pa.Table, path: tuple[str, ...]) -> pa.Array:
+    column = table.column(path[0])
+    chunk = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    for key in path[1:]:
+        # A null object makes its members null; `flatten` carries that down.
+        chunk = chunk.flatten()[chunk.type.get_field_index(key)]
+    return chunk
+
+
+def _assemble(
+    snapshot: Snapshot,
+    n: int,
+    tables: Tables,
+    slow: Flats,
+) -> Features:
+    named = [(row, {feature_name(path): value for path, value in flat.items()}) for row, flat in slow]
+    columns = list(snapshot.columns.values())
+    numeric = [c for c in columns if c.spec.kind is Kind.NUMERIC]
+    numbers = np.zeros((len(numeric), n))
+    status = np.full((len(numeric), n), MISSING, np.uint8)
+    fast = {column.spec.name for column in snapshot.fast}
+    for i, column in enumerate(numeric):
+        for rows, table in tables:
+            if column.spec.name in fast and _has(table, column):
+                _numbers(_leaf(table, column.spec.path), rows, numbers[i], status[i])
+        for row, values in named:
+            numbers[i, row], status[i, row] = _number(values.get(column.spec.name))
+    categorical = [c for c in columns if c.spec.kind is Kind.CATEGORICAL]
+    vectors = [c for c in columns if c.spec.kind is Kind.VECTOR]
+    return Features(
+        tuple(c.spec for c in numeric),
+        numbers,
+        status,
+        tuple(c.spec for c in categorical),
+        tuple(_categories(c, n, tables if c.spec.name in fast else [], named) for c in categorical),
+        tuple((c.spec, _presence(c, n, tables if c.spec.name in fast else [], named)) for c in vectors),
+    )
+
+
+def _has(table: pa.Table, column: Column) -> bool:
+    """Whether a table was read with a schema that already had the column."""
+    path = column.spec.path
+    at = table.schema.get_field_index(path[0])
+    if at < 0:
+        return False
+    kind = table.schema.field(at).type
+    for key in path[1:]:
+        if not pa.types.is_struct(kind) or kind.get_field_index(key) < 0:
+            return False
+        kind = kind.field(key).type
+    return bool(kind == column.type)
+
+
+def _numbers(chunk: pa.Array, rows: NDArray[np.int64], numbers: NDArray[np.float64], status: NDArray[np.uint8]) -> None:
+    values = chunk.to_numpy(zero_copy_only=False)
+    finite = np.isfinite(values)
+    if finite.all():
+        numbers[rows], status[rows] = values, 0
+        return
+    missing = chunk.is_null().to_numpy(zero_copy_only=False)
+    numbers[rows] = np.where(finite, values, 0.0)
+    status[rows] = np.where(missing, MISSING, np.where(finite, 0, INVALID))
+
+
+def _number(value: Any) -> tuple[float, int]:
+    if value is None:
+        return 0.0, MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0, INVALID
+    try:
+        number = float(value)
+    except OverflowError:
+        return 0.0, INVALID
+    return (number, 0) if math.isfinite(number) else (0.0, INVALID)
+
+
+def category_text(value: Any) -> str | None:
+    """Name of a category; None for what cannot be one.
+
+    Examples
+    --------
+    >>> category_text(True), category_text(3.0), category_text(3), category_text("3"), category_text([3])
+    ('true', '3', '3', '3', None)
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**40 else None
+    return value if isinstance(value, str) else None
+
+
+def _categories(
+    column: Column,
+    n: int,
+    tables: Tables,
+    named: list[tuple[int, dict[str, Any]]],
+) -> Categories:
+    codes = np.full(n, CODE_MISSING, np.int32)
+    dictionaries: list[pa.Array] = []
+    size = 0
+    for rows, table in tables:
+        if not _has(table, column):
+            continue
+        encoded = _leaf(table, column.spec.path).dictionary_encode()
+        found = encoded.indices.fill_null(CODE_MISSING - size).to_numpy(zero_copy_only=False)
+        codes[rows] = found + size
+        dictionaries.append(_texts(encoded.dictionary))
+        size += len(encoded.dictionary)
+    if named:
+        texts: dict[str, int] = {}
+        for row, values in named:
+            value = values.get(column.spec.name)
+            text = category_text(value)
+            if text is not None:
+                codes[row] = texts.setdefault(text, size + len(texts))
+            elif value is not None:
+                codes[row] = CODE_INVALID
+        dictionaries.append(pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string()))
+    if len(dictionaries) == 1:
+        return Categories(codes, dictionaries[0])
+    if not dictionaries:
+        return Categories(codes, pa.array([], pa.string()))
+    # The same value may be in several dictionaries; its codes must become one.
+    joined = pa.concat_arrays(dictionaries).dictionary_encode()
+    same = np.concatenate((joined.indices.to_numpy(), [CODE_INVALID, CODE_MISSING])).astype(np.int32)
+    return Categories(same[codes], joined.dictionary)
+
+
+def _texts(values: pa.Array) -> pa.Array:
+    if values.type == pa.string():
+        return values
+    return pa.array([category_text(value) for value in values.to_pylist()], pa.string())
+
+
+def _presence(
+    column: Column,
+    n: int,
+    tables: Tables,
+    named: list[tuple[int, dict[str, Any]]],
+) -> NDArray[np.uint8]:
+    status = np.full(n, MISSING, np.uint8)
+    for rows, table in tables:
+        if _has(table, column):
+            status[rows] = _leaf(table, column.spec.path).is_null().to_numpy(zero_copy_only=False)
+    for row, values in named:
+        value = values.get(column.spec.name)
+        status[row] = MISSING if value is None else 0 if isinstance(value, list) else INVALID
+    return status

@@ -1,0 +1,175 @@
+"""Driftline's own format: one JSON object a message (see INTERFACES, "Events")."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, ClassVar, Literal
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from detectors.hashing import hash_strings
+from monitor.decode.envelope import Envelopes, Scalar
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+EARLIEST_MS, LATEST_MS = 0, 253_402_300_800_000  # 1970 to 9999
+_LONGEST_REASON = 300
+
+
+class _Event(msgspec.Struct, gc=False):
+    event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    model: Name
+    timestamp: str | int
+    version: Name | int = "unversioned"
+    features: msgspec.Raw = msgspec.Raw(b"{}")
+    prediction: Scalar = None
+    score: float | None = None
+    scores: dict[str, float] | None = None
+    latency_ms: float | None = None
+    error: str | None = None
+    tags: dict[str, Scalar] | None = None
+    role: Literal["champion", "challenger", "shadow"] = "champion"
+
+
+class Json:
+    """Decoder of native JSON events."""
+
+    name: ClassVar[str] = "json"
+
+    def __init__(self) -> None:
+        self._decode = msgspec.json.Decoder(_Event).decode
+
+    def decode(self, values: Sequence[bytes]) -> Envelopes:
+        """Read messages; whatever is in them, this does not raise."""
+        events, rows, problems = self._objects(values)
+        event_ms, wrong_times = read_timestamps([event.timestamp for event in events])
+        wrong = {**dict(wrong_features([event.features for event in events])), **dict(wrong_times)}
+        if None in (predictions := [event.prediction for event in events]):
+            for at, prediction in enumerate(predictions):
+                if prediction is None and events[at].error is None:
+                    wrong.setdefault(at, "prediction: required, unless error is given")
+        row = np.array(rows, np.int64)
+        if wrong:
+            problems += [(rows[at], reason) for at, reason in wrong.items()]
+            keep = [at for at in range(len(events)) if at not in wrong]
+            event_ms, row, events = event_ms[keep], row[keep], [events[at] for at in keep]
+        return Envelopes(
+            row=row,
+            problems=problems,
+            event_ms=event_ms,
+            id_hash=hash_strings(pa.array([event.event_id for event in events], pa.string())),
+            model=[event.model for event in events],
+            version=[v if isinstance(v, str) else str(v) for v in [event.version for event in events]],
+            features=[event.features for event in events],
+            prediction=[event.prediction for event in events],
+            score=[event.score for event in events],
+            scores=[event.scores for event in events],
+            latency_ms=[event.latency_ms for event in events],
+            error=[event.error for event in events],
+            tags=[event.tags for event in events],
+            role=[event.role for event in events],
+        )
+
+    def _objects(self, values: Sequence[bytes]) -> tuple[list[_Event], list[int], list[tuple[int, str]]]:
+        decode = self._decode
+        events: list[_Event] = []
+        problems: list[tuple[int, str]] = []
+        append = events.append
+        for row, value in enumerate(values):
+            try:
+                append(decode(value))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
+                problems.append((row, _reason(value, error)))
+        failed = {row for row, _ in problems}
+        rows = [row for row in range(len(values)) if row not in failed] if failed else list(range(len(values)))
+        return events, rows, problems
+
+
+def wrong_features(features: Sequence[msgspec.Raw]) -> list[tuple[int, str]]:
+    """Find features that are not a JSON object in UTF-8, looking at all of them at once."""
+    if not features:
+        return []
+    joined = b"".join(features)
+    starts = np.cumsum(np.fromiter(map(len, features), np.int64, len(features)))
+    first = np.frombuffer(joined, np.uint8)[np.concatenate(([0], starts[:-1]))]
+    wrong = [(int(at), "features: not an object") for at in np.flatnonzero(first != ord("{"))]
+    if not joined.isascii():
+        wrong += [(at, "features: not UTF-8") for at, raw in enumerate(features) if not _is_utf8(bytes(raw))]
+    return wrong
+
+
+def read_timestamps(timestamps: Sequence[str | int]) -> tuple[NDArray[np.int64], list[tuple[int, str]]]:
+    """Read RFC 3339 texts or epoch milliseconds.
+
+    Returns
+    -------
+    event_ms : int64 array [n]
+        0 where a timestamp cannot be read.
+    problems : list of (int, str)
+
+    Examples
+    --------
+    >>> read_timestamps(["2013-03-01T10:00:00Z", 1362132000000, "yesterday"])[0].tolist()
+    [1362132000000, 1362132000000, 0]
+    """
+    kinds = set(map(type, timestamps))
+    if kinds == {int}:
+        try:
+            event_ms = np.array(timestamps, np.int64)
+        except OverflowError:
+            return _one_by_one(timestamps)
+    elif kinds == {str}:
+        try:
+            parsed = pa.array(timestamps, pa.string()).cast(pa.timestamp("ns", tz="UTC"))
+        except pa.ArrowInvalid:
+            return _one_by_one(timestamps)
+        event_ms = parsed.cast(pa.int64()).to_numpy() // 1_000_000
+    else:
+        return _one_by_one(timestamps)
+    if len(event_ms) and not (event_ms.min() >= EARLIEST_MS and event_ms.max() < LATEST_MS):
+        return _one_by_one(timestamps)
+    return event_ms, []
+
+
+def _one_by_one(timestamps: Sequence[str | int]) -> tuple[NDArray[np.int64], list[tuple[int, str]]]:
+    """Read texts and numbers in any mixture; slower."""
+    event_ms, problems = np.zeros(len(timestamps), np.int64), []
+    for at, timestamp in enumerate(timestamps):
+        try:
+            instant = timestamp if isinstance(timestamp, int) else _text_ms(timestamp)
+        except ValueError:
+            problems.append((at, f"timestamp: {timestamp!r:.60} is neither RFC 3339 with a zone nor epoch milliseconds"))
+            continue
+        if EARLIEST_MS <= instant < LATEST_MS:
+            event_ms[at] = instant
+        else:
+            problems.append((at, f"timestamp: {timestamp!r:.60} is not between the years 1970 and 9999"))
+    return event_ms, problems
+
+
+def _text_ms(text: str) -> int:
+    instant = datetime.fromisoformat(text)
+    if instant.tzinfo is None:
+        raise ValueError(text)
+    return int((instant - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _reason(value: bytes | None, error: Exception) -> str:
+    if not value:
+        return "empty message"
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    return str(error)[:_LONGEST_REASON]
