@@ -1,4 +1,4 @@
-"""SQL of deliveries: which messages are due, who is sending them, what became of them, what receivers told us.
+"""SQL of deliveries: which messages are due, who is sending them, what became of them.
 
 A row waits until it is delivered, superseded or dead. Whoever sends it holds a lease; when that runs out,
 anyone may take the row.
@@ -113,16 +113,23 @@ def claim(
     ]
 
 
-def mark_delivered(connection: Connection, row: ClaimedRow, now_ms: int) -> bool:
-    """Record that a message arrived, whoever holds the lease by now.
+def mark_delivered(
+    connection: Connection, row: ClaimedRow, now_ms: int, state: dict[str, Any] | None
+) -> None:
+    """Record that a message arrived, whoever holds the lease by now, and what the notifier wants kept.
 
-    Returns
-    -------
-    bool
-        False if the row was finished already.
+    Parameters
+    ----------
+    state : dict or None
+        Replaces what is kept about the alert; from a row that was finished already, only where nothing is
+        kept.
     """
     values = {"state": DELIVERED, "finished_at_ms": now_ms, "attempts": row.attempts + 1, "last_error": None}
-    return _finish(connection, outbox.c.id == row.id, values)
+    was_waiting = _finish(connection, outbox.c.id == row.id, values)
+    if state is None:
+        return
+    if was_waiting or get_receiver_state(connection, row.receiver, row.alert_id) is None:
+        set_receiver_state(connection, row.receiver, row.alert_id, state)
 
 
 def mark_retry(connection: Connection, row: ClaimedRow, not_before_ms: int, error: str) -> bool:
@@ -189,14 +196,9 @@ def revive(connection: Connection, receiver: str, now_ms: int) -> int:
     """
     set_receiver_state(connection, receiver, "", None)
     statement = update(outbox).where(outbox.c.receiver == receiver, outbox.c.state == DEAD)
-    values = {
-        "state": WAITING,
-        "attempts": 0,
-        "not_before_ms": now_ms,
-        "lease_until_ms": 0,
-        "finished_at_ms": None,
-    }
-    return connection.execute(statement.values(created_at_ms=now_ms, lease_token=None, **values)).rowcount
+    due = {"state": WAITING, "attempts": 0, "not_before_ms": now_ms, "created_at_ms": now_ms}
+    free = {"lease_until_ms": 0, "lease_token": None, "finished_at_ms": None}
+    return connection.execute(statement.values({**due, **free})).rowcount
 
 
 def get_receiver_state(connection: Connection, receiver: str, alert_id: str) -> dict[str, Any] | None:
