@@ -28,7 +28,7 @@ test: setup servers ## Run the tests, except the long ones
 	$(PYTEST) -m "not full" $(ARGS)
 
 test-full: setup servers ## Run all tests, the long ones too
-	$(PYTEST) $(ARGS)
+	$(PYTEST) --hypothesis-profile=search $(ARGS)
 
 check: setup ## Lint, formatting, types and the direction of imports
 	$(BIN)/ruff check .

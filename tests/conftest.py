@@ -4,9 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.kit.kafka import KafkaCluster
 from tests.kit.postgres import PostgresServer
+
+# Examples are the same in every run, so that a failure comes from the change at hand; `make test-full` goes on
+# searching. Several processes share the machine, so how long one example takes says nothing.
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=500, print_blob=True)
+settings.load_profile("steady")
 
 _SERVERS = {"kafka", "kafka3", "postgres"}
 

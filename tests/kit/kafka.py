@@ -4,11 +4,13 @@ import base64
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -257,16 +259,24 @@ class KafkaCluster:
         return process
 
     def _wait_for_members(self, count: int) -> None:
-        def are_members() -> bool:
-            try:
-                return len(self.admin.list_topics(timeout=2).brokers) == count
-            except KafkaException:
-                return False
-
         for number, process in enumerate(self._processes):
             if process is not None:
                 what = f"broker {number} is not in a cluster of {count}"
-                process.wait_until(are_members, what=what, timeout_s=90)
+                process.wait_until(partial(self._sees_members, number, count), what=what, timeout_s=90)
+
+    def _sees_members(self, number: int, count: int) -> bool:
+        """Tell whether a broker answers and knows ``count`` members.
+
+        Each broker is asked itself: for some seconds the others still list one that is dead. It takes
+        connections only once it has registered anew, so it does not count itself before it is a member again.
+        """
+        port = self._broker_ports[number]
+        try:
+            socket.create_connection((LOOPBACK, port), timeout=1).close()
+            client = AdminClient({"bootstrap.servers": f"{LOOPBACK}:{port}", "log_level": 0})
+            return len(client.list_topics(timeout=5).brokers) == count
+        except (OSError, KafkaException):
+            return False
 
     def _wait_for_replicas(self, number: int) -> None:
         def is_in_sync() -> bool:
