@@ -48,7 +48,8 @@ class TensorLayout:
     Raises
     ------
     UsageError
-        If shapes or lengths disagree, labels do not match the valid bins, or positions decrease.
+        If shapes or lengths disagree, labels do not match the valid bins, a column has none, or positions
+        decrease.
 
     Examples
     --------
@@ -96,6 +97,9 @@ class TensorLayout:
         bins = self.valid.sum(axis=1)
         if not np.array_equal(self.valid, np.arange(self.shape[1]) < bins[:, None]):
             msg = "layout: a padding bin lies before a valid one (padding comes last)"
+            raise UsageError(msg)
+        if np.any(bins == 0):
+            msg = "layout: a column has no bins (at least one is needed)"
             raise UsageError(msg)
         if [len(labels) for labels in self.labels] != bins.tolist():
             msg = "layout: labels do not match the valid bins (one label for each valid bin)"
