@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 from monitor.config.problem import show
 from monitor.config.section import Section, report
@@ -110,53 +120,48 @@ class Lanes(Section):
         return self
 
 
+class _OneOrMore:
+    """Lets a list of one be written as the value alone, in the file and in the JSON Schema."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(_as_list, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        listed = handler(schema)
+        return {"anyOf": [listed["items"], listed]}
+
+
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-OneOrMore = Annotated[
-    tuple[Name, ...],
-    BeforeValidator(_as_list),
-    Field(min_length=1),
-    WithJsonSchema(
-        {
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}],
-            "title": "Names",
-        }
-    ),
-]
+Severity = Literal["page", "warn", "info"]
+LaneName = Literal["performance", "predictions", "quality", "features", "multivariate", "segments"]
+AlertKind = Literal["drift", "no_data", "partition_stopped"]
+Names = Annotated[tuple[Name, ...], Field(min_length=1), _OneOrMore()]
 """One name or a list of names of which one has to match."""
 
 
 class Match(Section):
     """What an alert must be for a route to apply; every key given has to match. Empty: every alert."""
 
-    severity: Annotated[tuple[Literal["page", "warn", "info"], ...], BeforeValidator(_as_list)] | None = None
+    severity: Annotated[tuple[Severity, ...], Field(min_length=1), _OneOrMore()] | None = None
     """How urgent it is."""
-    lane: (
-        Annotated[
-            tuple[
-                Literal["performance", "predictions", "quality", "features", "multivariate", "segments"], ...
-            ],
-            BeforeValidator(_as_list),
-        ]
-        | None
-    ) = None
+    lane: Annotated[tuple[LaneName, ...], Field(min_length=1), _OneOrMore()] | None = None
     """What kind of thing changed."""
-    kind: (
-        Annotated[tuple[Literal["drift", "no_data", "partition_stopped"], ...], BeforeValidator(_as_list)]
-        | None
-    ) = None
+    kind: Annotated[tuple[AlertKind, ...], Field(min_length=1), _OneOrMore()] | None = None
     """What happened."""
-    model: OneOrMore | None = None
+    model: Names | None = None
     """Name of the model."""
-    version: OneOrMore | None = None
+    version: Names | None = None
     """Version of the model."""
-    column: OneOrMore | None = None
+    column: Names | None = None
     """Column that changed."""
-    segment: OneOrMore | None = None
+    segment: Names | None = None
     """Part of the traffic: `name=value`."""
-    owner: OneOrMore | None = None
+    owner: Names | None = None
     """Who answers for the model."""
 
     def covers(self, alert: Mapping[str, str | None]) -> bool:
@@ -184,7 +189,7 @@ class Route(Section):
 class Alerts(Section):
     """When people are told, and who."""
 
-    budget: BudgetText = Budget(1, "week")
+    budget: BudgetText = Field(default=Budget(1, "week"), json_schema_extra={"default": "1 per week"})
     """False alarms that may be expected over everything watched, `N per hour|day|week|month|year`."""
     lanes: Lanes = Lanes()
     """How the budget is shared out."""

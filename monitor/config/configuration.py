@@ -17,7 +17,7 @@ from monitor.config.secrets import is_pointer, secret, secret_problem
 from monitor.config.section import Section, report
 from monitor.config.service import Http, Ingest, Kafka, Stream, Topics
 from monitor.config.settings import ModelSettings
-from monitor.config.values import DurationMs, EnvironmentName, Name, Text, duration_between
+from monitor.config.values import DurationMs, EnvironmentName, Name, Text, duration_between, span
 from monitor.store.engine import read_url
 from schemas.errors import ConfigurationError, UsageError
 
@@ -51,8 +51,8 @@ class Configuration(Section):
     """File that holds the URL, in place of `database_url`."""
     http: Http = Http()
     """Where the console, the API and the metrics are served."""
-    commit_interval_ms: Annotated[DurationMs, duration_between("100ms", "5m")] = Field(
-        5_000, alias="commit_interval"
+    commit_interval_ms: Annotated[DurationMs, duration_between("100ms", "5m")] = span(
+        "5s", alias="commit_interval"
     )
     """Longest time between two commits of counts and positions."""
     ingest: Ingest = Ingest()

@@ -127,11 +127,11 @@ def _not_allowed(value: Any, path: Path, allowed: list[Any]) -> str:
 
 
 def _enumerated(schema: JsonSchema) -> list[Any]:
+    """Values that a schema lists, itself, for its items or in one of its branches."""
     if "const" in schema:
         return [schema["const"]]
-    found = list(schema.get("enum", []))
-    inner = schema.get("items")
-    return found or (_enumerated(inner) if isinstance(inner, dict) else [])
+    inner = [schema["items"]] if isinstance(schema.get("items"), dict) else schema.get("anyOf", [])
+    return schema.get("enum") or list(dict.fromkeys(value for part in inner for value in _enumerated(part)))
 
 
 def _no_such_type(value: Any, path: Path, schema: JsonSchema) -> str:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from functools import cache
 from typing import Any
 
 from monitor.config.configuration import Configuration
 from monitor.config.problem import Path
+from monitor.config.receivers import receiver_options
 
 JsonSchema = dict[str, Any]
+
+_URL_KEYS = ("database_url", "database_url_env", "database_url_file")
+_PARAMETER = re.compile(r"^(?P<names>\w+(?:, \w+)*) :.*\n(?P<text>(?:[ ]+.*\n|\n)+)", re.MULTILINE)
 
 
 @cache
@@ -18,26 +24,23 @@ def json_schema() -> JsonSchema:
     Durations, windows and budgets are strings with a pattern. Treat the result as read-only.
     """
     schema = Configuration.model_json_schema(by_alias=True, mode="validation")
-    urls = ("database_url", "database_url_env", "database_url_file")
+    for options in receiver_options().values():
+        _describe(schema["$defs"][options.__name__], inspect.getdoc(options) or "")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **schema,
+        **_tidied(schema),
         "title": "Driftline configuration",
-        "oneOf": [{"required": [name]} for name in urls],
+        "oneOf": [{"required": [name]} for name in _URL_KEYS],
     }
 
 
 def resolve(schema: JsonSchema) -> JsonSchema:
-    """Follow a reference, and pick the branch of an optional value that is not null."""
-    while True:
-        if "$ref" in schema:
-            name = schema["$ref"].removeprefix("#/$defs/")
-            schema = {**json_schema()["$defs"][name], **{k: v for k, v in schema.items() if k != "$ref"}}
-            continue
-        branches = [branch for branch in schema.get("anyOf", []) if branch.get("type") != "null"]
-        if len(branches) != 1:
-            return schema
-        schema = {**branches[0], **{k: v for k, v in schema.items() if k != "anyOf"}}
+    """Follow references; what stands beside a reference wins."""
+    while "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/$defs/")
+        beside = {key: value for key, value in schema.items() if key != "$ref"}
+        schema = {**json_schema()["$defs"][name], **beside}
+    return schema
 
 
 def schema_at(path: Path, data: Any) -> JsonSchema:
@@ -55,11 +58,20 @@ def schema_at(path: Path, data: Any) -> JsonSchema:
     JsonSchema
         With references resolved; empty where anything may stand or nothing is known.
     """
-    schema = resolve(json_schema())
+    schema = json_schema()
     for key in path:
         schema = resolve(_step(_variant(schema, data), key))
         data = _descend(data, key)
     return _variant(schema, data)
+
+
+def kinds(schema: JsonSchema) -> set[str]:
+    """JSON types that a schema allows at its top, such as object or string."""
+    if "discriminator" in schema:
+        return {"object"}
+    found = {kind for branch in schema.get("anyOf", []) for kind in kinds(resolve(branch))}
+    kind = schema.get("type", [])
+    return found | ({kind} if isinstance(kind, str) else set(kind))
 
 
 def _variant(schema: JsonSchema, data: Any) -> JsonSchema:
@@ -85,10 +97,26 @@ def _descend(data: Any, key: str | int) -> Any:
     return None
 
 
-def kinds(schema: JsonSchema) -> set[str]:
-    """JSON types that a schema allows at its top, such as object or string."""
-    found = {kind for branch in schema.get("anyOf", []) for kind in kinds(resolve(branch))}
-    kind = schema.get("type", [])
-    if "discriminator" in schema:
-        found.add("object")
-    return found | {kind} if isinstance(kind, str) else found | set(kind)
+def _tidied(node: Any) -> Any:
+    """Drop null, because a blank value is refused, and defaults of sections, which their options say."""
+    if isinstance(node, list):
+        return [_tidied(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    result = {key: _tidied(value) for key, value in node.items()}
+    if "default" in result and (result["default"] is None or isinstance(result["default"], dict)):
+        del result["default"]
+    branches = [branch for branch in result.get("anyOf", []) if branch != {"type": "null"}]
+    if "anyOf" in result and len(branches) == 1:
+        del result["anyOf"]
+        return {**branches[0], **result}
+    return {**result, "anyOf": branches} if "anyOf" in result else result
+
+
+def _describe(schema: JsonSchema, docstring: str) -> None:
+    """Take the descriptions of a receiver's options from the Parameters of its docstring."""
+    schema["description"] = docstring.split("\n\n")[0]
+    for match in _PARAMETER.finditer(f"{docstring}\n"):
+        for name in match["names"].split(", "):
+            if name in schema["properties"]:
+                schema["properties"][name].setdefault("description", " ".join(match["text"].split()))

@@ -22,6 +22,7 @@ from monitor.config.values import (
     WindowText,
     duration_between,
     read_window,
+    span,
 )
 from schemas.duration import UNITS_MS
 
@@ -46,9 +47,7 @@ METRICS = {
 class LabelOptions(Section):
     """How labels are paired with their predictions."""
 
-    horizon_ms: Annotated[DurationMs, duration_between("1m", "3650d")] = Field(
-        30 * UNITS_MS["d"], alias="horizon"
-    )
+    horizon_ms: Annotated[DurationMs, duration_between("1m", "3650d")] = span("30d", alias="horizon")
     """How long a prediction waits for its label, and an early label for its prediction."""
     sample_per_s: Annotated[Number, Field(gt=0, le=10_000_000)] = 2_000
     """Predictions kept for pairing, per second; above it a hash of the event id decides on both sides."""
@@ -144,22 +143,21 @@ class ModelSettings(Section):
     (300000, '1h', 604800000)
     """
 
-    slice_ms: Annotated[DurationMs, duration_between("1s", "7d")] = Field(UNITS_MS["m"], alias="slice")
+    slice_ms: Annotated[DurationMs, duration_between("1s", "7d")] = span("1m", alias="slice")
     """Span of event time that is the unit of state; it divides every window."""
-    windows: Annotated[tuple[WindowText, ...], Field(min_length=1, max_length=8)] = (
-        read_window("1h"),
-        read_window("1d"),
+    windows: Annotated[tuple[WindowText, ...], Field(min_length=1, max_length=8)] = Field(
+        default=(read_window("1h"), read_window("1d")), json_schema_extra={"default": ["1h", "1d"]}
     )
     """Windows; the first is the one judged, the others are shown. `1h` tumbles, `1h/15m` slides."""
-    lateness_ms: DurationMs = Field(10 * UNITS_MS["m"], alias="lateness")
+    lateness_ms: DurationMs = span("10m", alias="lateness")
     """How long late events are waited for before a window is judged."""
-    horizon_ms: DurationMs = Field(7 * UNITS_MS["d"], alias="horizon")
+    horizon_ms: DurationMs = span("7d", alias="horizon")
     """Events later than this are counted as late and not merged."""
-    skew_ms: DurationMs = Field(5 * UNITS_MS["m"], alias="skew")
+    skew_ms: DurationMs = span("5m", alias="skew")
     """How far in the future a timestamp may lie; events beyond it are quarantined."""
-    dedupe_ms: DurationMs = Field(10 * UNITS_MS["m"], alias="dedupe")
+    dedupe_ms: DurationMs = span("10m", alias="dedupe")
     """Width of the buckets of time within which a repeated event id is a duplicate."""
-    idle_after_ms: DurationMs = Field(10 * UNITS_MS["s"], alias="idle_after")
+    idle_after_ms: DurationMs = span("10s", alias="idle_after")
     """How long a partition has to be at its end before it no longer holds the others' event time back."""
     labels: LabelOptions = LabelOptions()
     """How labels are paired with their predictions."""

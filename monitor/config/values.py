@@ -64,6 +64,19 @@ def duration_between(low: str, high: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def span(default: str, alias: str) -> Any:
+    """Declare a duration: the attribute holds milliseconds, the file and the JSON Schema the text.
+
+    Parameters
+    ----------
+    default : str
+        For example ``"10m"``.
+    alias : str
+        Key in the file.
+    """
+    return Field(default=parse_duration(default), alias=alias, json_schema_extra={"default": default})
+
+
 def read_window(value: Any) -> WindowSpec:
     """Read ``1h`` or ``1h/15m``.
 
