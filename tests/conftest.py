@@ -9,8 +9,8 @@ from hypothesis import settings
 from tests.kit.kafka import KafkaCluster
 from tests.kit.postgres import PostgresServer
 
-# Examples are the same in every run, so that a failure comes from the change at hand; `make test-full` goes on
-# searching. Several processes share the machine, so how long one example takes says nothing.
+# Examples are the same in every run, so that a failure comes from the change at hand; `make test-full`
+# searches on. Several processes share the machine, so how long one example takes says nothing.
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile("steady")
