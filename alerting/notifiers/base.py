@@ -27,7 +27,7 @@ class ReceiverOptions(BaseModel):
     Secrets are named by ``…_env`` (environment variable) or ``…_file``, so options can be shown and hashed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     type: str
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
@@ -28,7 +29,6 @@ from alerting.slack_message import MAX_SECTION, blocks_of, escape, reply_of, tex
 from schemas.errors import DeliveryError, RetryLater
 
 SLACK_API = "https://slack.com/api/"
-MAX_ERROR = 80
 PASSING = frozenset(
     {
         "ratelimited",
@@ -57,6 +57,7 @@ HINTS = {
     "no_service": "the incoming webhook was removed: create a new one",
     "invalid_token": "the incoming webhook's address is not valid: create a new one",
 }
+_ERROR_CODE = re.compile(r"[a-z][a-z0-9_]{1,79}")
 NOT_THERE = frozenset({"message_not_found"})
 NOT_EDITABLE = frozenset({"cant_update_message", "edit_window_closed"})
 
@@ -201,7 +202,7 @@ class SlackNotifier(Notifier):
         except (OSError, http.client.HTTPException) as error:
             raise _unknown_outcome(error) from None  # the cause may hold the address
         if response.status_code != 200:
-            raise self._error(response.status_code, response.headers, response.body.strip())
+            raise self._error(response.status_code, response.headers, _code({"error": response.body.strip()}))
 
     def _call(self, method: Callable[..., Any], **arguments: object) -> Mapping[str, Any]:
         try:
@@ -220,10 +221,10 @@ class SlackNotifier(Notifier):
         lowered = {name.lower(): value for name, value in headers.items()}
         after_s = retry_after_s(lowered.get("retry-after"), self.now_ms())
         if status == 429 or code in PASSING:
-            return RetryLater(f"Slack asks to wait ({status} {code[:MAX_ERROR]})", after_s)
-        if status >= 500:
-            return RetryLater(f"Slack answered {status}", after_s)
-        return _RefusedError(code[:MAX_ERROR] or f"status {status}")
+            return RetryLater(f"Slack asks to wait ({status} {code})", after_s)
+        if status >= 500 or (status == 200 and not code):
+            return RetryLater(f"an answer with status {status} that is not Slack's", after_s)
+        return _RefusedError(code or f"status {status}")
 
     @property
     def _client(self) -> WebClient:
@@ -243,9 +244,9 @@ class _RefusedError(DeliveryError):
 
 
 def _code(data: object) -> str:
-    """Read Slack's error code; anything that is not one (a page of a proxy) is not repeated."""
+    """Read Slack's error code; empty if the answer is not Slack's (a page of a proxy, say)."""
     code = data.get("error", "") if isinstance(data, dict) else ""
-    return code if isinstance(code, str) and len(code) <= MAX_ERROR else "an answer that is not Slack's"
+    return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""
 
 
 def _unknown_outcome(error: Exception) -> RetryLater:

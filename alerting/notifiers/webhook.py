@@ -253,8 +253,9 @@ def _authorization(url: httpx.URL) -> dict[str, str]:
 
 def _signer(options: WebhookOptions, secrets: Secrets, name: str) -> Webhook:
     text = secrets.read(options, name).get_secret_value()
+    encoded = text.removeprefix("whsec_").rstrip("=")
     try:
-        key = base64.b64decode(text.removeprefix("whsec_") + "==", validate=True)
+        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
     except binascii.Error:
         key = b""
     if len(key) not in SECRET_BYTES:

@@ -187,7 +187,7 @@ def bury_unknown(connection: Connection, known: Collection[str], now_ms: int, cr
 
 
 def revive(connection: Connection, receiver: str, now_ms: int) -> int:
-    """Let dead messages of a receiver wait again, after a person has mended it; also forgets that it was disabled.
+    """Let dead messages wait again after a person has mended the receiver, and forget that it was disabled.
 
     Returns
     -------

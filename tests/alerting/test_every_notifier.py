@@ -1,0 +1,210 @@
+"""What holds for every notifier that the catalog finds."""
+
+import json
+import logging
+import re
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from alerting.notifiers.base import Notifier
+from alerting.notifiers.catalog import build, contributed_by, modules, notifiers, receiver_options
+from schemas.errors import ConfigurationError, DeliveryError, RetryLater
+from tests.alerting.factory import notices, window
+from tests.alerting.servers import Answer, LocalServer
+from tests.kit.ports import free_port
+
+NOW_MS = 1_767_225_600_000
+NOWHERE = "http://127.0.0.1:1"
+MACHINERY = {"base", "catalog"}
+EXAMPLES = [
+    pytest.param(cls, example, id=f"{name}-{number}")
+    for name, cls in notifiers().items()
+    for number, example in enumerate(cls.examples())
+]
+every_example = pytest.mark.parametrize(("cls", "example"), EXAMPLES)
+OPENED, UPDATED, RESOLVED = notices(window(0, ["age"]), window(1, ["score"]), window(2), window(3), window(4))
+
+
+class Receiver(LocalServer):
+    def __init__(self, body):
+        super().__init__()
+        self.body = body
+
+    def respond(self, request):
+        return Answer(200, self.body or "ok")
+
+
+@pytest.fixture
+def server(example):
+    with Receiver(dict(example.answer)) as running:
+        yield running
+
+
+def placed(values, address):
+    return {
+        key: text.replace("{server}", address) if isinstance(text, str) else text
+        for key, text in values.items()
+    }
+
+
+def make(example, address, **changes) -> Notifier:
+    raw = {**placed(example.options, address), **changes}
+    options = TypeAdapter(receiver_options()).validate_python(raw)
+    return build("tried", options, placed(example.environment, address), lambda: NOW_MS)
+
+
+@pytest.fixture
+def notifier(example, server):
+    made = make(example, server.address)
+    yield made
+    made.close()
+
+
+def test_every_module_contributes_a_notifier():
+    idle = [module.__name__ for module in modules() if not contributed_by(module)]
+    assert {name.rpartition(".")[2] for name in idle} == MACHINERY
+
+
+@every_example
+def test_options_survive_a_round_trip(cls, example):
+    options = cls.Options.model_validate(placed(example.options, NOWHERE))
+    assert cls.Options.model_validate_json(options.model_dump_json()) == options
+    assert options.type == cls.type_name()
+    assert cls.Options.model_json_schema()["additionalProperties"] is False
+
+
+@every_example
+def test_an_unknown_option_is_refused_by_name(cls, example):
+    with pytest.raises(ValidationError, match="surprise"):
+        cls.Options.model_validate({**placed(example.options, NOWHERE), "surprise": 1})
+
+
+@every_example
+def test_secrets_come_from_the_environment_or_a_file_only(cls, example):
+    fields = set(cls.Options.model_fields)
+    bare = [name for name in fields if re.search("token|secret|password|key$", name)]
+    assert all(name.endswith(("_env", "_file")) for name in bare)
+    assert all(name.replace("_env", "_file") in fields for name in bare if name.endswith("_env"))
+
+
+@every_example
+def test_a_missing_secret_names_the_option_and_the_variable(cls, example):
+    options = cls.Options.model_validate(placed(example.options, NOWHERE))
+    for name in example.environment:
+        rest = {key: text for key, text in example.environment.items() if key != name}
+        with pytest.raises(ConfigurationError, match=rf"receivers\.tried\.\w+_env: .*{name} is not set"):
+            build("tried", options, rest, lambda: NOW_MS)
+
+
+@every_example
+def test_a_secret_can_stand_in_a_file(cls, example, server, tmp_path):
+    raw, environment = placed(example.options, server.address), placed(example.environment, server.address)
+    for key in [key for key in raw if key.endswith("_env")]:
+        file = tmp_path / key
+        file.write_text(environment[str(raw.pop(key))] + "\n")
+        raw[key.replace("_env", "_file")] = str(file)
+    made = build("tried", cls.Options.model_validate(raw), {}, lambda: NOW_MS)
+    made.send(OPENED, None)
+    made.close()
+    assert len(server.requests) == 1
+
+
+@every_example
+def test_an_incident_is_told_from_its_beginning_to_its_end(cls, example, server, notifier):
+    state = None
+    for notice in (OPENED, UPDATED, RESOLVED):
+        state = notifier.send(notice, state)
+        assert state is None or json.loads(json.dumps(state)) == state
+    sent = b" ".join(request.body for request in server.requests).decode()
+    assert "churn" in sent
+    assert "Resolved" in sent or "resolved" in sent
+
+
+@every_example
+def test_the_same_notice_can_be_sent_again(cls, example, server, notifier):
+    first = notifier.send(OPENED, None)
+    assert notifier.send(OPENED, first) == first
+
+
+@every_example
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_trouble_of_the_receiver_is_tried_again(cls, example, server, notifier, status):
+    server.will(Answer(status, "oops"))
+    with pytest.raises(RetryLater):
+        notifier.send(OPENED, None)
+
+
+@every_example
+@pytest.mark.parametrize("wish", ["7", "Thu, 01 Jan 2026 00:00:07 GMT"])
+def test_a_wish_to_wait_is_heard(cls, example, server, notifier, wish):
+    server.will(Answer(429, "slow down", {"Retry-After": wish}))
+    with pytest.raises(RetryLater) as caught:
+        notifier.send(OPENED, None)
+    assert caught.value.after_s == 7.0
+
+
+@every_example
+def test_a_refusal_is_final(cls, example, server, notifier):
+    server.will(Answer(400, "no"))
+    with pytest.raises(DeliveryError) as caught:
+        notifier.send(OPENED, None)
+    assert not isinstance(caught.value, RetryLater)
+
+
+@every_example
+@pytest.mark.parametrize("answer", [Answer(drop=True), Answer(hang=True)], ids=["reset", "slow"])
+def test_an_unknown_outcome_is_tried_again(cls, example, server, answer):
+    impatient = make(example, server.address, timeout_s=0.2)
+    server.will(answer)
+    with pytest.raises(RetryLater):
+        impatient.send(OPENED, None)
+    impatient.close()
+
+
+@every_example
+def test_a_receiver_that_is_not_there_is_tried_again(cls, example):
+    away = make(example, f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(RetryLater):
+        away.send(OPENED, None)
+    away.close()
+
+
+@every_example
+def test_a_check_tells_nobody_anything(cls, example, server, notifier):
+    assert notifier.check()
+    assert not any(b"churn" in request.body for request in server.requests)
+
+
+@every_example
+def test_secrets_show_up_nowhere(cls, example, server, notifier, caplog):
+    caplog.set_level(logging.DEBUG)
+    hidden = [text.removeprefix("whsec_") for text in placed(example.environment, server.address).values()]
+    said = [
+        repr(notifier),
+        repr(vars(notifier)),
+        repr(notifier.options),
+        notifier.fingerprint,
+        notifier.check(),
+    ]
+    faults = [
+        Answer(500, "x"),
+        Answer(401, "x"),
+        Answer(403, "x"),
+        Answer(404, "x"),
+        Answer(429, "x"),
+        Answer(drop=True),
+    ]
+    for fault in faults:
+        server.will(fault)
+        with pytest.raises(DeliveryError) as caught:
+            notifier.send(OPENED, None)
+        said += [str(caught.value), repr(caught.value), repr(caught.value.__cause__)]
+    said.append(caplog.text)
+    assert not [text for text in hidden if any(text in line for line in said)]
+
+
+@every_example
+def test_the_fingerprint_follows_the_options(cls, example, server, notifier):
+    assert notifier.fingerprint == make(example, server.address).fingerprint
+    assert notifier.fingerprint != make(example, server.address, timeout_s=3).fingerprint
