@@ -32,7 +32,9 @@ if [[ $(id -u) -ne 0 ]]; then
     as_root=(sudo "${as_root[@]}")
 fi
 
-install() { "${as_root[@]}" apt-get install --yes --quiet --quiet --no-install-recommends "${missing[@]}" </dev/null; }
+# A fresh machine may still be updating itself: wait for its lock.
+apt_get() { "${as_root[@]}" apt-get --quiet --quiet -o DPkg::Lock::Timeout=300 "$@" </dev/null; }
+install() { apt_get install --yes --no-install-recommends "${missing[@]}"; }
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -41,7 +43,7 @@ echo "setup: installing Debian packages: ${missing[*]}"
 # The lists of a fresh machine are empty and those of an old one are stale: fetch them only when needed.
 if ! install >"$log" 2>&1; then
     echo "setup: fetching Debian's package lists"
-    "${as_root[@]}" apt-get update --quiet --quiet >>"$log" 2>&1 || { cat "$log" >&2; give_up "apt-get update failed"; }
+    apt_get update >>"$log" 2>&1 || { cat "$log" >&2; give_up "apt-get update failed"; }
     install >>"$log" 2>&1 || { cat "$log" >&2; give_up "apt-get install failed"; }
 fi
 

@@ -19,6 +19,7 @@ class ServerProcess:
 
     The kernel kills it when the test run dies for any reason (parent-death signal), so an interrupted run
     leaves no servers behind. A Ctrl-C in the terminal does not reach it: fixtures stop it in their own order.
+    To the kernel the parent is the thread that started it, so start it from one that stays.
 
     Parameters
     ----------
