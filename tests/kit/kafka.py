@@ -2,7 +2,6 @@
 
 import base64
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -73,7 +72,8 @@ class KafkaCluster:
 
     def __init__(self, brokers: int = 1) -> None:
         self.brokers = brokers
-        self._folder = Path(tempfile.mkdtemp(prefix="driftline-kafka-"))
+        self._temporary = tempfile.TemporaryDirectory(prefix="driftline-kafka-")
+        self._folder = Path(self._temporary.name)
         self._java = program("java", "default-jre-headless")
         self._class_path = f"{jars_folder()}/*"
         ports = free_ports(2 * brokers)
@@ -84,7 +84,11 @@ class KafkaCluster:
         self._configure()
 
     def __enter__(self) -> "KafkaCluster":
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -142,7 +146,7 @@ class KafkaCluster:
             if process is not None:
                 process.kill()
                 self._processes[number] = None
-        shutil.rmtree(self._folder)
+        self._temporary.cleanup()
 
     def create_topic(
         self,

@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -36,7 +35,8 @@ class PostgresServer:
     def __init__(self, *, fsync: bool = True, **settings: str) -> None:
         self._postgres, self._initdb = (_server_program(name) for name in ("postgres", "initdb"))
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
-        self._folder = Path(tempfile.mkdtemp(prefix="driftline-postgres-"))
+        self._temporary = tempfile.TemporaryDirectory(prefix="driftline-postgres-")
+        self._folder = Path(self._temporary.name)
         self._data = self._folder / "data"
         self.port = free_port()
         # The password shows up in URLs on purpose: no message, row or log line may repeat it.
@@ -54,7 +54,11 @@ class PostgresServer:
         self._initialise()
 
     def __enter__(self) -> "PostgresServer":
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -81,7 +85,7 @@ class PostgresServer:
         """End the server and remove its data."""
         if self._process is not None:
             self._shut_down(signal.SIGQUIT)
-        shutil.rmtree(self._folder)
+        self._temporary.cleanup()
 
     def url(self, database: str) -> str:
         """Return the address of a database, as SQLAlchemy takes it."""

@@ -1,6 +1,5 @@
 """A real Prometheus server on loopback, and the checks of its command-line tool."""
 
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -34,7 +33,8 @@ class PrometheusServer:
     """
 
     def __init__(self, targets: Sequence[str], rule_files: Sequence[Path] = ()) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="driftline-prometheus-"))
+        self._temporary = tempfile.TemporaryDirectory(prefix="driftline-prometheus-")
+        self._folder = Path(self._temporary.name)
         self._program = program("prometheus", "prometheus")
         self._port = free_port()
         self._targets = tuple(targets)
@@ -43,7 +43,11 @@ class PrometheusServer:
         (self._folder / "prometheus.yml").write_text(_configuration(targets, rule_files))
 
     def __enter__(self) -> "PrometheusServer":
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -68,7 +72,7 @@ class PrometheusServer:
         if self._process is not None:
             self._process.kill()
             self._process = None
-        shutil.rmtree(self._folder)
+        self._temporary.cleanup()
 
     def query(self, expression: str) -> list[Sample]:
         """Evaluate a PromQL expression now; it has to give an instant vector."""
