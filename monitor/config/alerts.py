@@ -189,7 +189,9 @@ class Route(Section):
 class Alerts(Section):
     """When people are told, and who."""
 
-    budget: BudgetText = Field(default=Budget(1, "week"), json_schema_extra={"default": "1 per week"})
+    budget: BudgetText = Field(
+        default=Budget(1, "week"), title="Budget", json_schema_extra={"default": "1 per week"}
+    )
     """False alarms that may be expected over everything watched, `N per hour|day|week|month|year`."""
     lanes: Lanes = Lanes()
     """How the budget is shared out."""

@@ -11,6 +11,7 @@ from monitor.config.section import Finding
 from monitor.config.service import Stream, Topics
 from monitor.config.settings import METRICS, ModelSettings
 from schemas.duration import format_duration
+from schemas.errors import UsageError
 from schemas.window import WindowSpec
 
 _MOST_OVERLAPPING = 1_000
@@ -118,6 +119,8 @@ def _rules(settings: ModelSettings, given: AbstractSet[str], place: Path) -> Ite
         )
         yield (*place, "tolerance_psi" if "tolerance_psi" in given else "threshold_psi"), message
     yield from _performance(settings, place)
+    if given & {"detector", "detector_parameters"}:
+        yield from _detector(settings, given, place)
     for index, segment in enumerate(settings.segments):
         if segment in settings.segments[:index]:
             yield (*place, "segments", index), f"{show(segment)} is listed twice"
@@ -145,6 +148,14 @@ def _performance(settings: ModelSettings, place: Path) -> Iterator[Finding]:
         (*place, "performance", "metric"),
         f"{show(performance.metric)} does not suit {task} {choices(suitable)}",
     )
+
+
+def _detector(settings: ModelSettings, given: AbstractSet[str], place: Path) -> Iterator[Finding]:
+    try:
+        settings.build_detector()
+    except UsageError as error:
+        key = "detector_parameters" if "detector_parameters" in given else "detector"
+        yield (*place, key), str(error)
 
 
 def _route(index: int, route: Route, receivers: Collection[str]) -> Iterator[Finding]:

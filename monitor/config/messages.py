@@ -44,8 +44,10 @@ def findings_of(error: ValidationError, data: Any) -> Iterator[Finding]:
     (path, message)
         Paths from the top of the file.
     """
-    for detail in error.errors(include_url=False):
-        path = _path_in(data, detail)
+    located = [(_path_in(data, detail), detail) for detail in error.errors(include_url=False)]
+    for path, detail in located:
+        if detail["type"] == "too_short" and any(_is_below(other, path) for other, _ in located):
+            continue  # wrong items are missing from the list, which is then said to be too short
         if detail["type"] == FINDINGS:
             for below, message in detail["ctx"][FINDINGS]:
                 yield (*path, *below), message
@@ -65,6 +67,10 @@ def _path_in(data: Any, detail: ErrorDetails) -> Path:
         elif last and detail["type"] == "missing":
             path.append(key)
     return tuple(path)
+
+
+def _is_below(path: Path, outer: Path) -> bool:
+    return len(path) > len(outer) and path[: len(outer)] == outer
 
 
 def _holds(data: Any, key: str | int) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-from typing import Annotated, Literal, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -25,6 +25,9 @@ from monitor.config.values import (
     span,
 )
 from schemas.duration import UNITS_MS
+
+if TYPE_CHECKING:
+    from detectors.base import Detector
 
 Part = TypeVar("Part", bound=Section)
 
@@ -114,15 +117,8 @@ class PerformanceOptions(Section):
     """Value that the metric must not be worse than."""
 
 
-def known_detectors() -> list[str]:
-    """Names of the detectors that exist."""
-    if importlib.util.find_spec("detectors.catalog") is None:
-        return ["psi"]
-    return sorted(importlib.import_module("detectors.catalog").detectors())
-
-
 def _check_detector(name: str) -> str:
-    detectors = known_detectors()
+    detectors = list(_catalog().detectors())
     if name not in detectors:
         hint = nearest(name, detectors)
         msg = f"{show(name)} is no detector{f'; did you mean {hint}?' if hint else ''} {choices(detectors)}"
@@ -158,7 +154,7 @@ class ModelSettings(Section):
     dedupe_ms: DurationMs = span("10m", alias="dedupe")
     """Width of the buckets of time within which a repeated event id is a duplicate."""
     idle_after_ms: DurationMs = span("10s", alias="idle_after")
-    """How long a partition has to be at its end before it no longer holds the others' event time back."""
+    """How long a partition has to be at its end before it no longer holds event time back."""
     labels: LabelOptions = LabelOptions()
     """How labels are paired with their predictions."""
     reference: ReferenceOptions = ReferenceOptions()
@@ -190,6 +186,19 @@ class ModelSettings(Section):
     tags: dict[Name, Text] = Field(default={})
     """Further notes on the model, shown beside its alerts."""
 
+    def build_detector(self) -> Detector:
+        """Build the detector; `psi` takes `threshold_psi` and `tolerance_psi` unless its parameters differ.
+
+        Raises
+        ------
+        UsageError
+            If the detector does not know a parameter, or a value is out of range. `load` has checked that.
+        """
+        limits = {"threshold": self.threshold_psi, "tolerance": self.tolerance_psi}
+        inherited = limits if self.detector == "psi" else {}
+        detector: Detector = _catalog().build(self.detector, inherited | self.detector_parameters)
+        return detector
+
     def overlaid(self, entry: ModelSettings) -> ModelSettings:
         """Build the settings in effect: these, with what the entry says put on top.
 
@@ -210,6 +219,11 @@ class ModelSettings(Section):
         inherited = self.detector_parameters if same_detector else {}
         changed["detector_parameters"] = inherited | entry.detector_parameters
         return self.model_copy(update=changed)
+
+
+def _catalog() -> ModuleType:
+    """Import the detectors when one is named: that loads all of the mathematics, and most files name none."""
+    return importlib.import_module("detectors.catalog")
 
 
 def _overlaid(base: Part, entry: Part) -> Part:

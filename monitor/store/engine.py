@@ -18,8 +18,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from schemas.errors import StoreError, Unavailable, UsageError
 
-BUSY_TIMEOUT_S = 30
+PATIENCE_S = 30.0
 CONNECT_TIMEOUT_S = 10
+DEAD_PEER_S = 30
 ALLOWED_URLS = "sqlite:///file.db or postgresql+psycopg://user@host:5432/name"
 
 # Primary result codes after which the same transaction may succeed later: https://sqlite.org/rescode.html
@@ -37,13 +38,15 @@ _SQLITE_AWAY = {
 _SQLITE_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def create(url: str) -> Engine:
+def create(url: str, patience_s: float = PATIENCE_S) -> Engine:
     """Make the engine for a database URL; connects to nothing yet.
 
     Parameters
     ----------
     url : str
         ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``postgresql+psycopg://…``.
+    patience_s : float
+        How long to wait for a lock that another writer holds, and for a free connection.
 
     Returns
     -------
@@ -64,7 +67,8 @@ def create(url: str) -> Engine:
     schemas.errors.UsageError: database URLs of kind 'mysql' are not supported (use sqlite:///file.db or ...
     """
     parsed = read_url(url)
-    return _create_sqlite(parsed) if parsed.drivername == "sqlite" else _create_postgresql(parsed)
+    build = _create_sqlite if parsed.drivername == "sqlite" else _create_postgresql
+    return build(parsed, patience_s)
 
 
 def read_url(url: str) -> URL:
@@ -114,7 +118,7 @@ def immediate(engine: Engine) -> Iterator[Connection]:
     Raises
     ------
     Unavailable
-        If the database is away or another writer held it for longer than 30 s. When raised by the COMMIT
+        If the database is away or another writer held it for too long. When raised by the COMMIT
         itself the outcome is not known: read the guarded row again before retrying.
 
     Examples
@@ -169,7 +173,7 @@ def translated(engine: Engine) -> Iterator[None]:
     try:
         yield
     except PoolTimeoutError as error:
-        msg = f"database {where}: no free connection within {BUSY_TIMEOUT_S} s"
+        msg = f"database {where}: no free connection"
         raise Unavailable(msg) from error
     except DBAPIError as error:
         kind = _kind_of(error)
@@ -196,9 +200,9 @@ def _reason(error: DBAPIError) -> str:
     return lines[0] if lines else type(error.orig).__name__
 
 
-def _create_sqlite(url: URL) -> Engine:
+def _create_sqlite(url: URL, patience_s: float) -> Engine:
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_TIMEOUT_S}, pool_timeout=BUSY_TIMEOUT_S, hide_parameters=True
+        url, connect_args={"timeout": patience_s}, pool_timeout=patience_s, hide_parameters=True
     )
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
@@ -217,19 +221,19 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("begin_with", "BEGIN"))
 
 
-def _create_postgresql(url: URL) -> Engine:
+def _create_postgresql(url: URL, patience_s: float) -> Engine:
     preferred: dict[str, Any] = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "driftline",
-        "options": f"-c lock_timeout={BUSY_TIMEOUT_S}s",
-        "keepalives_idle": BUSY_TIMEOUT_S,
-        "tcp_user_timeout": BUSY_TIMEOUT_S * 1_000,
+        "options": f"-c lock_timeout={round(patience_s * 1_000)}ms",
+        "keepalives_idle": DEAD_PEER_S,
+        "tcp_user_timeout": DEAD_PEER_S * 1_000,
     }
     return create_engine(
         url,
         connect_args={name: value for name, value in preferred.items() if name not in url.query},
         isolation_level="READ COMMITTED",
         pool_pre_ping=True,
-        pool_timeout=BUSY_TIMEOUT_S,
+        pool_timeout=patience_s,
         hide_parameters=True,
     )

@@ -1,0 +1,133 @@
+"""``check --live`` tries what the configuration names, and says of each thing whether it is there."""
+
+import http.server
+import json
+import logging
+import threading
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from monitor import cli
+from monitor.store import schema
+from monitor.store.engine import create
+from tests.kit.ports import free_port
+
+SECRET = "whsec_" + "k" * 32
+
+
+class Answer(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        self.send_response(405)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _root_logger_as_before():
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+@pytest.fixture
+def hook():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/hook"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def run(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HOOK", SECRET)
+
+    def run(kafka, url, hook, options="{}"):
+        file = tmp_path / "driftline.yaml"
+        file.write_text(f"""\
+kafka: {{bootstrap_servers: "{kafka}", options: {options}}}
+database_url: "{url}"
+streams: [{{topic: live-p, kind: predictions}}]
+topics: {{control: live-control}}
+receivers:
+  hook: {{type: webhook, url: "{hook}", secret_env: HOOK, allow_private: true, timeout_s: 2}}
+""")
+        code = cli.run(["check", "--live", "--json", "-c", str(file)])
+        out, err = capsys.readouterr()
+        live = {item["what"]: item for item in json.loads(out)["live"]} if out else {}
+        return code, live, err
+
+    return run
+
+
+@pytest.mark.acceptance
+def test_everything_is_there(run, kafka, hook, database_url):
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    for created in admin.create_topics([NewTopic("live-p", 3, 1)]).values():
+        created.result(30)
+    engine = create(database_url)
+    schema.upgrade(engine)
+    engine.dispose()
+    code, live, _ = run(kafka.bootstrap, database_url, hook)
+    assert {what: item["detail"] for what, item in live.items()} == {
+        "kafka": kafka.bootstrap,
+        "topic live-p": "3 partitions",
+        "topic live-control": "does not exist yet; can be created",
+        "database": live["database"]["detail"],
+        "receiver hook": "answers with 405",
+    }
+    assert live["database"]["detail"].endswith(f"revision {schema.head()}")
+    assert code == 0
+    for deleted in admin.delete_topics(["live-p"]).values():
+        deleted.result(30)
+
+
+@pytest.mark.acceptance
+def test_a_topic_that_is_missing(run, kafka, hook, sqlite_url):
+    code, live, _ = run(kafka.bootstrap, sqlite_url, hook)
+    assert (live["topic live-p"]["reachable"], live["topic live-p"]["detail"]) == (False, "does not exist")
+    assert code == 3
+
+
+@pytest.mark.acceptance
+def test_a_database_without_tables(run, kafka, hook, database_url):
+    code, live, _ = run(kafka.bootstrap, database_url, hook)
+    assert "run: driftline db upgrade" in live["database"]["detail"]
+    assert code == 3
+
+
+def test_nothing_is_there(run, sqlite_url, monkeypatch):
+    monkeypatch.setattr("monitor.reachable.KAFKA_TIMEOUT_S", 1.0)
+    port = free_port()
+    code, live, err = run(f"127.0.0.1:{port}", sqlite_url, f"http://127.0.0.1:{free_port()}/hook")
+    assert {what: item["reachable"] for what, item in live.items()} == {
+        "kafka": False,
+        "database": False,
+        "receiver hook": False,
+    }
+    assert f"127.0.0.1:{port}" in live["kafka"]["detail"]
+    assert "Traceback" not in err
+    assert code == 3
+
+
+def test_an_option_that_librdkafka_does_not_know(run, sqlite_url):
+    code, _, err = run("127.0.0.1:1", sqlite_url, "https://example.org", "{no.such.option: 1}")
+    assert code == 2
+    assert 'driftline.yaml:1: kafka.options: No such configuration property: "no.such.option"' in err
+
+
+def test_a_secret_that_is_not_set_is_a_problem(run, sqlite_url, monkeypatch, tmp_path):
+    monkeypatch.delenv("HOOK")
+    file = tmp_path / "driftline.yaml"
+    file.write_text(
+        f'kafka: {{bootstrap_servers: "127.0.0.1:1"}}\ndatabase_url: "{sqlite_url}"\n'
+        "streams: [{topic: p, kind: labels}]\nreceivers:\n"
+        "  hook: {type: webhook, url: https://example.org, secret_env: HOOK}\n"
+    )
+    assert cli.run(["check", "--live", "-c", str(file)]) == 2

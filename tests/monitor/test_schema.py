@@ -1,0 +1,96 @@
+"""Migrations make exactly the tables that the code uses, on both databases, once, whoever comes first."""
+
+import threading
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import UniqueConstraint, inspect, text
+
+from monitor.store import schema
+from monitor.store.engine import create, immediate, reading
+from monitor.store.tables import metadata
+from schemas.errors import StoreError
+
+
+@pytest.fixture
+def engine(database_url):
+    engine = create(database_url)
+    yield engine
+    engine.dispose()
+
+
+def test_migrations_make_the_tables_of_the_code(engine):
+    schema.upgrade(engine)
+    with reading(engine) as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_nullable_columns_and_keys_are_those_of_the_code(engine):
+    schema.upgrade(engine)
+    inspector = inspect(engine)
+    for table in metadata.sorted_tables:
+        found = {column["name"]: column["nullable"] for column in inspector.get_columns(table.name)}
+        assert found == {column.name: column.nullable for column in table.columns}
+        keys = set(inspector.get_pk_constraint(table.name)["constrained_columns"])
+        assert keys == {column.name for column in table.primary_key}
+        unique = {frozenset(one["column_names"]) for one in inspector.get_unique_constraints(table.name)}
+        assert unique == {
+            frozenset(column.name for column in constraint.columns)
+            for constraint in table.constraints
+            if isinstance(constraint, UniqueConstraint)
+        }
+
+
+def test_an_empty_database_is_not_current(engine):
+    assert schema.revision(engine) is None
+    assert not schema.current(engine)
+    with pytest.raises(StoreError, match="has no Driftline tables yet"):
+        schema.require(engine)
+
+
+def test_upgrade_is_repeatable(engine):
+    assert schema.upgrade(engine) == schema.head() == schema.upgrade(engine)
+    assert schema.current(engine)
+    schema.require(engine)
+
+
+def test_many_processes_upgrade_at_once(database_url):
+    failures = []
+
+    def work():
+        engine = create(database_url)
+        try:
+            schema.upgrade(engine)
+        except Exception as error:
+            failures.append(error)
+        finally:
+            engine.dispose()
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_a_newer_database_is_refused(engine):
+    schema.upgrade(engine)
+    with immediate(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999_later'"))
+    for attempt in (schema.require, schema.upgrade):
+        with pytest.raises(StoreError, match="revision 9999_later, which this version does not know"):
+            attempt(engine)
+    assert not schema.current(engine)
+
+
+def test_a_failed_upgrade_leaves_nothing_behind(engine):
+    with immediate(engine) as connection:
+        connection.execute(text("CREATE TABLE window_state (id INTEGER)"))
+    with pytest.raises(Exception, match="window_state"):
+        schema.upgrade(engine)
+    assert inspect(engine).get_table_names() == ["window_state"]
