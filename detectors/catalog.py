@@ -56,13 +56,13 @@ def build(name: str, parameters: Mapping[str, object]) -> Detector:
     """
     kinds = detectors()
     if name not in kinds:
-        msg = f"there is no detector {name!r} ({', '.join(kinds)} are available)"
+        msg = f"there is no detector {name!r} (available: {', '.join(kinds)})"
         raise UsageError(msg)
     kind = kinds[name]
     types = parameter_types(kind)
     for parameter in parameters:
         if parameter not in types:
-            msg = f"{name}: there is no parameter {parameter!r} ({', '.join(types)} are available)"
+            msg = f"{name}: there is no parameter {parameter!r} (available: {', '.join(types)})"
             raise UsageError(msg)
     return kind(**{key: _typed(name, key, value, types[key]) for key, value in parameters.items()})
 
