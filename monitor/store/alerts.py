@@ -63,9 +63,23 @@ def load_open(connection: Connection, model: str, version: str, kind: Kind) -> A
 
 
 def load(connection: Connection, alert_id: str) -> Alert | None:
-    """Find an alert by its id; lock it on PostgreSQL, so that two people cannot change it at once."""
-    query = select(tables.alert.c.state_bytes).where(tables.alert.c.id == alert_id)
-    return _first(connection, query.with_for_update())
+    """Find an alert by its id."""
+    return _first(connection, select(tables.alert.c.state_bytes).where(tables.alert.c.id == alert_id))
+
+
+def load_to_change(connection: Connection, alert_id: str) -> Alert | None:
+    """Find an alert that a person is about to change, and keep other writers away from its incident.
+
+    Parameters
+    ----------
+    connection : Connection
+        Inside a write transaction (`monitor.store.engine.immediate`).
+    """
+    seen = load(connection, alert_id)
+    if seen is None:
+        return None
+    lock_incident(connection, seen.model, seen.version, seen.kind)
+    return load(connection, alert_id)  # whoever held the lock before may have changed it
 
 
 def lock_incident(connection: Connection, model: str, version: str, kind: Kind) -> None:

@@ -11,7 +11,7 @@ from alerting.finding import Finding, Kind, Severity, WindowObservation, instant
 from alerting.policy import AlertPolicy
 from schemas.errors import StoreError, UsageError
 from schemas.verdict import Decision, Effects, Lane, MovedBin, Verdict
-from tests.alerting.factory import POLICY, START_MS, WINDOW_MS, finding, play, window
+from tests.alerting.factory import START_MS, WINDOW_MS, finding, play, window
 
 COLUMNS = ("score", "age", "plan", "nulls", "f1")
 
