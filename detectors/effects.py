@@ -14,6 +14,7 @@ from scipy import special
 
 from detectors.stability import effective_rows, stability_index
 from detectors.tensor import FloatArray, IntArray, TensorLayout
+from schemas.errors import UsageError
 from schemas.verdict import Effects
 
 
@@ -117,6 +118,11 @@ def compare(
     EffectArrays
         Where n = 0 or m = 0 every effect is 0 and the interval of the PSI is 0 to infinity: nothing is known.
 
+    Raises
+    ------
+    UsageError
+        If `level` is out of range.
+
     Notes
     -----
     PSI = Σ (q̂ − p̂) ln(q̂/p̂), with ½ added to every count so that an empty bin stays finite; see
@@ -147,6 +153,9 @@ def compare(
     >>> round(one.psi, 4), round(one.psi_debiased, 4), round(one.total_variation, 4), one.ks
     (0.0558, 0.0338, 0.1, None)
     """
+    if not 0 < level < 1:
+        msg = f"level: {level} (a number between 0 and 1 is allowed)"
+        raise UsageError(msg)
     x, r = np.broadcast_arrays(window.astype(np.float64), reference.astype(np.float64))
     n, m = x.sum(axis=-1), r.sum(axis=-1)
     q, p = x / np.maximum(n, 1)[..., None], r / np.maximum(m, 1)[..., None]

@@ -12,6 +12,7 @@ from scipy.spatial.distance import jensenshannon
 
 from detectors.effects import EffectArrays, compare
 from detectors.stability import debiased_psi
+from schemas.errors import UsageError
 from tests.detectors.layouts import nominal_layout, numeric_layout, ragged_layout
 
 SD = 2.5
@@ -177,6 +178,12 @@ def test_input_is_not_changed():
     compare(reference, window, numeric_layout(3), np.ones(1))
     assert reference.tolist() == [[3, 4, 0]]
     assert window.tolist() == [[0, 4, 9]]
+
+
+@pytest.mark.parametrize("level", [0, 1, -0.5, 90, np.nan])
+def test_levels_that_cannot_be_meant_are_refused(level):
+    with pytest.raises(UsageError, match=f"level: {level} "):
+        effects_of(np.array([3, 4]), np.array([1, 2]), nominal_layout(2), level=level)
 
 
 @pytest.mark.parametrize("seed", range(5))
