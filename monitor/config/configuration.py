@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from monitor.config.alerts import Alerts
 from monitor.config.crosschecks import problems_across
-from monitor.config.problem import Path, Positions, Problem
+from monitor.config.problem import Path, Positions, Problem, show
 from monitor.config.receivers import Receiver
 from monitor.config.secrets import is_pointer, secret, secret_problem
-from monitor.config.section import Section, report
+from monitor.config.section import Finding, Section, report
 from monitor.config.service import Http, Ingest, Kafka, Stream, Topics
 from monitor.config.settings import ModelSettings
 from monitor.config.values import DurationMs, EnvironmentName, Name, Text, duration_between, span
@@ -40,6 +41,7 @@ class Configuration(Section):
     """How to reach Kafka."""
     database_url: Annotated[Text, AfterValidator(_check_database_url)] | None = Field(
         None,
+        repr=False,
         json_schema_extra={
             "examples": ["sqlite:///driftline.db", "postgresql+psycopg://driftline@db/driftline"]
         },
@@ -162,15 +164,16 @@ class Configuration(Section):
         return [self._positions.problem(path, reason) for path, reason in found if reason]
 
     def advice(self) -> list[Problem]:
-        """Find what works and should still be changed."""
-        found = []
+        """Find what is allowed and will probably still have to be changed."""
+        found: list[Finding] = []
         if self.database_url is not None and read_url(self.database_url).password:
-            found.append(
-                self._positions.problem(
-                    ("database_url",), "contains a password (better: database_url_env or database_url_file)"
-                )
-            )
-        return found
+            message = "contains a password (better: database_url_env or database_url_file)"
+            found.append((("database_url",), message))
+        for place, settings in [(("defaults",), self.defaults), *_placed(self.models)]:
+            file = settings.reference.file
+            if file is not None and not FilePath(file).exists():
+                found.append(((*place, "reference", "file"), f"{show(file)} does not exist here"))
+        return [self._positions.problem(path, message) for path, message in found]
 
     def where(self, *path: str | int) -> str:
         """Write ``file:line`` of a place in the file, for messages made while running."""
@@ -194,6 +197,10 @@ class Configuration(Section):
                 value = getattr(options, key)
                 if is_pointer(key) and isinstance(value, str):
                     yield ("receivers", name, key), value
+
+
+def _placed(models: Mapping[str, ModelSettings]) -> list[tuple[Path, ModelSettings]]:
+    return [(("models", name), settings) for name, settings in models.items()]
 
 
 _URL_KEYS = ("database_url", "database_url_env", "database_url_file")

@@ -71,7 +71,7 @@ def _check(
     findings: list[Finding] = [(path, "has no value (give one, or delete the key)") for path in blanks]
     configuration, found = _validate(data)
     silent = [*blanks, *reported]
-    findings += [finding for finding in found if not _touches(finding[0], silent)]
+    findings += [finding for finding in found if not _lies_in(finding[0], silent)]
     every = _in_order([*problems, *(positions.problem(path, message) for path, message in findings)])
     if every or configuration is None:
         return None, every
@@ -108,8 +108,8 @@ def _fill_blanks(node: Any, path: Path, data: Any) -> Iterator[Path]:
             yield place
 
 
-def _touches(path: Path, others: list[Path]) -> bool:
-    """Whether a place lies in, at or around one of the others' places."""
+def _lies_in(path: Path, others: list[Path]) -> bool:
+    """Whether a place is one of the others or lies in one."""
     return any(path[: len(other)] == other for other in others)
 
 

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from monitor.config.problem import Path, choices, is_secret_name, nearest, show
 from monitor.config.schema import JsonSchema, schema_at
 from monitor.config.section import FINDINGS, Finding
+from monitor.config.values import FORMS
 
 _KINDS = {
     "model_type": "must be a mapping (key: value)",
@@ -100,7 +101,8 @@ def _message(detail: ErrorDetails, path: Path, data: Any) -> str:
     if kind in ("too_long", "too_short", "string_too_short", "string_too_long"):
         return _wrong_length(kind, context)
     if kind == "string_pattern_mismatch":
-        return f"{show(value, path)} does not have the right form (use {context['pattern']})"
+        wrong_form = FORMS.get(context["pattern"], f"does not have the right form (use {context['pattern']})")
+        return f"{show(value, path)} {wrong_form}"
     return f"{show(value, path)} is not allowed: {detail['msg']}"
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
@@ -118,7 +116,9 @@ class PerformanceOptions(Section):
 
 
 def _check_detector(name: str) -> str:
-    detectors = list(_catalog().detectors())
+    from detectors.catalog import detectors as existing  # loads all of the mathematics; most files name none
+
+    detectors = list(existing())
     if name not in detectors:
         hint = nearest(name, detectors)
         msg = f"{show(name)} is no detector{f'; did you mean {hint}?' if hint else ''} {choices(detectors)}"
@@ -194,10 +194,11 @@ class ModelSettings(Section):
         UsageError
             If the detector does not know a parameter, or a value is out of range. `load` has checked that.
         """
+        from detectors.catalog import build
+
         limits = {"threshold": self.threshold_psi, "tolerance": self.tolerance_psi}
         inherited = limits if self.detector == "psi" else {}
-        detector: Detector = _catalog().build(self.detector, inherited | self.detector_parameters)
-        return detector
+        return build(self.detector, inherited | self.detector_parameters)
 
     def overlaid(self, entry: ModelSettings) -> ModelSettings:
         """Build the settings in effect: these, with what the entry says put on top.
@@ -219,11 +220,6 @@ class ModelSettings(Section):
         inherited = self.detector_parameters if same_detector else {}
         changed["detector_parameters"] = inherited | entry.detector_parameters
         return self.model_copy(update=changed)
-
-
-def _catalog() -> ModuleType:
-    """Import the detectors when one is named: that loads all of the mathematics, and most files name none."""
-    return importlib.import_module("detectors.catalog")
 
 
 def _overlaid(base: Part, entry: Part) -> Part:

@@ -22,7 +22,14 @@ from schemas.duration import UNITS_MS, format_duration, parse_duration
 from schemas.window import WindowSpec
 
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h|d|w))+$"
+TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
+ENVIRONMENT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 WINDOW_PATTERN = r"^([0-9]+(ms|s|m|h|d|w))+(/([0-9]+(ms|s|m|h|d|w))+)?$"
+FORMS = {
+    TOPIC_PATTERN: "is not the name of a topic (use letters, digits, . _ - and at most 249 of them)",
+    ENVIRONMENT_PATTERN: "is not the name of an environment variable (use letters, digits and _)",
+}
+"""What to say of text that does not follow a pattern."""
 LONGEST_MS = 36_500 * UNITS_MS["d"]
 _LAST_INSTANT_MS = 253_402_300_799_000  # end of the year 9999
 _NOT_A_WINDOW = "is not a window (use 1h, or 1h/15m for an hour that begins every 15 minutes)"
@@ -200,8 +207,8 @@ Share = Annotated[float, Strict(), AllowInfNan(False), Field(ge=0, le=1)]
 Flag = Annotated[bool, Strict()]
 """``true`` or ``false``."""
 
-TopicName = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,249}$")]
+TopicName = Annotated[str, Strict(), StringConstraints(pattern=TOPIC_PATTERN)]
 """Name of a Kafka topic."""
 
-EnvironmentName = Annotated[str, Strict(), StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+EnvironmentName = Annotated[str, Strict(), StringConstraints(pattern=ENVIRONMENT_PATTERN)]
 """Name of an environment variable."""

@@ -151,7 +151,7 @@ def test_the_good_file_has_no_problems():
         ("kind: predictions", "kind: prediction", "5: streams[0].kind: 'prediction' is not allowed; did you"),
         ("kind: predictions", "kind: labels, format: jsom", "5: streams[0].format: 'jsom' is no format"),
         ("topic: p", "topic: 7", "5: streams[0].topic: 7 is not text (put it in quotes)"),
-        ("topic: p", "topic: a/b", "5: streams[0].topic: 'a/b' does not have the right form"),
+        ("topic: p", "topic: a/b", "5: streams[0].topic: 'a/b' is not the name of a topic (use letters"),
         (
             "topic: p",
             "topic: driftline.control",
@@ -215,6 +215,11 @@ def test_the_good_file_has_no_problems():
             "3: database_url_env: stands beside database_url (give one of them)",
         ),
         ("sqlite:///driftline.db", "mysql://a:hunter2@b/c", "2: database_url: database URLs of kind 'mysql'"),
+        (
+            "database_url: sqlite:///driftline.db",
+            "database_url_env: a b",
+            "2: database_url_env: 'a b' is not the name of an environment variable (use letters",
+        ),
         ("sqlite:///driftline.db", "'sqlite://'", "2: database_url: SQLite needs a file"),
         ("sqlite:///driftline.db", "not a url", "2: database_url: not a database URL (use sqlite:///"),
         (

@@ -163,7 +163,16 @@ def test_a_password_in_the_url_works_and_is_advised_against():
     advice = [str(problem) for problem in config.advice()]
     assert "database_url: contains a password" in advice[0]
     assert "hunter2" not in advice[0]
+    assert "hunter2" not in repr(config)
     assert configuration().advice() == []
+
+
+def test_a_reference_file_that_is_not_here_is_pointed_out(tmp_path):
+    there = tmp_path / "train.csv"
+    there.touch()
+    models = {"a": {"reference": {"file": str(there)}}, "b": {"reference": {"file": "nowhere.csv"}}}
+    advice = [str(problem) for problem in configuration(models=models).advice()]
+    assert advice == ["driftline.yaml:1: models.b.reference.file: 'nowhere.csv' does not exist here"]
 
 
 def test_client_options_hold_the_secrets(tmp_path):
