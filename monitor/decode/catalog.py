@@ -18,9 +18,9 @@ def decoders() -> dict[str, type[Decoder]]:
     found: dict[str, type[Decoder]] = {}
     for module in pkgutil.iter_modules(monitor.decode.__path__, "monitor.decode."):
         for _, item in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            own = item.__module__ == module.name and isinstance(getattr(item, "name", None), str)
-            if own and callable(getattr(item, "decode", None)):
-                found[item.name] = item
+            name = getattr(item, "name", None)
+            if item.__module__ == module.name and isinstance(name, str) and callable(getattr(item, "decode", None)):
+                found[name] = item
     return found
 
 

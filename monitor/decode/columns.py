@@ -16,7 +16,13 @@ import pyarrow as pa
 from schemas.column import ColumnSpec, Kind, Source, feature_name
 
 LONGEST_NAME = 500
-_ARROW = {float: pa.float64(), int: pa.int64(), str: pa.string(), bool: pa.bool_(), list: pa.list_(pa.float64())}
+_ARROW = {
+    float: pa.float64(),
+    int: pa.int64(),
+    str: pa.string(),
+    bool: pa.bool_(),
+    list: pa.list_(pa.float64()),
+}
 
 
 @dataclass(frozen=True)
@@ -114,7 +120,9 @@ class Columns:
 
 
 def _usual_type(kind: Kind) -> pa.DataType:
-    return {Kind.NUMERIC: pa.float64(), Kind.CATEGORICAL: pa.string(), Kind.VECTOR: pa.list_(pa.float64())}[kind]
+    return {Kind.NUMERIC: pa.float64(), Kind.CATEGORICAL: pa.string(), Kind.VECTOR: pa.list_(pa.float64())}[
+        kind
+    ]
 
 
 def _insert(tree: dict[str, object], path: tuple[str, ...], arrow: pa.DataType) -> bool:

@@ -147,7 +147,16 @@ class FeatureDecoder:
                 for path, value in flat.items():
                     if value is not None and feature_name(path) not in known.columns:
                         seen.setdefault(path, Counter())[type(value)] += 1
-            slow.append((row, {path: v for path, v in flat.items() if not known.full or feature_name(path) in known.columns}))
+            slow.append(
+                (
+                    row,
+                    {
+                        path: v
+                        for path, v in flat.items()
+                        if not known.full or feature_name(path) in known.columns
+                    },
+                )
+            )
         if seen:
             self.columns.learn(seen)
 
@@ -282,7 +291,9 @@ def _has(table: pa.Table, column: Column) -> bool:
     return bool(kind == column.type)
 
 
-def _numbers(chunk: pa.Array, rows: NDArray[np.int64], numbers: NDArray[np.float64], status: NDArray[np.uint8]) -> None:
+def _numbers(
+    chunk: pa.Array, rows: NDArray[np.int64], numbers: NDArray[np.float64], status: NDArray[np.uint8]
+) -> None:
     values = chunk.to_numpy(zero_copy_only=False)
     finite = np.isfinite(values)
     if finite.all():
@@ -348,7 +359,9 @@ def _categories(
                 codes[row] = texts.setdefault(text, size + len(texts))
             elif value is not None:
                 codes[row] = CODE_INVALID
-        dictionaries.append(pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string()))
+        dictionaries.append(
+            pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string())
+        )
     if len(dictionaries) == 1:
         return Categories(codes, dictionaries[0])
     if not dictionaries:

@@ -84,7 +84,9 @@ class Json:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
                 problems.append((row, _reason(value, error)))
         failed = {row for row, _ in problems}
-        rows = [row for row in range(len(values)) if row not in failed] if failed else list(range(len(values)))
+        rows = (
+            [row for row in range(len(values)) if row not in failed] if failed else list(range(len(values)))
+        )
         return events, rows, problems
 
 
@@ -141,7 +143,9 @@ def _one_by_one(timestamps: Sequence[str | int]) -> tuple[NDArray[np.int64], lis
         try:
             instant = timestamp if isinstance(timestamp, int) else _text_ms(timestamp)
         except ValueError:
-            problems.append((at, f"timestamp: {timestamp!r:.60} is neither RFC 3339 with a zone nor epoch milliseconds"))
+            problems.append(
+                (at, f"timestamp: {timestamp!r:.60} is neither RFC 3339 with a zone nor epoch milliseconds")
+            )
             continue
         if EARLIEST_MS <= instant < LATEST_MS:
             event_ms[at] = instant

@@ -1,0 +1,250 @@
+"""From the envelopes of one model version, and their features, to a `Batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from monitor.decode.envelope import Envelopes
+from monitor.decode.features import Features, category_text
+from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, OK, Batch, Categories
+from schemas.column import ERROR, LATENCY, PREDICTION, SCORE, ColumnSpec, Kind, Source
+
+MOST_CLASSES = 50
+MOST_NUMERIC_SEGMENTS = 1_000
+SCORE_SPEC = ColumnSpec(SCORE, Kind.NUMERIC, Source.SCORE)
+LATENCY_SPEC = ColumnSpec(LATENCY, Kind.NUMERIC, Source.LATENCY)
+ERROR_SPEC = ColumnSpec(ERROR, Kind.CATEGORICAL, Source.ERROR)
+
+
+@dataclass
+class Events:
+    """Events of one model version waiting to be profiled, in columns; see `Envelopes` for the fields.
+
+    `partition` and `offset` say where each came from, `value` is its message.
+    """
+
+    partition: list[NDArray[np.int64]] = field(default_factory=list)
+    offset: list[NDArray[np.int64]] = field(default_factory=list)
+    event_ms: list[NDArray[np.int64]] = field(default_factory=list)
+    value: list[bytes] = field(default_factory=list)
+    features: list[Any] = field(default_factory=list)
+    prediction: list[Any] = field(default_factory=list)
+    score: list[Any] = field(default_factory=list)
+    scores: list[Any] = field(default_factory=list)
+    latency_ms: list[Any] = field(default_factory=list)
+    error: list[Any] = field(default_factory=list)
+    tags: list[Any] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def extend(
+        self,
+        envelopes: Envelopes,
+        at: Sequence[int] | None,
+        values: Sequence[bytes],
+        partition: NDArray[np.int64],
+        offset: NDArray[np.int64],
+    ) -> None:
+        """Append events.
+
+        Parameters
+        ----------
+        envelopes : Envelopes
+        at : sequence of int or None
+            Which of the envelopes; None for all.
+        values, partition, offset
+            Of the messages that the envelopes' `row` counts.
+        """
+        rows = envelopes.row if at is None else envelopes.row[at]
+        self.partition.append(partition[rows])
+        self.offset.append(offset[rows])
+        self.event_ms.append(envelopes.event_ms if at is None else envelopes.event_ms[at])
+        self.value += [values[row] for row in rows.tolist()]
+        for name in ("features", "prediction", "score", "scores", "latency_ms", "error", "tags"):
+            column = getattr(envelopes, name)
+            getattr(self, name).extend(column if at is None else [column[i] for i in at])
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """How the outputs of a model version are read.
+
+    Parameters
+    ----------
+    prediction : Kind
+        Numeric for regression, categorical for classification.
+    classes : tuple of str
+        Classes with a score of their own.
+    latency, error : bool
+        Whether any event had one.
+    """
+
+    prediction: Kind | None = None
+    score: bool = False
+    classes: tuple[str, ...] = ()
+    latency: bool = False
+    error: bool = False
+
+    def widened(self, events: Events) -> Outputs:
+        """Take in what new events have."""
+        kind = self.prediction
+        if kind is None:
+            known = next((p for p in events.prediction if p is not None), None)
+            kind = None if known is None else Kind.NUMERIC if isinstance(known, float) else Kind.CATEGORICAL
+        classes = self.classes
+        if _any(events.scores):
+            new = {name for scores in events.scores if scores for name in scores} - set(classes)
+            classes = (*classes, *sorted(new)[: MOST_CLASSES - len(classes)])
+        return Outputs(
+            kind,
+            self.score or _any(events.score),
+            classes,
+            self.latency or _any(events.latency_ms),
+            self.error or _any(events.error),
+        )
+
+
+def make_batch(
+    events: Events, rows: NDArray[np.int64], features: Features, outputs: Outputs, segments: Sequence[str]
+) -> Batch:
+    """Put the columns of events together.
+
+    Parameters
+    ----------
+    events : Events
+    rows : int64 array [n]
+        Events whose features could be read, in the order of `features`.
+    features : Features
+    outputs : Outputs
+    segments : sequence of str
+        Columns or tags to break down by.
+    """
+    every = len(rows) == len(events)
+
+    def picked(column: list[Any]) -> list[Any]:
+        return column if every else [column[i] for i in rows.tolist()]
+
+    numeric, values, status = [], [], []
+    categorical, categories = [], []
+    prediction = picked(events.prediction)
+    if outputs.prediction is Kind.NUMERIC:
+        numeric.append((ColumnSpec(PREDICTION, Kind.NUMERIC, Source.PREDICTION), prediction))
+    elif outputs.prediction is Kind.CATEGORICAL:
+        categorical.append(ColumnSpec(PREDICTION, Kind.CATEGORICAL, Source.PREDICTION))
+        categories.append(to_categories(prediction))
+    if outputs.score:
+        numeric.append((SCORE_SPEC, picked(events.score)))
+    for name in outputs.classes:
+        column = [None if scores is None else scores.get(name) for scores in picked(events.scores)]
+        numeric.append((ColumnSpec(f"{SCORE}.{name}", Kind.NUMERIC, Source.SCORE), column))
+    if outputs.latency:
+        numeric.append((LATENCY_SPEC, picked(events.latency_ms)))
+    if outputs.error:
+        categorical.append(ERROR_SPEC)
+        categories.append(to_categories(picked(events.error)))
+    for _, column in numeric:
+        number, state = to_numbers(column)
+        values.append(number)
+        status.append(state)
+    event_ms = events.event_ms[0] if len(events.event_ms) == 1 else np.concatenate(events.event_ms)
+    return Batch(
+        event_ms=event_ms if every else event_ms[rows],
+        numeric=features.numeric + tuple(spec for spec, _ in numeric),
+        numbers=np.vstack([features.numbers, *values]) if values else features.numbers,
+        status=np.vstack([features.status, *status]) if status else features.status,
+        categorical=features.categorical + tuple(categorical),
+        categories=features.categories + tuple(categories),
+        vectors=features.vectors,
+        segments={name: _segment(name, features, picked(events.tags)) for name in segments} or None,
+    )
+
+
+def to_numbers(values: list[Any]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Turn numbers, with None for missing, into an array and its status.
+
+    Examples
+    --------
+    >>> to_numbers([1, None, 2.5, "x"])
+    (array([1. , 0. , 2.5, 0. ]), array([0, 1, 0, 2], dtype=uint8))
+    """
+    if set(map(type, values)) <= {float, int, type(None)}:
+        try:
+            numbers = np.array(values, np.float64)
+        except OverflowError:
+            numbers = np.array(
+                [np.inf if isinstance(v, int) and abs(v) > 1e308 else v for v in values], np.float64
+            )
+        finite = np.isfinite(numbers)
+        status = np.zeros(len(values), np.uint8)
+        if not finite.all():
+            missing = np.array([value is None for value in values])
+            status[~finite] = np.where(missing[~finite], MISSING, INVALID)
+            numbers[~finite] = 0.0
+        return numbers, status
+    wrong = [
+        value is not None and (isinstance(value, bool) or not isinstance(value, int | float))
+        for value in values
+    ]
+    numbers, status = to_numbers([None if bad else value for bad, value in zip(wrong, values, strict=True)])
+    status[np.array(wrong)] = INVALID
+    return numbers, status
+
+
+def to_categories(values: list[Any]) -> Categories:
+    """Turn scalars, with None for missing, into codes.
+
+    Examples
+    --------
+    >>> found = to_categories([1, None, True, "1"])
+    >>> found.codes.tolist(), found.values.to_pylist()
+    ([0, -1, 1, 0], ['1', 'true'])
+    """
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds <= {str} or kinds <= {int}:
+        try:
+            encoded = pa.array(values, pa.string() if kinds <= {str} else pa.int64()).dictionary_encode()
+        except (OverflowError, pa.ArrowInvalid, UnicodeEncodeError):
+            pass  # integers beyond 64 bits, or lone surrogates: taken one by one below
+        else:
+            names = encoded.dictionary.cast(pa.string())
+            return Categories(encoded.indices.fill_null(CODE_MISSING).to_numpy(zero_copy_only=False), names)
+    texts: dict[str, int] = {}
+    codes = np.full(len(values), CODE_MISSING, np.int32)
+    for i, value in enumerate(values):
+        text = category_text(value)
+        if text is not None:
+            codes[i] = texts.setdefault(text.encode("utf-8", "replace").decode(), len(texts))
+        elif value is not None:
+            codes[i] = CODE_INVALID
+    return Categories(codes, pa.array(list(texts), pa.string()))
+
+
+def _segment(name: str, features: Features, tags: list[dict[str, Any] | None]) -> Categories:
+    for spec, categories in zip(features.categorical, features.categories, strict=True):
+        if spec.name == name:
+            return categories
+    for spec, numbers, status in zip(features.numeric, features.numbers, features.status, strict=True):
+        if spec.name == name:
+            return _numbers_as_categories(numbers, status)
+    if _any(tags):
+        return to_categories([None if tag is None else tag.get(name) for tag in tags])
+    return Categories(np.full(len(tags), CODE_MISSING, np.int32), pa.array([], pa.string()))
+
+
+def _numbers_as_categories(numbers: NDArray[np.float64], status: NDArray[np.uint8]) -> Categories:
+    distinct, codes = np.unique(numbers, return_inverse=True)
+    names = [category_text(float(value)) for value in distinct[:MOST_NUMERIC_SEGMENTS].tolist()]
+    codes = np.where(codes >= len(names), CODE_INVALID, codes)
+    codes = np.where(status == OK, codes, np.where(status == MISSING, CODE_MISSING, CODE_INVALID))
+    return Categories(codes.astype(np.int32), pa.array(names, pa.string()))
+
+
+def _any(values: list[Any]) -> bool:
+    return values.count(None) != len(values)

@@ -1,0 +1,444 @@
+"""Who reads which partition, from where; and the one transaction that moves a position together with its effects.
+
+The database owns the position. A reader *claims* a partition: it raises the epoch and leaves a token. Every commit
+begins with an update that is guarded by epoch, token and old position; if it does not hit exactly one row, somebody
+else owns the partition and nothing of the commit is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+
+from monitor.store.engine import immediate, reading
+from monitor.store.sql import insert_new, upsert
+from monitor.store.tables import (
+    counter,
+    dead_letter,
+    dedupe,
+    gap,
+    model_column,
+    model_version,
+    partition_model,
+    partition_state,
+    slice_profile,
+    window_state,
+)
+from schemas.errors import Fenced, UsageError
+
+OUTCOMES = ("counted", "late", "future", "dead_lettered", "duplicates")
+REFERENCES = "references"  # counter that every promotion raises
+Fault = Callable[[str], None]
+
+
+def _no_fault(_point: str) -> None:
+    """Do nothing; tests put in something that fails."""
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """One partition of a topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a reader owns after a claim.
+
+    `stopped_reason` is set if the partition must not be read; `seen` are the stored buckets of event-id hashes, and
+    `models` the newest event time of each model in the partition.
+    """
+
+    place: Place
+    epoch: int
+    token: str
+    next_offset: int
+    max_event_ms: int | None
+    reached_end: bool
+    stopped_reason: str | None
+    seen: list[tuple[int, bytes]]
+    models: dict[str, int]
+
+
+@dataclass
+class PartitionDelta:
+    """What a commit does to one partition."""
+
+    claim: Claim
+    from_offset: int
+    next_offset: int
+    fetched: int = 0
+    outcomes: dict[str, int] = field(default_factory=lambda: dict.fromkeys(OUTCOMES, 0))
+    max_event_ms: int | None = None
+    last_event_at_ms: int | None = None
+    at_end_since_ms: int | None = None
+    reached_end: bool = False
+    models: dict[str, tuple[int, int]] = field(default_factory=dict)
+    seen: list[tuple[int, bytes]] = field(default_factory=list)
+    forget_before_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class SliceDelta:
+    """Partial profile of one slice."""
+
+    model: str
+    version: str
+    slice_ms: int
+    reference_hash: str
+    rows: int
+    data: bytes
+
+
+@dataclass
+class Commit:
+    """Everything that is written in one transaction."""
+
+    partitions: list[PartitionDelta]
+    slices: list[SliceDelta] = field(default_factory=list)
+    windows: list[dict[str, Any]] = field(default_factory=list)
+    versions: list[dict[str, Any]] = field(default_factory=list)
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    references_seen: int = 0
+
+
+class ReferencesChanged(Exception):  # noqa: N818 - a condition, handled where it is raised from
+    """A reference was promoted since the profiles of a commit were begun."""
+
+
+def claim(
+    engine: Engine,
+    place: Place,
+    *,
+    kind: str,
+    topic_id: str,
+    low: int,
+    high: int,
+    start_at_end: bool,
+    now_ms: int,
+) -> Claim:
+    """Take over a partition.
+
+    Parameters
+    ----------
+    place : Place
+    kind : str
+        Kind of its stream.
+    topic_id : str
+        Identity of the topic; differs once a topic has been deleted and created again. Empty: not known.
+    low, high : int
+        First offset that the broker still has, and the one after its last.
+    start_at_end : bool
+        Where to begin with a partition that was never read.
+
+    Raises
+    ------
+    Unavailable
+        If the database is away.
+    """
+    token = secrets.token_hex(16)
+    mine = and_(partition_state.c.topic == place.topic, partition_state.c.partition == place.partition)
+    with immediate(engine) as connection:
+        row = connection.execute(select(partition_state).where(mine).with_for_update()).one_or_none()
+        if row is None:
+            start = high if start_at_end else low
+            values = dict.fromkeys(("fetched", *OUTCOMES), 0)
+            connection.execute(
+                insert(partition_state).values(
+                    topic=place.topic, partition=place.partition, kind=kind, topic_id=topic_id, epoch=1,
+                    owner_token=token, next_offset=start, seen_at_ms=now_ms, reached_end=False, **values,
+                )
+            )  # fmt: skip
+            return Claim(place, 1, token, start, None, False, None, [], {})
+        stopped = row.stopped_reason or _loss(connection, place, row, topic_id, low, high, now_ms)
+        connection.execute(
+            update(partition_state)
+            .where(mine)
+            .values(
+                epoch=row.epoch + 1,
+                owner_token=token,
+                seen_at_ms=now_ms,
+                stopped_reason=stopped,
+                at_end_since_ms=None,
+            )
+        )
+        return Claim(
+            place,
+            row.epoch + 1,
+            token,
+            row.next_offset,
+            row.max_event_ms,
+            row.reached_end,
+            stopped,
+            [tuple(r) for r in connection.execute(_of(place, dedupe, dedupe.c.bucket_ms, dedupe.c.hashes))],
+            {r.model: r.max_event_ms for r in connection.execute(_of(place, partition_model))},
+        )
+
+
+def _of(place: Place, table: Any, *columns: Any) -> Any:
+    return select(*(columns or (table,))).where(
+        table.c.topic == place.topic, table.c.partition == place.partition
+    )
+
+
+def _loss(
+    connection: Connection, place: Place, row: Any, topic_id: str, low: int, high: int, now_ms: int
+) -> str | None:
+    """Record events that were lost before they were read; returns why reading must stop."""
+    to_offset: int | None
+    if topic_id and row.topic_id and topic_id != row.topic_id:
+        reason, to_offset = f"topic {place.topic} was deleted and created anew", None
+    elif low > row.next_offset:
+        reason = f"offsets {row.next_offset} to {low - 1} of {place.topic}/{place.partition} are no longer in Kafka"
+        to_offset = low
+    elif high < row.next_offset:
+        reason = (
+            f"{place.topic}/{place.partition} ends at offset {high}, before the position {row.next_offset}"
+        )
+        to_offset = None
+    else:
+        return None
+    connection.execute(
+        insert(gap).values(
+            topic=place.topic, partition=place.partition, from_offset=row.next_offset, to_offset=to_offset,
+            reason=reason, found_at_ms=now_ms,
+        )
+    )  # fmt: skip
+    return reason
+
+
+def stop(
+    engine: Engine, owned: Claim, reason: str, *, low: int | None, next_offset: int, now_ms: int
+) -> None:
+    """Record that a partition cannot be read on.
+
+    Raises
+    ------
+    Fenced
+        If somebody else owns the partition now.
+    """
+    with immediate(engine) as connection:
+        done = connection.execute(
+            update(partition_state)
+            .where(_guard(owned, next_offset))
+            .values(stopped_reason=reason, seen_at_ms=now_ms)
+        )
+        if done.rowcount != 1:
+            raise Fenced(_fenced(owned.place))
+        connection.execute(
+            insert(gap).values(
+                topic=owned.place.topic, partition=owned.place.partition, from_offset=next_offset, to_offset=low,
+                reason=reason, found_at_ms=now_ms,
+            )
+        )  # fmt: skip
+
+
+def resume(engine: Engine, place: Place, *, next_offset: int, topic_id: str, now_ms: int) -> None:
+    """Accept the gaps of a stopped partition and let reading go on; the next claim takes it up.
+
+    Raises
+    ------
+    UsageError
+        If the partition is not stopped.
+    """
+    mine = and_(partition_state.c.topic == place.topic, partition_state.c.partition == place.partition)
+    with immediate(engine) as connection:
+        done = connection.execute(
+            update(partition_state)
+            .where(mine, partition_state.c.stopped_reason.is_not(None))
+            .values(
+                stopped_reason=None,
+                next_offset=next_offset,
+                topic_id=topic_id,
+                epoch=partition_state.c.epoch + 1,
+            )
+        )
+        if done.rowcount != 1:
+            msg = f"{place.topic}/{place.partition} is not stopped"
+            raise UsageError(msg)
+        connection.execute(
+            update(gap)
+            .where(
+                gap.c.topic == place.topic, gap.c.partition == place.partition, gap.c.accepted_at_ms.is_(None)
+            )
+            .values(accepted_at_ms=now_ms)
+        )
+
+
+def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_fault) -> None:
+    """Move positions and keep what the events up to there amount to, in one transaction.
+
+    Raises
+    ------
+    Fenced
+        If any of the partitions belongs to somebody else; nothing was kept.
+    ReferencesChanged
+        If a reference was promoted since the profiles were begun; nothing was kept.
+    Unavailable
+        If the database is away; whether the commit was kept is not known, ask `settled`.
+    """
+    with immediate(engine) as connection:
+        fault("begun")
+        for delta in work.partitions:
+            if connection.execute(_moved(delta, now_ms)).rowcount != 1:
+                raise Fenced(_fenced(delta.claim.place))
+        fault("positions")
+        _check_references(connection, work.references_seen)
+        insert_new(connection, model_version, work.versions)
+        insert_new(connection, model_column, work.columns)
+        fault("models")
+        _insert_slices(connection, work)
+        fault("slices")
+        upsert(connection, window_state, work.windows, {"touched": window_state.c.touched + 1})
+        fault("windows")
+        insert_new(connection, dead_letter, work.dead_letters)
+        fault("dead letters")
+        _insert_seen(connection, work.partitions)
+        fault("seen")
+        _upsert_model_times(connection, work.partitions)
+        fault("before commit")
+    fault("after commit")
+
+
+def settled(engine: Engine, work: Commit) -> bool:
+    """After a commit with an unknown outcome: was it kept?
+
+    Raises
+    ------
+    Fenced
+        If any of the partitions belongs to somebody else.
+    Unavailable
+        If the database is still away.
+    """
+    with reading(engine) as connection:
+        kept = []
+        for delta in work.partitions:
+            state = connection.execute(_of(delta.claim.place, partition_state)).one_or_none()
+            if state is None or (state.epoch, state.owner_token) != (delta.claim.epoch, delta.claim.token):
+                raise Fenced(_fenced(delta.claim.place))
+            if delta.from_offset != delta.next_offset:
+                kept.append(state.next_offset == delta.next_offset)
+    return bool(kept) and all(kept)
+
+
+def _fenced(place: Place) -> str:
+    return f"{place.topic}/{place.partition} belongs to another reader now"
+
+
+def _guard(owned: Claim, next_offset: int) -> Any:
+    return and_(
+        partition_state.c.topic == owned.place.topic,
+        partition_state.c.partition == owned.place.partition,
+        partition_state.c.epoch == owned.epoch,
+        partition_state.c.owner_token == owned.token,
+        partition_state.c.next_offset == next_offset,
+    )
+
+
+def _moved(delta: PartitionDelta, now_ms: int) -> Any:
+    c = partition_state.c
+    values: dict[str, Any] = {
+        "next_offset": delta.next_offset,
+        "fetched": c.fetched + delta.fetched,
+        **{name: c[name] + delta.outcomes[name] for name in OUTCOMES},
+        "at_end_since_ms": delta.at_end_since_ms,
+        "reached_end": delta.reached_end,
+        "seen_at_ms": now_ms,
+    }
+    if delta.max_event_ms is not None:
+        values["max_event_ms"] = delta.max_event_ms
+    if delta.last_event_at_ms is not None:
+        values["last_event_at_ms"] = delta.last_event_at_ms
+    return update(partition_state).where(_guard(delta.claim, delta.from_offset)).values(values)
+
+
+def _check_references(connection: Connection, seen: int) -> None:
+    # Locks the row against promotions until this transaction ends (PostgreSQL; SQLite has one writer anyway).
+    row = connection.execute(
+        select(counter.c.value).where(counter.c.name == REFERENCES).with_for_update(read=True)
+    ).scalar()
+    if (row or 0) != seen:
+        raise ReferencesChanged
+
+
+def _insert_slices(connection: Connection, work: Commit) -> None:
+    if not work.slices:
+        return
+    sources = source_ranges(work.partitions)
+    connection.execute(
+        insert(slice_profile),
+        [
+            {
+                "model": s.model, "version": s.version, "slice_ms": s.slice_ms, "rows": s.rows, "bytes": s.data,
+                "reference_hash": s.reference_hash or None, "sources": sources,
+            }
+            for s in work.slices
+        ],
+    )  # fmt: skip
+
+
+def source_ranges(partitions: Iterable[PartitionDelta]) -> str:
+    """Offsets that a commit takes in, as JSON ``{topic: {partition: [[from, to]]}}``; `to` is not included."""
+    ranges: dict[str, dict[str, list[list[int]]]] = {}
+    for delta in partitions:
+        if delta.next_offset > delta.from_offset:
+            place = delta.claim.place
+            ranges.setdefault(place.topic, {})[str(place.partition)] = [
+                [delta.from_offset, delta.next_offset]
+            ]
+    return json.dumps(ranges, separators=(",", ":"), sort_keys=True)
+
+
+def _insert_seen(connection: Connection, partitions: list[PartitionDelta]) -> None:
+    rows = [
+        {
+            "topic": d.claim.place.topic,
+            "partition": d.claim.place.partition,
+            "bucket_ms": bucket,
+            "hashes": data,
+        }
+        for d in partitions
+        for bucket, data in d.seen
+    ]
+    if rows:
+        connection.execute(insert(dedupe), rows)
+    for d in partitions:
+        if d.forget_before_ms is not None:
+            connection.execute(
+                delete(dedupe).where(
+                    dedupe.c.topic == d.claim.place.topic,
+                    dedupe.c.partition == d.claim.place.partition,
+                    dedupe.c.bucket_ms < d.forget_before_ms,
+                )
+            )
+
+
+def _upsert_model_times(connection: Connection, partitions: list[PartitionDelta]) -> None:
+    upsert(
+        connection,
+        partition_model,
+        [
+            {
+                "topic": d.claim.place.topic, "partition": d.claim.place.partition, "model": model,
+                "max_event_ms": newest, "arrived_at_ms": arrived,
+            }
+            for d in partitions
+            for model, (newest, arrived) in d.models.items()
+        ],
+    )  # fmt: skip
+
+
+def accounting(connection: Connection) -> list[dict[str, Any]]:
+    """Where the events of each partition went; ``fetched`` is the sum of the outcomes."""
+    rows = connection.execute(select(partition_state).order_by("topic", "partition"))
+    names = ("topic", "partition", "kind", "fetched", *OUTCOMES, "next_offset", "max_event_ms", "at_end_since_ms",
+             "seen_at_ms", "stopped_reason")  # fmt: skip
+    return [{name: getattr(row, name) for name in names} for row in rows]
