@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     BeforeValidator,
+    ConfigDict,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
@@ -20,10 +20,15 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
+from alerting.finding import Kind, Severity
+from alerting.policy import AlertPolicy
+from alerting.policy import Match as MatchRules
+from alerting.policy import Route as RouteRules
 from monitor.config.problem import show
 from monitor.config.section import Section, report
 from monitor.config.values import Name, Share
 from schemas.duration import UNITS_MS
+from schemas.verdict import Lane
 
 _YEAR_MS = 365.25 * UNITS_MS["d"]
 PERIODS_MS = {
@@ -137,48 +142,27 @@ def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Severity = Literal["page", "warn", "info"]
-LaneName = Literal["performance", "predictions", "quality", "features", "multivariate", "segments"]
-AlertKind = Literal["drift", "no_data", "partition_stopped"]
-Names = Annotated[tuple[Name, ...], Field(min_length=1), _OneOrMore()]
-"""One name or a list of names of which one has to match."""
-
-
-class Match(Section):
+class Match(MatchRules):
     """What an alert must be for a route to apply; every key given has to match. Empty: every alert."""
 
-    severity: Annotated[tuple[Severity, ...], Field(min_length=1), _OneOrMore()] | None = None
-    """How urgent it is."""
-    lane: Annotated[tuple[LaneName, ...], Field(min_length=1), _OneOrMore()] | None = None
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    severity: Annotated[tuple[Severity, ...], Field(min_length=1), _OneOrMore()] = ()
+    """How urgent it is, or was at any time."""
+    lane: Annotated[tuple[Lane, ...], Field(min_length=1), _OneOrMore()] = ()
     """What kind of thing changed."""
-    kind: Annotated[tuple[AlertKind, ...], Field(min_length=1), _OneOrMore()] | None = None
+    kind: Annotated[tuple[Kind, ...], Field(min_length=1), _OneOrMore()] = ()
     """What happened."""
-    model: Names | None = None
-    """Name of the model."""
-    version: Names | None = None
-    """Version of the model."""
-    column: Names | None = None
-    """Column that changed."""
-    segment: Names | None = None
-    """Part of the traffic: `name=value`."""
-    owner: Names | None = None
-    """Who answers for the model."""
-
-    def covers(self, alert: Mapping[str, str | None]) -> bool:
-        """Whether an alert's fields match.
-
-        Examples
-        --------
-        >>> Match.model_validate({"lane": "performance"}).covers({"lane": "performance", "model": "churn"})
-        True
-        """
-        return all(
-            alert.get(name) in getattr(self, name) for name in self.model_fields_set if getattr(self, name)
-        )
+    model: Annotated[tuple[Name, ...], Field(min_length=1), _OneOrMore()] = ()
+    """Name of the model; `*` and `?` stand for any signs and one sign."""
+    version: Annotated[tuple[Name, ...], Field(min_length=1), _OneOrMore()] = ()
+    """Version of the model, like its name."""
 
 
-class Route(Section):
+class Route(RouteRules):
     """Sends matching alerts to receivers. Every route that matches applies."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     match: Match = Match()
     """What an alert must be."""
@@ -197,3 +181,5 @@ class Alerts(Section):
     """How the budget is shared out."""
     routes: tuple[Route, ...] = ()
     """Who is told of what."""
+    policy: AlertPolicy = AlertPolicy()
+    """How findings become incidents, and when an incident is over."""

@@ -92,6 +92,8 @@ def _model(name: str, entry: ModelSettings, defaults: ModelSettings) -> Iterator
     for path, message in _rules(merged, entry.model_fields_set, place):
         if message not in inherited:
             yield path, message
+    if "dedupe_ms" in entry.model_fields_set:
+        yield (*place, "dedupe"), "holds for all models of a topic alike (give it under defaults)"
     for column, contract in entry.columns.items():
         if not contract.contradictions():
             for path, message in merged.columns[column].contradictions():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
@@ -47,7 +48,7 @@ def findings_of(error: ValidationError, data: Any) -> Iterator[Finding]:
     """
     located = [(_path_in(data, detail), detail) for detail in error.errors(include_url=False)]
     for path, detail in located:
-        if detail["type"] == "too_short" and any(_is_below(other, path) for other, _ in located):
+        if detail["type"] == "too_short" and any(_lies_in(path, *other) for other in located):
             continue  # wrong items are missing from the list, which is then said to be too short
         if detail["type"] == FINDINGS:
             for below, message in detail["ctx"][FINDINGS]:
@@ -70,8 +71,9 @@ def _path_in(data: Any, detail: ErrorDetails) -> Path:
     return tuple(path)
 
 
-def _is_below(path: Path, outer: Path) -> bool:
-    return len(path) > len(outer) and path[: len(outer)] == outer
+def _lies_in(path: Path, other: Path, detail: ErrorDetails) -> bool:
+    """Whether another error is about the list at a path or something in it."""
+    return other[: len(path)] == path and detail["type"] != "too_short"
 
 
 def _holds(data: Any, key: str | int) -> bool:
@@ -90,8 +92,8 @@ def _message(detail: ErrorDetails, path: Path, data: Any) -> str:
     if kind in _KINDS:
         return _KINDS[kind]
     schema = schema_at(path, data)
-    if kind == "literal_error":
-        return _not_allowed(value, path, _enumerated(schema))
+    if kind in ("literal_error", "enum"):
+        return _not_allowed(value, path, re.findall("'([^']*)'", context["expected"]))
     if kind.startswith("union_tag"):
         return _no_such_type(value, path, schema)
     if kind in _WANTED:
@@ -128,18 +130,10 @@ def unknown_key(path: Path, data: Any) -> str:
     return f"is an unknown key{meant} {choices(allowed)}"
 
 
-def _not_allowed(value: Any, path: Path, allowed: list[Any]) -> str:
-    hint = nearest(value, map(str, allowed)) if isinstance(value, str) else None
+def _not_allowed(value: Any, path: Path, allowed: Sequence[str]) -> str:
+    hint = nearest(value, allowed) if isinstance(value, str) else None
     meant = f"; did you mean {hint}?" if hint else ""
     return f"{show(value, path)} is not allowed{meant} {choices(allowed)}"
-
-
-def _enumerated(schema: JsonSchema) -> list[Any]:
-    """Values that a schema lists, itself, for its items or in one of its branches."""
-    if "const" in schema:
-        return [schema["const"]]
-    inner = [schema["items"]] if isinstance(schema.get("items"), dict) else schema.get("anyOf", [])
-    return schema.get("enum") or list(dict.fromkeys(value for part in inner for value in _enumerated(part)))
 
 
 def _no_such_type(value: Any, path: Path, schema: JsonSchema) -> str:

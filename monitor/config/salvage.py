@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from monitor.config.alerts import Route
 from monitor.config.crosschecks import problems_across
 from monitor.config.problem import Path
-from monitor.config.section import Finding, Section
+from monitor.config.section import Finding
 from monitor.config.service import Stream, Topics
 from monitor.config.settings import ModelSettings
 
-Part = TypeVar("Part", bound=Section)
+Part = TypeVar("Part", bound=BaseModel)
 
 
 def findings_across(data: dict[str, Any], found: Sequence[Finding]) -> list[Finding]:

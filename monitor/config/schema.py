@@ -7,6 +7,9 @@ import re
 from functools import cache
 from typing import Any
 
+from pydantic import BaseModel
+
+from alerting.policy import AlertPolicy
 from monitor.config.configuration import Configuration
 from monitor.config.problem import Path
 from monitor.config.receivers import receiver_options
@@ -24,7 +27,8 @@ def json_schema() -> JsonSchema:
     Durations, windows and budgets are strings with a pattern. Treat the result as read-only.
     """
     schema = Configuration.model_json_schema(by_alias=True, mode="validation")
-    for options in receiver_options().values():
+    documented: list[type[BaseModel]] = [*receiver_options().values(), AlertPolicy]
+    for options in documented:
         _describe(schema["$defs"][options.__name__], inspect.getdoc(options) or "")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -114,7 +118,7 @@ def _tidied(node: Any) -> Any:
 
 
 def _describe(schema: JsonSchema, docstring: str) -> None:
-    """Take the descriptions of a receiver's options from the Parameters of its docstring."""
+    """Take the descriptions of options from the Parameters of a docstring."""
     schema["description"] = docstring.split("\n\n")[0]
     for match in _PARAMETER.finditer(f"{docstring}\n"):
         for name in match["names"].split(", "):

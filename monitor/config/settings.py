@@ -152,7 +152,7 @@ class ModelSettings(Section):
     skew_ms: DurationMs = span("5m", alias="skew")
     """How far in the future a timestamp may lie; events beyond it are quarantined."""
     dedupe_ms: DurationMs = span("10m", alias="dedupe")
-    """Width of the buckets of time within which a repeated event id is a duplicate."""
+    """How long event ids are remembered to tell duplicates, in whole minutes; only in `defaults`."""
     idle_after_ms: DurationMs = span("10s", alias="idle_after")
     """How long a partition has to be at its end before it no longer holds event time back."""
     labels: LabelOptions = LabelOptions()
@@ -182,7 +182,7 @@ class ModelSettings(Section):
     performance: PerformanceOptions | None = None
     """What the performance of the model is measured by."""
     owner: Name | None = None
-    """Who answers for the model; routes can match it."""
+    """Who answers for the model."""
     tags: dict[Name, Text] = Field(default={})
     """Further notes on the model, shown beside its alerts."""
 

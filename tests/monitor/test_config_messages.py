@@ -185,12 +185,30 @@ def test_the_good_file_has_no_problems():
             "to: [hok]",
             "17: alerts.routes[0].to[0]: 'hok' is no receiver; did you mean hook? (use hook)",
         ),
+        (
+            "budget: 1 per week",
+            "policy: {severities: {feature: warn}}",
+            "15: alerts.policy.severities.feature: 'feature' is not allowed; did you mean features? (use ",
+        ),
+        (
+            "budget: 1 per week",
+            "policy: {clean_windows: 0}",
+            "15: alerts.policy.clean_windows: 0 is out of range (use 1 to 1000)",
+        ),
+        ("match: {}", "match: {model: []}", "17: alerts.routes[0].match.model: must not be empty"),
+        ("match: {}", "match: {model: {a: b}}", "17: alerts.routes[0].match.model: must be a list"),
+        ("match: {}", "match: {owner: x}", "17: alerts.routes[0].match.owner: is an unknown key"),
+        (
+            "task: regression",
+            "dedupe: 1m",
+            "11: models.flight-delay.dedupe: holds for all models of a topic alike (give it under defaults)",
+        ),
         ("to: [hook]", "to: []", "17: alerts.routes[0].to: must not be empty"),
         (", to: [hook]", "", "17: alerts.routes[0].to: is required"),
         (
             "match: {}",
             "match: {severity: pag}",
-            "17: alerts.routes[0].match.severity: 'pag' is not allowed; did you mean page? (use page, warn,",
+            "17: alerts.routes[0].match.severity: 'pag' is not allowed; did you mean page? (use info, warn,",
         ),
         (
             "type: webhook",
