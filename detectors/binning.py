@@ -1,13 +1,13 @@
-"""Bins: which value of which column is counted where. Fixed by a reference, so that all later counts can be added.
+"""Bins: which value of which column goes where. Fixed by a reference, so that later counts can be added.
 
-Every column has a row of bins; the last ones of each are ``missing`` and ``invalid``. Numeric columns have bins
-between edges and one beyond each end; categorical columns have their most frequent values, ``other`` for the rest that
-the reference knows, and ``unseen``; columns with too many values to tell apart have 64 hash buckets.
+Every column has a row of bins; the last ones of each are ``missing`` and ``invalid``. Numeric columns have
+bins between edges and one beyond each end; categorical columns have their most frequent values, ``other`` for
+the rest that the reference knows, and ``unseen``; columns with too many values to tell apart have 64 hash
+buckets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import msgspec
@@ -68,8 +68,8 @@ class NumericBins(msgspec.Struct, frozen=True, tag="numeric"):
 class CategoricalBins(msgspec.Struct, frozen=True, tag="categorical"):
     """Bins of a categorical column.
 
-    `hashes` are all values that the reference knows (sorted, as unsigned 64-bit numbers), `bin_of` the bin of each;
-    `top` are the names of the values with a bin of their own, most frequent first.
+    `hashes` are all values that the reference knows (sorted, as unsigned 64-bit numbers), `bin_of` the bin of
+    each; `top` are the names of the values with a bin of their own, most frequent first.
     """
 
     top: tuple[str, ...]
@@ -129,7 +129,7 @@ Bins = NumericBins | CategoricalBins | HashBins | PresenceBins
 
 
 class SegmentValues(msgspec.Struct, frozen=True):
-    """Values of one segment column that have counts of their own; `hashes` sorted, `names` in the same order."""
+    """Values of one segment column with counts of their own; `hashes` sorted, `names` in the same order."""
 
     column: str
     names: tuple[str, ...]
@@ -256,8 +256,8 @@ def rebin(
     -------
     counts : int64 array [new groups, bins]
     straddling : int
-        Rows in cells that an edge cuts; they are counted at the lower end of their cell. It is 0 unless the rows are
-        spread over far more cells than the reference was.
+        Rows in cells that an edge cuts; they are counted at the lower end of their cell. It is 0 unless the
+        rows are spread over far more cells than the reference was.
     """
     counts = np.zeros((len(group_rows), bins.size), np.int64)
     np.add.at(counts[:, -1], groups[: len(cells.invalid)], cells.invalid)

@@ -1,15 +1,18 @@
 """Exact counts without knowing the range beforehand: a mergeable histogram on dyadic cells.
 
-Before a column has a reference nobody knows where its bins should lie. Its values are then counted on cells of the
-real line that every process derives from the data alone, without talking to the others:
+Before a column has a reference nobody knows where its bins should lie. Its values are then counted on cells
+of the real line that every process derives from the data alone, without talking to the others:
 
-* a float is mapped to a 64-bit integer *key* that keeps the order of the floats; a category to its 64-bit hash;
-* a *cell* is a key without its lowest `shift` bits. Cells of a larger shift are unions of cells of a smaller one;
+* a float is mapped to a 64-bit integer *key* that keeps the order of the floats; a category to its 64-bit
+  hash;
+* a *cell* is a key without its lowest `shift` bits. Cells of a larger shift are unions of cells of a smaller
+  one;
 * the shift is the smallest at which all rows together occupy at most ``LIMIT`` cells.
 
-Because the number of occupied cells only falls as the shift grows, merging two histograms (at the larger shift, then
-on to the smallest that fits) gives exactly what counting all rows at once gives, in any order and for any split. A
-reference later takes its bin edges from cell boundaries, so the counts move onto its bins without loss.
+Because the number of occupied cells only falls as the shift grows, merging two histograms (at the larger
+shift, then on to the smallest that fits) gives exactly what counting all rows at once gives, in any order and
+for any split. A reference later takes its bin edges from cell boundaries, so the counts move onto its bins
+without loss.
 """
 
 from __future__ import annotations
@@ -57,7 +60,8 @@ def _needed_shift(cells: Keys, limit: int) -> int:
         return 0
     lengths = _bit_length((cells[1:] ^ cells[:-1]).view(np.uint64))
     # Two neighbours fall into one cell once the shift reaches the bit length of their difference.
-    splits = np.bincount(lengths, minlength=65)[::-1].cumsum()[::-1]  # splits[d] = neighbours still apart below d
+    # splits[d] = neighbours still apart below d
+    splits = np.bincount(lengths, minlength=65)[::-1].cumsum()[::-1]
     return int(np.argmax(splits[1:] + 1 <= limit)) if (splits[1:] + 1 <= limit).any() else 63
 
 
@@ -68,7 +72,7 @@ def _run_lengths(ordered: Keys) -> tuple[Keys, Counts]:
 
 @dataclass
 class Cells:
-    """Counts of one column on dyadic cells, for all rows (group 0) and for each segment value (further groups).
+    """Counts of one column on dyadic cells, for all rows (group 0) and each segment value (further groups).
 
     Parameters
     ----------
@@ -79,8 +83,8 @@ class Cells:
     count : int64 array [entries]
         Entries are sorted by (group, cell) and distinct.
     invalid : int64 array [groups]
-        Rows of each group whose value is of the wrong type or not finite. Missing values are not kept: they are the
-        rows of a group that are neither counted nor invalid.
+        Rows of each group whose value is of the wrong type or not finite. Missing values are not kept: they
+        are the rows of a group that are neither counted nor invalid.
     """
 
     shift: int
@@ -97,7 +101,12 @@ class Cells:
 
     @classmethod
     def count_keys(
-        cls, keys: Keys, status: NDArray[np.uint8], groups: tuple[NDArray[np.int32], ...], size: int, floor: int = 0
+        cls,
+        keys: Keys,
+        status: NDArray[np.uint8],
+        groups: tuple[NDArray[np.int32], ...],
+        size: int,
+        floor: int = 0,
     ) -> Cells:
         """Count rows.
 
@@ -131,8 +140,12 @@ class Cells:
             if invalid[0]:
                 invalid += np.bincount(group[status == INVALID], minlength=size)
             packed = group.astype(np.int64) * max(len(cell), 1) + rank
-            pairs, pair_count = _run_lengths(np.sort(packed if every else packed[valid])) if len(order) else (cell, count)
-            parts.append(((pairs // max(len(cell), 1)).astype(np.int32), cell[pairs % max(len(cell), 1)], pair_count))
+            pairs, pair_count = (
+                _run_lengths(np.sort(packed if every else packed[valid])) if len(order) else (cell, count)
+            )
+            parts.append(
+                ((pairs // max(len(cell), 1)).astype(np.int32), cell[pairs % max(len(cell), 1)], pair_count)
+            )
         return cls(floor + more, *_join(parts), invalid)
 
     def coarsened(self, shift: int) -> Cells:
@@ -151,7 +164,9 @@ class Cells:
             Each with the number, among the groups of `self`, of each of its groups; None: the same numbers.
         """
         parts = [(self, np.arange(len(self.invalid), dtype=np.int32))]
-        parts += [(c, np.arange(len(c.invalid), dtype=np.int32) if moved is None else moved) for c, moved in others]
+        parts += [
+            (c, np.arange(len(c.invalid), dtype=np.int32) if moved is None else moved) for c, moved in others
+        ]
         shift = max(part.shift for part, _ in parts)
         group, cell, count = _reduce(
             np.concatenate([moved[part.group] for part, moved in parts]),

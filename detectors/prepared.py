@@ -1,7 +1,7 @@
 """Work on a batch that is done once for all its slices: order, hashes and bins of every value.
 
-The parts that profiles take out are views or single vectorised calls over a *section*, the consecutive rows of one
-slice. Nothing here loops over rows or values.
+The parts that profiles take out are views or single vectorised calls over a *section*, the consecutive rows
+of one slice. Nothing here loops over rows or values.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import overload
 
 import numpy as np
@@ -20,6 +21,7 @@ from detectors.cells import float_keys
 from detectors.hashing import hash_numbers, hash_strings
 from schemas.batch import CODE_INVALID, INVALID, MISSING, OK, Batch
 from schemas.column import ColumnSpec
+from schemas.errors import ProfileError
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class Prepared:
         if len(index) > 1 and (np.diff(index) < 0).any():
             order = np.argsort(index, kind="stable")
             batch, index = batch.take(order), index[order]
-        starts = np.concatenate(([0], np.flatnonzero(np.diff(index)) + 1, [len(index)])) if len(index) else np.zeros(1, int)
+        starts = (
+            np.concatenate(([0], np.flatnonzero(np.diff(index)) + 1, [len(index)]))
+            if len(index)
+            else np.zeros(1, int)
+        )
         self.batch, self.binning = batch, binning
-        self.sections = [
-            Section(int(index[a]) * slice_ms, int(a), int(b)) for a, b in zip(starts[:-1], starts[1:], strict=True)
-        ]
+        self.sections = [Section(int(index[a]) * slice_ms, int(a), int(b)) for a, b in pairwise(starts)]
         self.clean: list[bool] = [not row.any() for row in batch.status]
         self._hashes = hash_numbers(batch.numbers.ravel()).reshape(batch.numbers.shape)
         self._category_hashes = [hash_strings(categories.values) for categories in batch.categories]
@@ -66,7 +70,7 @@ class Prepared:
         """Whether the reference has bins for a column."""
         return self.binning is not None and spec.name in self.binning.index
 
-    # --- numbers -----------------------------------------------------------------------------------------------
+    # --- numbers --------------------------------------------------------------------------------------------
 
     def numbers(self, i: int, section: Section) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
         """Valid values of numeric column `i` in a section, and their hashes."""
@@ -81,7 +85,7 @@ class Prepared:
         """Keys of all values of numeric column `i` in a section, for counting on cells."""
         return float_keys(self.batch.numbers[i, section.start : section.stop])
 
-    # --- categories --------------------------------------------------------------------------------------------
+    # --- categories -----------------------------------------------------------------------------------------
 
     def category_status(self, i: int, section: Section) -> NDArray[np.uint8]:
         """Status of each row of categorical column `i` in a section."""
@@ -98,14 +102,14 @@ class Prepared:
     def distinct_categories(
         self, i: int, section: Section
     ) -> tuple[Sequence[str], NDArray[np.int64], NDArray[np.uint64]]:
-        """Values of categorical column `i` that occur in a section, their numbers of rows, and their hashes."""
+        """Values of categorical column `i` that occur in a section, their numbers of rows, their hashes."""
         categories = self.batch.categories[i]
         codes = categories.codes[section.start : section.stop]
         counts = np.bincount(codes[codes >= 0], minlength=len(categories.values))
         used = np.flatnonzero(counts)
         return _Strings(categories.values, used), counts[used], self._category_hashes[i][used]
 
-    # --- counts on the bins of the reference -------------------------------------------------------------------
+    # --- counts on the bins of the reference ----------------------------------------------------------------
 
     def counts(self, section: Section) -> NDArray[np.int64]:
         """Counts of a section on the bins of the reference, ``[groups, bins]``."""
@@ -127,7 +131,9 @@ class Prepared:
         return np.concatenate([[section.rows], *parts])
 
     def _need_binning(self) -> Binning:
-        assert self.binning is not None
+        if self.binning is None:
+            msg = "prepared without bins"
+            raise ProfileError(msg)
         return self.binning
 
     @cached_property
@@ -140,13 +146,15 @@ class Prepared:
             if categories is None:
                 group = np.full(len(self.batch), size - 1, np.int64)
             else:
-                group = _lookup(segment.groups(hash_strings(categories.values)), categories.codes, size - 1, size - 2)
+                group = _lookup(
+                    segment.groups(hash_strings(categories.values)), categories.codes, size - 1, size - 2
+                )
             found.append((size, group))
         return found
 
     @cached_property
     def _codes(self) -> NDArray[np.int64]:
-        """Flat bin of each value, ``[columns of the reference, n]``; columns that did not come are missing."""
+        """Flat bin of each value, ``[columns of the reference, n]``; columns that did not come: missing."""
         binning = self._need_binning()
         codes = np.empty((len(binning.columns), len(self.batch)), np.int64)
         codes[:] = (binning.offsets[1:] - 2)[:, None]
@@ -158,7 +166,11 @@ class Prepared:
                 self._category_codes(i, at, codes[at])
         for spec, status in self.batch.vectors:
             if (at := binning.index.get(spec.name)) is not None:
-                codes[at] = binning.offsets[at + 1] - 3 + status if isinstance(binning.bins[at], PresenceBins) else codes[at]
+                codes[at] = (
+                    binning.offsets[at + 1] - 3 + status
+                    if isinstance(binning.bins[at], PresenceBins)
+                    else codes[at]
+                )
         return codes
 
     def _number_codes(self, i: int, at: int, out: NDArray[np.int64]) -> None:
@@ -192,7 +204,9 @@ def _status(codes: NDArray[np.int32]) -> NDArray[np.uint8]:
     return status
 
 
-def _lookup(table: NDArray[np.intp], codes: NDArray[np.int32], missing: int, invalid: int) -> NDArray[np.int64]:
+def _lookup(
+    table: NDArray[np.intp], codes: NDArray[np.int32], missing: int, invalid: int
+) -> NDArray[np.int64]:
     # Codes -1 and -2 pick the last two entries.
     return np.concatenate((table, [invalid, missing]))[codes]
 

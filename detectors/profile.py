@@ -1,13 +1,14 @@
 """The mergeable summary of the rows of one model version in one slice of event time.
 
-Counts are exact. As long as a model version has no reference, each column is counted on dyadic `Cells`; afterwards
-on the bins of the reference, as one dense row of all bins for all rows and for each segment value. Columns that
-turn up after the reference was made stay on cells. Merging is addition.
+Counts are exact. As long as a model version has no reference, each column is counted on dyadic `Cells`;
+afterwards on the bins of the reference, as one dense row of all bins for all rows and for each segment value.
+Columns that turn up after the reference was made stay on cells. Merging is addition.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -67,10 +68,8 @@ class Profile:
         Counts of the columns without bins.
     summaries : dict of str to Summary
 
-    Guarantees
-    ----------
-    Splitting rows into batches in any way, and merging in any order, gives the same counts. Memory is bounded by the
-    number of columns, segment values and bins, not by the number of rows.
+    Guarantees ---------- Splitting rows into batches in any way, and merging in any order, gives the same
+    counts. Memory is bounded by the number of columns, segment values and bins, not by the number of rows.
     """
 
     def __init__(self, binning: Binning | None = None, reference_hash: str = "") -> None:
@@ -104,7 +103,7 @@ class Profile:
         summary = self.summaries.get(column)
         return self.rows if summary is None else self.rows - summary.ok - summary.invalid
 
-    # --- adding rows -------------------------------------------------------------------------------------------
+    # --- adding rows ----------------------------------------------------------------------------------------
 
     def add(self, prepared: Prepared, section: Section) -> None:
         """Add a section of consecutive rows of a batch that was prepared with the same binning."""
@@ -139,7 +138,9 @@ class Profile:
                 self._count_cells(spec.name, prepared.category_keys(i, section), status, groups)
         for spec, every in prepared.batch.vectors:
             status = every[rows]
-            self._summary(spec).count(int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID)))
+            self._summary(spec).count(
+                int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID))
+            )
             if not prepared.is_binned(spec):
                 self._count_cells(spec.name, np.zeros(section.rows, np.int64), status, groups)
 
@@ -147,7 +148,9 @@ class Profile:
         summary = self.summaries.get(spec.name)
         if summary is None:
             # While learning, every value that can still be told apart keeps its name.
-            summary = self.summaries[spec.name] = Summary(spec, FREQUENT if self.binning is not None else LIMIT)
+            summary = self.summaries[spec.name] = Summary(
+                spec, FREQUENT if self.binning is not None else LIMIT
+            )
         return summary
 
     def _refuse(self, name: str, status: NDArray[np.uint8], groups: Groups) -> None:
@@ -157,7 +160,9 @@ class Profile:
         if name in self.cells:
             self._count_cells(name, np.zeros(len(wrong), np.int64), wrong, groups)
 
-    def _count_cells(self, name: str, keys: NDArray[np.int64], status: NDArray[np.uint8], groups: Groups) -> None:
+    def _count_cells(
+        self, name: str, keys: NDArray[np.int64], status: NDArray[np.uint8], groups: Groups
+    ) -> None:
         known = self.cells.get(name)
         floor = 0 if known is None else known.shift
         new = Cells.count_keys(keys, status, groups, len(self.groups), floor)
@@ -168,7 +173,11 @@ class Profile:
         for column, categories in (batch.segments or {}).items():
             used, position = np.unique(categories.codes[section.start : section.stop], return_inverse=True)
             names = [
-                "(missing)" if code == CODE_MISSING else "(other)" if code < 0 else str(categories.values[code].as_py())
+                "(missing)"
+                if code == CODE_MISSING
+                else "(other)"
+                if code < 0
+                else str(categories.values[code].as_py())
                 for code in used.tolist()
             ]
             found.append(np.array([self._group(column, name) for name in names], np.int32)[position])
@@ -193,7 +202,7 @@ class Profile:
             self._values[column] = self._values.get(column, 0) + 1
         return found
 
-    # --- merging -----------------------------------------------------------------------------------------------
+    # --- merging --------------------------------------------------------------------------------------------
 
     def merge(self, *others: Profile) -> None:
         """Add other profiles to this one.
@@ -215,24 +224,28 @@ class Profile:
                 mine.merge(summary)
                 if name in other.cells:
                     same = mine.spec.kind is summary.spec.kind
-                    found.setdefault(name, []).append((other.cells[name] if same else _all_invalid(other.cells[name]), moved))
+                    found.setdefault(name, []).append(
+                        (other.cells[name] if same else _all_invalid(other.cells[name]), moved)
+                    )
         for name, parts in found.items():
             self.cells[name] = self.cells.get(name, Cells.empty()).merge(*parts)
 
     def _merge_rows(self, other: Profile) -> NDArray[np.int32] | None:
-        """Add counts and group sizes; returns the number here of each group of the other, None for the same."""
+        """Add counts and group sizes; returns the number here of each of its groups, None for the same."""
         if self.binning is not None:
             self.counts += other.counts
             self.group_rows += other.group_rows
             return None
-        moved = np.array([self._group(*label.split("=", 1)) if label else 0 for label in other.groups], np.int32)
+        moved = np.array(
+            [self._group(*label.split("=", 1)) if label else 0 for label in other.groups], np.int32
+        )
         rows = np.zeros(len(self.groups), np.int64)
         rows[: len(self.group_rows)] = self.group_rows
         np.add.at(rows, moved, other.group_rows)
         self.group_rows = rows
         return moved
 
-    # --- moving onto bins --------------------------------------------------------------------------------------
+    # --- moving onto bins -----------------------------------------------------------------------------------
 
     def choose_bins(self, name: str) -> Bins:
         """Choose bins for a column from its cells."""
@@ -241,7 +254,9 @@ class Profile:
         if summary.frequent is not None:
             values = [item.value for item in summary.frequent.items()]
             names = dict(zip(hash_strings(pa.array(values, pa.string())).tolist(), values, strict=True))
-        lowest, highest = (summary.lowest, summary.highest) if summary.spec.kind is Kind.NUMERIC else (0.0, 0.0)
+        lowest, highest = (
+            (summary.lowest, summary.highest) if summary.spec.kind is Kind.NUMERIC else (0.0, 0.0)
+        )
         return bins_for(summary.spec, self.cells[name], lowest, highest, names)
 
     def rebinned(self, binning: Binning, reference_hash: str) -> tuple[Profile, int]:
@@ -275,7 +290,7 @@ class Profile:
                 target.cells[name] = self.cells[name]
         return target, straddling
 
-    # --- bytes -------------------------------------------------------------------------------------------------
+    # --- bytes ----------------------------------------------------------------------------------------------
 
     def to_bytes(self) -> bytes:
         """Serialise; versioned and compressed."""
@@ -312,7 +327,8 @@ class Profile:
         Raises
         ------
         ProfileError
-            If the bytes are not a profile, of a version that is not known, or the bins are not the right ones.
+            If the bytes are not a profile, of a version that is not known, or the bins are not the right
+            ones.
         """
         state = _decode(data)
         if bool(state.reference_hash) != (binning is not None):
@@ -328,7 +344,11 @@ class Profile:
             profile._name_groups(list(state.groups))
         profile.summaries = {s.spec.name: Summary.from_state(s) for s in state.summaries}
         profile.cells = {
-            name: Cells(c.shift, _unpack(c.group).astype(np.int32), *(_unpack(x) for x in (c.cell, c.count, c.invalid)))
+            name: Cells(
+                c.shift,
+                _unpack(c.group).astype(np.int32),
+                *(_unpack(x) for x in (c.cell, c.count, c.invalid)),
+            )
             for name, c in state.cells.items()
         }
         return profile

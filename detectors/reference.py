@@ -1,8 +1,8 @@
 """References: what a model version is compared with. Immutable, and named by the SHA-256 of their bytes.
 
-A reference is made from profiles on cells: a stretch of the stream, or a table. It fixes the bins, and keeps the counts
-of all its rows and of each of its windows. Its bytes depend on the rows alone, not on how they were batched, so the
-same rows give the same hash.
+A reference is made from profiles on cells: a stretch of the stream, or a table. It fixes the bins, and keeps
+the counts of all its rows and of each of its windows. Its bytes depend on the rows alone, not on how they
+were batched, so the same rows give the same hash.
 """
 
 from __future__ import annotations
@@ -55,9 +55,11 @@ class Reference:
     group_rows : int64 array [groups]
     window_starts : int64 array [windows]
     windows : int64 array [windows, bins]
-        Rows of each of its own windows, without segments; they show how much windows differ when nothing is wrong.
+        Rows of each of its own windows, without segments; they show how much windows differ when nothing is
+        wrong.
     means, deviations : float64 array [columns]
-        Mean and standard deviation of numeric columns (from cells; about 1 % of the spread), nan for the others.
+        Mean and standard deviation of numeric columns (from cells; about 1 % of the spread), nan for the
+        others.
     """
 
     binning: Binning
@@ -133,7 +135,9 @@ class Reference:
             raise UnusableReference(msg) from error
         bins = int(state.binning.offsets[-1])
         arrays = [np.frombuffer(x, "<i8").astype(np.int64) for x in (state.counts, state.windows)]
-        rows, starts = (np.frombuffer(x, "<i8").astype(np.int64) for x in (state.group_rows, state.window_starts))
+        rows, starts = (
+            np.frombuffer(x, "<i8").astype(np.int64) for x in (state.group_rows, state.window_starts)
+        )
         return cls(
             state.binning,
             state.from_ms,

@@ -48,7 +48,18 @@ class Summary:
         Number of frequent values that are kept; categorical columns only.
     """
 
-    __slots__ = ("distinct", "frequent", "highest", "invalid", "lowest", "ok", "quantiles", "spec", "squares", "sum")
+    __slots__ = (
+        "distinct",
+        "frequent",
+        "highest",
+        "invalid",
+        "lowest",
+        "ok",
+        "quantiles",
+        "spec",
+        "squares",
+        "sum",
+    )
 
     def __init__(self, spec: ColumnSpec, frequent: int = FREQUENT) -> None:
         self.spec = spec
@@ -85,7 +96,8 @@ class Summary:
     def merge(self, other: Summary) -> None:
         """Add another summary of the same column to this one.
 
-        Where the kinds differ, the other's values count as invalid: a column keeps the kind it was first seen with.
+        Where the kinds differ, the other's values count as invalid: a column keeps the kind it was first seen
+        with.
         """
         if other.spec.kind is not self.spec.kind:
             self.count(0, other.invalid + other.ok)

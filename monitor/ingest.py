@@ -58,10 +58,8 @@ class Ingest:
     fault : callable
         Called at every step of a commit; tests raise from it.
 
-    Notes
-    -----
-    Nothing in memory outlives a failure: whatever goes wrong, the partitions are claimed anew and reading goes on from
-    where the database stands.
+    Notes ----- Nothing in memory outlives a failure: whatever goes wrong, the partitions are claimed anew and
+    reading goes on from where the database stands.
     """
 
     def __init__(
@@ -91,7 +89,7 @@ class Ingest:
         self._must_rewind = self._committing = False
         self._stop = threading.Event()
 
-    # --- the loop ----------------------------------------------------------------------------------------------
+    # --- the loop -------------------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event) -> None:
         """Read until told to stop; then commit and leave.
@@ -137,7 +135,7 @@ class Ingest:
             or self._profiler.size_bytes >= self._configuration.ingest.memory_mib << 20
         )
 
-    # --- partitions come and go --------------------------------------------------------------------------------
+    # --- partitions come and go -----------------------------------------------------------------------------
 
     def assigned(self, places: list[Place]) -> dict[Place, int | None]:
         """Claim partitions in the database, and say where to begin."""
@@ -240,7 +238,7 @@ class Ingest:
                 self._source.seek(place, partition.next_offset)
         self._committed_at = self._clock.monotonic()
 
-    # --- events ------------------------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------------
 
     def _take(self, fetched: Fetched) -> None:
         """Sort out what was fetched, topic by topic."""
@@ -379,14 +377,22 @@ class Ingest:
         if partition is not None and kind == "undecodable":
             partition.outcomes["dead_lettered"] += 1
         headers = [] if raw is None else self._source.headers_of(raw)
+        encoded = [[name, None if v is None else base64.b64encode(v).decode()] for name, v in headers]
         self._dead.append(
             {
-                "topic": place.topic, "partition": place.partition, "offset": offset, "kind": kind, "reason": reason,
-                "key": None if raw is None else self._source.key_of(raw), "value": value[:LONGEST_DEAD_LETTER],
-                "value_bytes": len(value), "timestamp_ms": stamp, "stored_at_ms": self._clock.now_ms(),
-                "headers": json.dumps([[n, None if v is None else base64.b64encode(v).decode()] for n, v in headers]),
+                "topic": place.topic,
+                "partition": place.partition,
+                "offset": offset,
+                "kind": kind,
+                "reason": reason,
+                "key": None if raw is None else self._source.key_of(raw),
+                "value": value[:LONGEST_DEAD_LETTER],
+                "value_bytes": len(value),
+                "timestamp_ms": stamp,
+                "stored_at_ms": self._clock.now_ms(),
+                "headers": json.dumps(encoded),
             }
-        )  # fmt: skip
+        )
 
     def _submit(self, key: Key) -> None:
         events = self._waiting.pop(key)
@@ -397,7 +403,7 @@ class Ingest:
         for key in list(self._waiting):
             self._submit(key)
 
-    # --- committing --------------------------------------------------------------------------------------------
+    # --- committing -----------------------------------------------------------------------------------------
 
     def commit(self, within_s: float | None = None) -> None:
         """Write everything since the last commit, in one transaction.
@@ -537,8 +543,8 @@ class Ingest:
 class _Groups:
     """Model versions of the events of one fetch.
 
-    `models` are the distinct models, `model` the index of each event's; `salt` keeps equal event ids of different
-    model versions apart.
+    `models` are the distinct models, `model` the index of each event's; `salt` keeps equal event ids of
+    different model versions apart.
     """
 
     def __init__(self, envelopes: Envelopes) -> None:

@@ -16,8 +16,8 @@ from monitor.store.positions import OUTCOMES, Claim, PartitionDelta, Place
 class Partition:
     """One partition that this process owns.
 
-    `slot` is its row in `EventTimes`. `next_offset` is where reading stands, ``claim.next_offset`` of the first
-    commit or `committed` where the database stands.
+    `slot` is its row in `EventTimes`. `next_offset` is where reading stands, ``claim.next_offset`` of the
+    first commit or `committed` where the database stands.
     """
 
     claim: Claim
@@ -120,7 +120,7 @@ class EventTimes:
         horizon_ms: NDArray[np.int64],
         now_ms: int,
     ) -> NDArray[np.bool_]:
-        """Take in events in their order; which of them are further back than the horizon?
+        """Take in events in their order; says which of them are further back than the horizon.
 
         Parameters
         ----------

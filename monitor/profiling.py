@@ -1,7 +1,7 @@
 """Turns decoded events into partial profiles, in worker threads, until a commit collects them.
 
-Arrow and numpy release the interpreter's lock, so two threads profile nearly twice as fast as one. Each thread adds to
-profiles of its own; a commit writes all of them, and addition happens when they are read.
+Arrow and numpy release the interpreter's lock, so two threads profile nearly twice as fast as one. Each
+thread adds to profiles of its own; a commit writes all of them, and addition happens when they are read.
 """
 
 from __future__ import annotations

@@ -85,10 +85,16 @@ class Registry:
                     new.setdefault(key, {})[name] = summary.spec
         for (model, version), specs in new.items():
             columns += [
-                {"model": model, "version": version, "name": s.name, "kind": s.kind.value, "source": s.source.value,
-                 "path": json.dumps(s.path) if s.path else None}
+                {
+                    "model": model,
+                    "version": version,
+                    "name": s.name,
+                    "kind": s.kind.value,
+                    "source": s.source.value,
+                    "path": json.dumps(s.path) if s.path else None,
+                }
                 for s in specs.values()
-            ]  # fmt: skip
+            ]
         return {"versions": list(versions.values()), "columns": columns}
 
     def committed(self, work: Commit) -> None:
@@ -109,8 +115,8 @@ class Registry:
         Returns
         -------
         bool
-            Whether the profiles of `work` are still on the right bins. Profiles without bins always are: their counts
-            move onto any bins.
+            Whether the profiles of `work` are still on the right bins. Profiles without bins always are:
+            their counts move onto any bins.
         """
         with reading(self._engine) as connection:
             self._read_pointers(connection)

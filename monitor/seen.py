@@ -15,18 +15,16 @@ _FORMAT = np.dtype([("hash", "<u8"), ("bucket", "<i8")])
 class Seen:
     """Event ids of one partition that came within a window of time.
 
-    An event is a duplicate if the same id was counted in the partition at most `window_ms` before (in whole minutes,
-    by the timestamps of the Kafka records). The answer does not depend on how messages are batched.
+    An event is a duplicate if the same id was counted in the partition at most `window_ms` before (in whole
+    minutes, by the timestamps of the Kafka records). The answer does not depend on how messages are batched.
 
     Parameters
     ----------
     window_ms : int
         How long an id is remembered; 0 remembers nothing.
 
-    Notes
-    -----
-    Sorted runs of geometrically growing size: memory is 16 bytes an event of the window, an event costs a few binary
-    searches.
+    Notes ----- Sorted runs of geometrically growing size: memory is 16 bytes an event of the window, an event
+    costs a few binary searches.
     """
 
     def __init__(self, window_ms: int) -> None:

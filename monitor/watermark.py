@@ -1,9 +1,9 @@
 """How far event time has come, for each model, as the database tells it.
 
-A model's watermark is the smallest over the partitions that may still bring earlier events of it. A partition holds a
-model back by the newest event of that model it has delivered; if it has delivered none, by its newest event of any
-model. It holds nothing back once it is *idle* for the model: at its end, and without an event of the model for a while.
-When every partition is idle, event time goes on at wall speed from the newest event.
+A model's watermark is the smallest over the partitions that may still bring earlier events of it. A partition
+holds a model back by the newest event of that model it has delivered; if it has delivered none, by its newest
+event of any model. It holds nothing back once it is *idle* for the model: at its end, and without an event of
+the model for a while. When every partition is idle, event time goes on at wall speed from the newest event.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PartitionTime:
-    """State of one partition, in epoch milliseconds; `at_end_since_ms` is None while events are waiting in it.
+    """State of one partition, in epoch milliseconds; `at_end_since_ms` is None while events wait in it.
 
     `reached_end` says that it has been at its end at least once.
     """

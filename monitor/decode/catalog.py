@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
+from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import monitor.decode
 from monitor.decode.envelope import Decoder
@@ -13,13 +15,17 @@ from schemas.errors import UsageError
 
 
 @cache
-def decoders() -> dict[str, type[Decoder]]:
+def decoders() -> dict[str, Callable[[], Any]]:
     """All formats by name."""
-    found: dict[str, type[Decoder]] = {}
+    found: dict[str, Callable[[], Any]] = {}
     for module in pkgutil.iter_modules(monitor.decode.__path__, "monitor.decode."):
         for _, item in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             name = getattr(item, "name", None)
-            if item.__module__ == module.name and isinstance(name, str) and callable(getattr(item, "decode", None)):
+            if (
+                item.__module__ == module.name
+                and isinstance(name, str)
+                and callable(getattr(item, "decode", None))
+            ):
                 found[name] = item
     return found
 
@@ -40,4 +46,5 @@ def build(name: str) -> Decoder:
     if name not in decoders():
         msg = f"{name!r} is not a format (use one of {', '.join(formats())})"
         raise UsageError(msg)
-    return decoders()[name]()
+    decoder: Decoder = decoders()[name]()
+    return decoder

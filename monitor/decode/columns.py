@@ -1,7 +1,7 @@
 """The columns of a model version as they become known, and how JSON is told apart into them.
 
-A column gets its kind from the first values seen, or from the configuration, and keeps it. Safe to use from several
-threads: readers take a snapshot, and additions replace it.
+A column gets its kind from the first values seen, or from the configuration, and keeps it. Safe to use from
+several threads: readers take a snapshot, and additions replace it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Column:
 class Snapshot:
     """Columns known at one moment.
 
-    `schema` holds those that Arrow can read together; a key that is both a value and an object cannot be in it twice.
+    `schema` holds those that Arrow can read together; a key that is both a value and an object cannot be in
+    it twice.
     """
 
     columns: dict[str, Column]

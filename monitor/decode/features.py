@@ -1,8 +1,9 @@
 """Features of many events, from JSON objects to the columns of a `Batch`.
 
-Arrow reads all events of a model version at once, with the columns that are known. Whatever it refuses (a key that is
-new, a value of another type, a key given twice) costs only the rows concerned: the rest of the block is checked row by
-row with a typed decoder, the rows that pass go through Arrow, and the others are read as Python objects.
+Arrow reads all events of a model version at once, with the columns that are known. Whatever it refuses (a key
+that is new, a value of another type, a key given twice) costs only the rows concerned: the rest of the block
+is checked row by row with a typed decoder, the rows that pass go through Arrow, and the others are read as
+Python objects.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class FeatureDecoder:
         return features, rows, problems
 
     def _apart(self, raws: Raws) -> tuple[Tables, Flats, list[tuple[int, str]]]:
-        """Read what Arrow can read together, and the rest one by one; the first rows teach new columns to the others."""
+        """Read with Arrow what it can read together, and the rest one by one; the first teach the others."""
         tables: Tables = []
         slow: Flats = []
         problems: list[tuple[int, str]] = []
@@ -171,8 +172,8 @@ def flatten(value: Any) -> dict[tuple[str, ...], Any]:
 
     Examples
     --------
-    >>> flatten({"user": {"age": 3}, "x": [1]})
-    {('user', 'age'): 3, ('x',): [1]}
+    >>> flatten({"x": [1], "user": {"age": 3}})
+    {('x',): [1], ('user', 'age'): 3}
     """
     if value is None:
         return {}

@@ -53,10 +53,9 @@ class KafkaSource:
     options : dict
         Further options of librdkafka, as they are.
 
-    Notes
-    -----
-    librdkafka runs the rebalance callbacks inside `fetch`. An exception there would destroy messages that were already
-    taken, so it is kept and raised by `fetch` afterwards: the caller must then begin anew from the database.
+    Notes ----- librdkafka runs the rebalance callbacks inside `fetch`. An exception there would destroy
+    messages that were already taken, so it is kept and raised by `fetch` afterwards: the caller must then
+    begin anew from the database.
     """
 
     def __init__(self, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]) -> None:
@@ -71,7 +70,7 @@ class KafkaSource:
         self._fresh: dict[Place, int] = {}
         self._complained: set[str] = set()
 
-    # --- assignment --------------------------------------------------------------------------------------------
+    # --- assignment -----------------------------------------------------------------------------------------
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """Ask for partitions of topics."""
@@ -83,7 +82,7 @@ class KafkaSource:
     def _kept(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except BaseException as error:  # noqa: BLE001 - raised again by fetch, where no messages are lost by it
+        except BaseException as error:  # raised again by fetch, where no messages are lost by it
             self._failure = self._failure or error
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -117,7 +116,7 @@ class KafkaSource:
             raise RuntimeError(msg)
         return self._listener
 
-    # --- messages ----------------------------------------------------------------------------------------------
+    # --- messages -------------------------------------------------------------------------------------------
 
     def fetch(self, limit: int, timeout_s: float) -> Fetched:
         """Messages that are there, at most `limit`; waits up to `timeout_s` for the first.
@@ -141,8 +140,8 @@ class KafkaSource:
         if self._fresh:
             # Messages that were taken before a partition came (back) to us may be from an older position.
             fresh, self._fresh = self._fresh, {}
-            stale = {Place(m.topic(), m.partition()) for m in messages} & fresh.keys()
-            messages = [m for m in messages if Place(m.topic(), m.partition()) not in stale]
+            stale = {_place_of(m) for m in messages} & fresh.keys()
+            messages = [m for m in messages if _place_of(m) not in stale]
             for place in stale:
                 self.seek(place, fresh[place])
         if messages:
@@ -192,7 +191,7 @@ class KafkaSource:
         """Headers of a message."""
         return list(message.headers() or [])
 
-    # --- positions ---------------------------------------------------------------------------------------------
+    # --- positions ------------------------------------------------------------------------------------------
 
     def range_of(self, place: Place) -> tuple[int, int]:
         """First offset that is kept, and the one after the last.
@@ -213,7 +212,6 @@ class KafkaSource:
 
     def topic_id(self, topic: str) -> str:
         """Identity of a topic; empty if the broker does not give its topics identities."""
-
         try:
             described = self._admin.describe_topics(TopicCollection([topic]), request_timeout=ADMIN_TIMEOUT_S)
             found = str(described[topic].result(ADMIN_TIMEOUT_S + 1).topic_id)
@@ -273,6 +271,10 @@ class KafkaSource:
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+
+def _place_of(message: Any) -> Place:
+    return Place(message.topic(), message.partition())
 
 
 def _pair(place: Place) -> tuple[str, int]:

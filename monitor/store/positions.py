@@ -1,8 +1,8 @@
-"""Who reads which partition, from where; and the one transaction that moves a position together with its effects.
+"""Who reads which partition, from where; and the one transaction that moves a position with its effects.
 
-The database owns the position. A reader *claims* a partition: it raises the epoch and leaves a token. Every commit
-begins with an update that is guarded by epoch, token and old position; if it does not hit exactly one row, somebody
-else owns the partition and nothing of the commit is kept.
+The database owns the position. A reader *claims* a partition: it raises the epoch and leaves a token. Every
+commit begins with an update that is guarded by epoch, token and old position; if it does not hit exactly one
+row, somebody else owns the partition and nothing of the commit is kept.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Place:
 class Claim:
     """What a reader owns after a claim.
 
-    `stopped_reason` is set if the partition must not be read; `seen` are the stored buckets of event-id hashes, and
-    `models` the newest event time of each model in the partition.
+    `stopped_reason` is set if the partition must not be read; `seen` are the stored buckets of event-id
+    hashes, and `models` the newest event time of each model in the partition.
     """
 
     place: Place
@@ -197,7 +197,8 @@ def _loss(
     if topic_id and row.topic_id and topic_id != row.topic_id:
         reason, to_offset = f"topic {place.topic} was deleted and created anew", None
     elif low > row.next_offset:
-        reason = f"offsets {row.next_offset} to {low - 1} of {place.topic}/{place.partition} are no longer in Kafka"
+        where = f"{place.topic}/{place.partition}"
+        reason = f"offsets {row.next_offset} to {low - 1} of {where} are no longer in Kafka"
         to_offset = low
     elif high < row.next_offset:
         reason = (
@@ -235,10 +236,14 @@ def stop(
             raise Fenced(_fenced(owned.place))
         connection.execute(
             insert(gap).values(
-                topic=owned.place.topic, partition=owned.place.partition, from_offset=next_offset, to_offset=low,
-                reason=reason, found_at_ms=now_ms,
+                topic=owned.place.topic,
+                partition=owned.place.partition,
+                from_offset=next_offset,
+                to_offset=low,
+                reason=reason,
+                found_at_ms=now_ms,
             )
-        )  # fmt: skip
+        )
 
 
 def resume(engine: Engine, place: Place, *, next_offset: int, topic_id: str, now_ms: int) -> None:
@@ -309,7 +314,7 @@ def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_faul
 
 
 def settled(engine: Engine, work: Commit) -> bool:
-    """After a commit with an unknown outcome: was it kept?
+    """Find out whether a commit with an unknown outcome was kept.
 
     Raises
     ------
@@ -377,16 +382,21 @@ def _insert_slices(connection: Connection, work: Commit) -> None:
         insert(slice_profile),
         [
             {
-                "model": s.model, "version": s.version, "slice_ms": s.slice_ms, "rows": s.rows, "bytes": s.data,
-                "reference_hash": s.reference_hash or None, "sources": sources,
+                "model": s.model,
+                "version": s.version,
+                "slice_ms": s.slice_ms,
+                "rows": s.rows,
+                "bytes": s.data,
+                "reference_hash": s.reference_hash or None,
+                "sources": sources,
             }
             for s in work.slices
         ],
-    )  # fmt: skip
+    )
 
 
 def source_ranges(partitions: Iterable[PartitionDelta]) -> str:
-    """Offsets that a commit takes in, as JSON ``{topic: {partition: [[from, to]]}}``; `to` is not included."""
+    """Offsets that a commit takes in, as JSON ``{topic: {partition: [[from, to]]}}``, without `to`."""
     ranges: dict[str, dict[str, list[list[int]]]] = {}
     for delta in partitions:
         if delta.next_offset > delta.from_offset:
@@ -439,6 +449,7 @@ def _upsert_model_times(connection: Connection, partitions: list[PartitionDelta]
 def accounting(connection: Connection) -> list[dict[str, Any]]:
     """Where the events of each partition went; ``fetched`` is the sum of the outcomes."""
     rows = connection.execute(select(partition_state).order_by("topic", "partition"))
-    names = ("topic", "partition", "kind", "fetched", *OUTCOMES, "next_offset", "max_event_ms", "at_end_since_ms",
-             "seen_at_ms", "stopped_reason")  # fmt: skip
+    before = ("topic", "partition", "kind", "fetched")
+    after = ("next_offset", "max_event_ms", "at_end_since_ms", "seen_at_ms", "stopped_reason")
+    names = (*before, *OUTCOMES, *after)
     return [{name: getattr(row, name) for name in names} for row in rows]

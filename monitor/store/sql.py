@@ -32,7 +32,8 @@ def upsert(
     rows : list of dict
         All columns of each row.
     changed : dict, optional
-        Expression for each column to change; default: every column that is not part of the key takes the new value.
+        Expression for each column to change; default: every column that is not part of the key takes the new
+        value.
     """
     if not rows:
         return
