@@ -1,0 +1,209 @@
+"""Adds stored slices up to one profile: of a window for the evaluator, of any range for the API.
+
+A stored slice is counted on cells (before the first reference) or on the bins of one reference. With a
+reference in force, slices on cells are moved onto its bins; slices on the bins of another reference cannot be
+moved and are only counted.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from detectors.cells import LIMIT
+from detectors.profile import Profile
+from detectors.summary import FREQUENT, Summary
+from monitor.profiling import Pointer
+from schemas.column import ColumnSpec
+
+TOGETHER = 256  # profiles merged in one call: few enough to bound memory, enough for speed
+
+Ranges = dict[str, dict[str, list[list[int]]]]
+
+
+class StoredSlice(Protocol):
+    """What is read of a row of ``slice_profile``."""
+
+    @property
+    def id(self) -> int: ...  # noqa: D102 - columns of the table
+    @property
+    def reference_hash(self) -> str | None: ...  # noqa: D102
+    @property
+    def rows(self) -> int: ...  # noqa: D102
+    @property
+    def sources(self) -> str: ...  # noqa: D102
+    @property
+    def bytes(self) -> bytes: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Merged:
+    """Slices added up.
+
+    Parameters
+    ----------
+    profile : Profile
+        All rows that could be merged: on the bins of the reference, or on cells when there is none.
+    sources : dict
+        Offsets that the slices were made of, ``{topic: {partition: [[from, to), …]}}``, sorted and joined.
+    excluded_rows : int
+        Rows counted on the bins of another reference; not in `profile`.
+    straddling : int
+        Values in cells that an edge of the reference cut; normally 0.
+    slice_ids : list of int
+        Rows of the table that were read, in order.
+    rows : int
+        All rows, excluded ones too.
+    """
+
+    profile: Profile
+    sources: Ranges
+    excluded_rows: int
+    straddling: int
+    slice_ids: list[int]
+    rows: int
+
+
+class Merging:
+    """Adds slices one by one, in bounded memory.
+
+    Parameters
+    ----------
+    specs : mapping of str to ColumnSpec
+        Registered columns of the model version; their kinds win over those that a slice saw first.
+    pointer : Pointer or None
+        Reference whose bins the result is on; None for cells.
+
+    Guarantees
+    ----------
+    Counts do not depend on the order of slices. Sums do, in their last digits: add slices by ascending id for
+    the same ones every time. Quantiles are approximate and differ a little from one time to the next.
+    """
+
+    def __init__(self, specs: Mapping[str, ColumnSpec], pointer: Pointer | None) -> None:
+        self._pointer = pointer
+        self._specs = dict(specs)
+        if pointer is not None:
+            self._specs.update((spec.name, spec) for spec in pointer.binning.columns)
+        self._profile = Profile(pointer.binning, pointer.hash) if pointer else Profile()
+        self._waiting: list[Profile] = []
+        self._ranges: dict[tuple[str, str], set[tuple[int, int]]] = {}
+        self._ids: list[int] = []
+        self._excluded = self._straddling = self._rows = 0
+
+    def add(self, row: StoredSlice) -> None:
+        """Add one slice.
+
+        Raises
+        ------
+        ProfileError
+            If its bytes are damaged.
+        """
+        self._ids.append(row.id)
+        self._rows += row.rows
+        self._note_sources(row.sources)
+        profile = self._readable(row)
+        if profile is None:
+            self._excluded += row.rows
+            return
+        self._waiting.append(profile)
+        if len(self._waiting) >= TOGETHER:
+            self._flush()
+
+    def finish(self) -> Merged:
+        """Return the sum of all that was added."""
+        self._flush()
+        sources: Ranges = {}
+        for (topic, partition), ranges in sorted(self._ranges.items(), key=_by_place):
+            sources.setdefault(topic, {})[partition] = joined(ranges)
+        return Merged(self._profile, sources, self._excluded, self._straddling, self._ids, self._rows)
+
+    def _readable(self, row: StoredSlice) -> Profile | None:
+        """Read a slice on the bins (or cells) of the result; None if it cannot be moved there."""
+        pointer, hash_ = self._pointer, row.reference_hash or ""
+        if not hash_:
+            profile = Profile.from_bytes(row.bytes)
+            if pointer is None:
+                return profile
+            moved, straddling = profile.rebinned(pointer.binning, pointer.hash)
+            self._straddling += straddling
+            return moved
+        if pointer is None or hash_ != pointer.hash:
+            return None
+        return Profile.from_bytes(row.bytes, pointer.binning)
+
+    def _note_sources(self, text: str) -> None:
+        for topic, partitions in json.loads(text).items():
+            for partition, ranges in partitions.items():
+                known = self._ranges.setdefault((topic, partition), set())
+                known.update((first, last) for first, last in ranges)
+
+    def _flush(self) -> None:
+        for spec in self._kinds():
+            # As a profile makes its own: while learning, all values that can be told apart.
+            capacity = LIMIT if self._pointer is None else FREQUENT
+            self._profile.summaries.setdefault(spec.name, Summary(spec, capacity))
+        self._profile.merge(*self._waiting)
+        self._waiting = []
+
+    def _kinds(self) -> list[ColumnSpec]:
+        """Specs of the columns of waiting slices: as the reference says, as registered, or as first seen."""
+        found: dict[str, ColumnSpec] = {}
+        for profile in self._waiting:
+            for name, summary in profile.summaries.items():
+                found.setdefault(name, summary.spec)
+        return [self._specs.get(name, spec) for name, spec in sorted(found.items())]
+
+
+def merge_slices(
+    rows: Iterable[StoredSlice], specs: Mapping[str, ColumnSpec], pointer: Pointer | None
+) -> Merged:
+    """Add stored slices of one model version up.
+
+    Parameters
+    ----------
+    rows : iterable of rows of ``slice_profile``
+        With ``id``, ``reference_hash``, ``rows``, ``sources`` and ``bytes``; in any order.
+    specs : mapping of str to ColumnSpec
+        Registered columns of the model version, see `monitor.registry.read_columns`.
+    pointer : Pointer or None
+        Reference whose bins the result is on; None for cells.
+
+    Returns
+    -------
+    Merged
+        Counts, sums and extremes are the same, bit for bit, for the same rows in any order.
+
+    Raises
+    ------
+    ProfileError
+        If the bytes of a slice are damaged.
+    """
+    merging = Merging(specs, pointer)
+    for row in sorted(rows, key=lambda row: row.id):
+        merging.add(row)
+    return merging.finish()
+
+
+def joined(ranges: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Sort ranges ``[from, to)`` and join those that touch or overlap.
+
+    Examples
+    --------
+    >>> joined([(5, 9), (0, 3), (3, 5), (20, 21)])
+    [[0, 9], [20, 21]]
+    """
+    found: list[list[int]] = []
+    for first, last in sorted(ranges):
+        if found and first <= found[-1][1]:
+            found[-1][1] = max(found[-1][1], last)
+        else:
+            found.append([first, last])
+    return found
+
+
+def _by_place(item: tuple[tuple[str, str], Any]) -> tuple[str, int]:
+    (topic, partition), _ = item
+    return topic, int(partition)
