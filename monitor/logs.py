@@ -12,6 +12,8 @@ from typing import Any, TextIO
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
+# Their progress is nobody's news, and httpx writes addresses that may hold a token.
+_TALKATIVE = ("alembic", "httpx", "httpcore")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s\"']*@")
 
@@ -42,6 +44,8 @@ def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None 
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level.upper())
+    for library in _TALKATIVE:
+        logging.getLogger(library).setLevel(logging.WARNING)
 
 
 class _Lines(logging.Formatter):

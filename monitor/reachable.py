@@ -56,25 +56,31 @@ def findings(configuration: Configuration) -> Iterator[Finding]:
 
 def _kafka(configuration: Configuration) -> Iterator[Finding]:
     reasons: list[str] = []
-    # Without a callback librdkafka writes its connection errors to standard error.
     options: dict[str, Any] = {
+        "log_level": 0,  # librdkafka would write every attempt to standard error
         **configuration.kafka.client_options(),
         "error_cb": lambda error: reasons.append(error.str()),
     }
+    client = _client(options, configuration)
     try:
-        client = AdminClient(options)
         topics = client.list_topics(timeout=KAFKA_TIMEOUT_S).topics
     except KafkaException as error:
-        if error.args[0].name() == "_INVALID_ARG":
-            where = configuration.where("kafka", "options")
-            raise ConfigurationError([f"{where}: kafka.options: {error.args[0].str()}"]) from None
-        detail = reasons[-1] if reasons else error.args[0].str()
+        client.poll(0)  # hands over the reasons
+        detail = reasons[0] if reasons else error.args[0].str()
         yield Finding("kafka", False, f"{configuration.kafka.bootstrap_servers}: {detail}")
         return
     yield Finding("kafka", True, configuration.kafka.bootstrap_servers)
     for stream in configuration.streams:
         yield _stream(stream.topic, topics.get(stream.topic))
     yield _control(configuration.topics.control, topics.get(configuration.topics.control), client)
+
+
+def _client(options: dict[str, Any], configuration: Configuration) -> AdminClient:
+    try:
+        return AdminClient(options)
+    except KafkaException as error:
+        where = configuration.where("kafka", "options")
+        raise ConfigurationError([f"{where}: kafka.options: {error.args[0].str()}"]) from None
 
 
 def _stream(name: str, found: Any) -> Finding:

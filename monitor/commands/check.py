@@ -34,8 +34,10 @@ def command(config: str, live: bool, as_json: bool) -> int:
     if as_json:
         live_part = {"live": found} if live else {}
         print_json({"ok": everything_is_there, "problems": [], "warnings": _as_dicts(warnings), **live_part})
-    else:
+    elif everything_is_there:
         click.echo(_summary(config, configuration))
+    else:
+        click.echo(f"{config}: the file is right, but not everything it names is there", err=True)
     return FINE if everything_is_there else UNAVAILABLE
 
 
