@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -202,6 +203,11 @@ class Profile:
             self._values[column] = self._values.get(column, 0) + 1
         return found
 
+    def declare(self, specs: Iterable[ColumnSpec]) -> None:
+        """Fix the kinds of columns before anything is merged; values of another kind will count as invalid."""
+        for spec in specs:
+            self._summary(spec)
+
     # --- merging --------------------------------------------------------------------------------------------
 
     def merge(self, *others: Profile) -> None:
@@ -257,7 +263,7 @@ class Profile:
         lowest, highest = (
             (summary.lowest, summary.highest) if summary.spec.kind is Kind.NUMERIC else (0.0, 0.0)
         )
-        return bins_for(summary.spec, self.cells[name], lowest, highest, names)
+        return bins_for(summary.spec, self.cells.get(name, Cells.empty()), lowest, highest, names)
 
     def rebinned(self, binning: Binning, reference_hash: str) -> tuple[Profile, int]:
         """Move the counts of a profile without bins onto the bins of a reference.

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from detectors.binning import Binning, NumericBins, SegmentValues
-from detectors.cells import keys_to_floats
+from detectors.cells import Cells, keys_to_floats
 from detectors.hashing import hash_strings
 from detectors.profile import Profile
 from detectors.tensor import ReferenceCounts
@@ -246,7 +246,7 @@ def _moments(pooled: Profile, binning: Binning) -> tuple[NDArray[np.float64], ND
     """Mean and standard deviation from the middles of cells: the same for the same rows in any order."""
     means, deviations = np.full((2, len(binning.columns)), np.nan)
     for i, (spec, bins) in enumerate(zip(binning.columns, binning.bins, strict=True)):
-        cells = pooled.cells[spec.name]
+        cells = pooled.cells.get(spec.name, Cells.empty())
         if not isinstance(bins, NumericBins) or not cells.total:
             continue
         key, count = cells.of_group(0)

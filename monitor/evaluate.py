@@ -1,0 +1,230 @@
+"""The evaluator: a Faust app that judges models as soon as their slices are ready, and a sweep for what it missed.
+
+Faust spreads models over evaluators (messages are keyed by model) and brings the news quickly. It owns nothing: a
+message says only that a model may have something to judge. Whatever Faust loses, repeats or delays, the sweep finds in
+the database, and results are the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+from collections.abc import Callable, Collection
+from typing import Any
+
+import faust
+from confluent_kafka import KafkaError, Producer
+
+from monitor.clock import Clock
+from monitor.config import Configuration
+from monitor.judge import Judge, Judged
+from monitor.silence import Silences
+from schemas.errors import Unavailable
+
+logger = logging.getLogger(__name__)
+
+SWEEP_S = 5.0
+SILENCE_S = 15.0
+RESTART_S = 5.0
+RETRY_S = 1.0
+
+
+class Evaluator:
+    """Judges what is due, when it is told to and every few seconds anyway.
+
+    Parameters
+    ----------
+    judge : Judge
+    silences : Silences
+    clock : Clock
+    after : callable
+        Called with what was judged, after it is stored.
+    """
+
+    def __init__(
+        self, judge: Judge, silences: Silences, clock: Clock, after: Callable[[list[Judged]], None]
+    ) -> None:
+        self._judge, self._silences, self._clock, self._after = judge, silences, clock, after
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._silence_at = 0.0
+
+    def evaluate(self, models: Collection[str] | None = None) -> int:
+        """Judge everything that is due, of some models or of all; returns the number of windows.
+
+        Raises
+        ------
+        Unavailable
+            If the database is away.
+        """
+        total = 0
+        with self._lock:
+            while judged := self._judge.sweep(models):
+                total += len(judged)
+                self._after(judged)
+        return total
+
+    def run(self, stop: threading.Event) -> None:
+        """Sweep until told to stop."""
+        while not stop.is_set():
+            try:
+                self.evaluate()
+                if self._clock.monotonic() >= self._silence_at:
+                    self._silence_at = self._clock.monotonic() + SILENCE_S
+                    if self._silences.sweep():
+                        self._after([])
+            except Unavailable as error:
+                logger.warning("sweep waits: %s", error)
+            self._wake.wait(SWEEP_S)
+            self._wake.clear()
+
+    def wake(self) -> None:
+        """End the wait between two sweeps."""
+        self._wake.set()
+
+
+class FaustThread:
+    """Runs the Faust app in a thread of its own, and starts it anew when it fails.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    evaluator : Evaluator
+    """
+
+    def __init__(self, configuration: Configuration, evaluator: Evaluator) -> None:
+        self._configuration, self._evaluator = configuration, evaluator
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping: asyncio.Event | None = None
+
+    def run(self, stop: threading.Event) -> None:
+        """Keep the app alive until told to stop."""
+        reason = unsupported(self._configuration)
+        if reason:
+            logger.warning("windows are judged by the sweep alone, every %g s: %s", SWEEP_S, reason)
+            return
+        while not stop.is_set():
+            try:
+                asyncio.run(self._serve(stop))
+            except Exception:
+                logger.exception("the Faust app failed; it is started anew, and the sweep goes on")
+                stop.wait(RESTART_S)
+
+    def wake(self) -> None:
+        """Make the app notice that it is to stop."""
+        loop, stopping = self._loop, self._stopping
+        if loop is not None and stopping is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(stopping.set)
+
+    async def _serve(self, stop: threading.Event) -> None:
+        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        app = build_app(self._configuration, self._evaluator, self._loop)
+        try:
+            await app.start()
+            while not stop.is_set():
+                try:
+                    await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+                except TimeoutError:
+                    if app.crashed:
+                        msg = f"Faust stopped: {app.crash_reason!r}"
+                        raise RuntimeError(msg) from app.crash_reason
+        finally:
+            self._loop = None
+            await app.stop()
+
+
+def unsupported(configuration: Configuration) -> str | None:
+    """Why Faust cannot reach this Kafka; None if it can."""
+    options = configuration.kafka.options
+    protocol = str(options.get("security.protocol", "plaintext")).lower()
+    return None if protocol == "plaintext" else f"the Faust app does not speak {protocol} yet"
+
+
+def build_app(configuration: Configuration, evaluator: Evaluator, loop: asyncio.AbstractEventLoop) -> Any:
+    """Make the Faust app: one agent on the control topic."""
+    servers = configuration.kafka.bootstrap_servers.split(",")
+    app = faust.App(
+        f"{configuration.kafka.group_id}-evaluate",
+        broker=[f"kafka://{server.strip()}" for server in servers],
+        loop=loop,
+        store="memory://",
+        autodiscover=False,
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        broker_commit_interval=1.0,
+    )
+    control = app.topic(
+        configuration.topics.control, key_serializer="raw", value_serializer="raw", value_type=bytes
+    )
+
+    async def judge(stream: Any) -> None:
+        async for batch in stream.take(200, within=0.02):
+            models = {model for model in map(_model_of, batch) if model}
+            if models:
+                # An exception would make Faust acknowledge the message all the same: the sweep comes back to it.
+                try:
+                    await asyncio.to_thread(evaluator.evaluate, models)
+                except Unavailable as error:
+                    logger.warning("judging waits for the next sweep: %s", error)
+
+    app.agent(control, name="judge")(judge)
+    return app
+
+
+def _model_of(value: bytes | None) -> str | None:
+    """Model that a control message is about; None for a message that says nothing."""
+    try:
+        message = json.loads(value or b"null")
+    except ValueError:
+        logger.warning("a control message is not JSON: %.80r", value)
+        return None
+    return message.get("model") if isinstance(message, dict) else None
+
+
+class Announcer:
+    """Tells evaluators, through the control topic, which models may have something to judge.
+
+    Only models whose event time has passed the end of a window since they were last announced are. What is lost on
+    the way is found by the sweep.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    producer : Producer
+    """
+
+    def __init__(self, configuration: Configuration, producer: Producer) -> None:
+        self._configuration, self._producer = configuration, producer
+        self._told: dict[str, int] = {}
+        self._failing = False
+
+    def announce(self, newest: dict[str, int]) -> None:
+        """Take in the newest event time of models that had events."""
+        topic = self._configuration.topics.control
+        for model, event_ms in newest.items():
+            settings = self._configuration.for_model(model)
+            shortest = min(spec.every_ms for spec in settings.windows)
+            passed = (event_ms - settings.lateness_ms) // shortest
+            if passed > self._told.get(model, -1):
+                self._told[model] = passed
+                self.send(topic, model, {"type": "slices_ready", "model": model})
+        self._producer.poll(0)
+
+    def send(self, topic: str, key: str, message: dict[str, Any]) -> None:
+        """Send a message that may get lost."""
+        try:
+            self._producer.produce(topic, json.dumps(message).encode(), key=key.encode(), on_delivery=self._delivered)
+        except BufferError:
+            self._producer.poll(0)
+
+    def close(self) -> None:
+        """Wait a little for messages under way."""
+        self._producer.flush(1.0)
+
+    def _delivered(self, error: KafkaError | None, _message: Any) -> None:
+        if error is not None and not self._failing:
+            logger.warning("messages to other processes are not delivered (the sweep does without): %s", error.str())
+        self._failing = error is not None

@@ -1,0 +1,314 @@
+"""Judges windows that are due: merge their slices, compare with the reference, store results and alerts.
+
+Everything here reads and writes the database only, and may be called by anybody at any time, any number of times: a
+window is judged in one transaction that begins with a compare-and-set on its state.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, delete, exists, insert, select, update
+
+from alerting.alert import step
+from alerting.finding import WindowObservation
+from alerting.pipeline import outbox_rows
+from detectors.base import Detector
+from monitor.clock import Clock
+from monitor.config import Configuration
+from monitor.config.settings import ModelSettings
+from monitor.merging import Merged, merge_slices
+from monitor.profiling import Key, Pointer
+from monitor.references import ReferenceCache, learn_and_promote, pointer_at, pointers_of
+from monitor.registry import read_columns
+from monitor.store import alerts
+from monitor.store.engine import immediate, reading
+from monitor.store.queries.times import watermarks
+from monitor.store.tables import judgement, model_version, reference_pointer, result, slice_profile, window_state
+from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
+from monitor.version import code_version
+from schemas.column import ColumnSpec
+from schemas.verdict import Verdict
+from schemas.window import WindowSpec
+
+logger = logging.getLogger(__name__)
+
+MOST_WINDOWS = 500  # judged in one sweep
+EFFECTS = (
+    "psi", "psi_debiased", "psi_low", "psi_high", "js", "hellinger", "total_variation", "linf", "chi2", "g",
+    "cramers_v", "ks", "wasserstein", "wasserstein_error",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Due:
+    """One window that is to be judged, as it stood when it was read."""
+
+    key: Key
+    spec: WindowSpec
+    start_ms: int
+    touched: int
+    judged: int
+    revision: int
+
+    @property
+    def end_ms(self) -> int:
+        """First instant after the window."""
+        return self.start_ms + self.spec.length_ms
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A window that was judged; `changes` are what happened to alerts."""
+
+    due: Due
+    revision: int
+    changes: tuple[str, ...]
+
+
+class _Overtaken(Exception):  # noqa: N818 - rolls a transaction back
+    """Another process has replaced the same rows."""
+
+
+class Judge:
+    """Judges what is due.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    engine : Engine
+    clock : Clock
+    telemetry : Telemetry
+    """
+
+    def __init__(self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry) -> None:
+        self._configuration, self._engine, self._clock, self._telemetry = configuration, engine, clock, telemetry
+        self._references = ReferenceCache()
+        self._detectors: dict[str, Detector] = {}
+
+    # --- what is due -------------------------------------------------------------------------------------------
+
+    def sweep(self, models: Collection[str] | None = None) -> list[Judged]:
+        """Learn references and judge windows that are due, of some models or of all.
+
+        Raises
+        ------
+        Unavailable
+            If the database is away; nothing is lost by calling again.
+        """
+        now_ms = self._clock.now_ms()
+        with reading(self._engine) as connection:
+            marks = watermarks(connection, self._configuration, now_ms, models)
+            unlearned = self._without_reference(connection, marks)
+            specs = read_columns(connection, set(marks)) if models is not None else read_columns(connection)
+        for key in unlearned:
+            settings = self._configuration.for_model(key[0])
+            learned = learn_and_promote(self._engine, key, settings, marks[key[0]], specs.get(key, {}), now_ms)
+            if learned is not None:
+                logger.info("model %s version %s: reference %s of %d rows", *key, learned.hash[:12], learned.rows)
+        with reading(self._engine) as connection:
+            found = self._due(connection, marks)
+            pointers = {key: pointers_of(connection, self._references, key) for key in {due.key for due in found}}
+        done: list[Judged] = []
+        for due in found:
+            pointer = pointer_at(pointers[due.key], due.start_ms)
+            judged = None if pointer is None else self.judge(due, pointer, specs.get(due.key, {}))
+            if judged is not None:
+                done.append(judged)
+        return done
+
+    def _without_reference(self, connection: Connection, marks: Mapping[str, int]) -> list[Key]:
+        pointers = exists().where(
+            reference_pointer.c.model == model_version.c.model, reference_pointer.c.version == model_version.c.version
+        )
+        rows = connection.execute(select(model_version.c.model, model_version.c.version).where(~pointers))
+        return [(row.model, row.version) for row in rows if row.model in marks]
+
+    def _due(self, connection: Connection, marks: Mapping[str, int]) -> list[Due]:
+        """Windows that have changed since they were judged and are complete, oldest first."""
+        w = window_state.c
+        pointers = exists().where(
+            reference_pointer.c.model == w.model,
+            reference_pointer.c.version == w.version,
+            reference_pointer.c.from_ms <= w.start_ms,
+        )
+        query = select(window_state).where(w.touched != w.judged, w.end_ms <= max(marks.values(), default=0), pointers)
+        if len(marks) == 1:
+            query = query.where(w.model == next(iter(marks)))
+        rows = connection.execute(query.order_by(w.end_ms, w.start_ms.desc(), w.model, w.version))
+        due = (row for row in rows if row.model in marks and row.end_ms <= marks[row.model])
+        return [
+            Due((r.model, r.version), WindowSpec.parse(r.window), r.start_ms, r.touched, r.judged, r.revision)
+            for r in islice(due, MOST_WINDOWS)
+        ]
+
+    # --- one window --------------------------------------------------------------------------------------------
+
+    def judge(self, due: Due, pointer: Pointer, specs: Mapping[str, ColumnSpec]) -> Judged | None:
+        """Judge one window.
+
+        Returns
+        -------
+        Judged or None
+            None if the window changed, or somebody else judged it, since `due` was read.
+        """
+        settings = self._configuration.for_model(due.key[0])
+        with reading(self._engine) as connection:
+            merged = merge_slices(read_slices(connection, due), specs, pointer)
+            reference = self._references.get(connection, pointer.hash)
+        verdicts = self._detector(due.key[0]).judge(reference.tensor, pointer.binning.tensor(merged.profile.counts))
+        with immediate(self._engine) as connection:
+            if not _take(connection, due):
+                return None
+            id_ = self._insert_judgement(connection, due, pointer, merged)
+            connection.execute(insert(result), [_row(id_, due, verdict) for verdict in verdicts])
+            changes: tuple[AlertChanged, ...] = ()
+            if due.spec == settings.windows[0]:
+                changes = self._alert(connection, due, pointer, verdicts)
+        self._telemetry.emit(WindowJudged(due.key[0], None))
+        for change in changes:
+            self._telemetry.emit(change)
+        self._compact(due, pointer, specs, settings)
+        return Judged(due, due.revision + 1, tuple(change.change for change in changes))
+
+    def _detector(self, model: str) -> Detector:
+        hash_ = self._configuration.hash_for(model)
+        if hash_ not in self._detectors:
+            self._detectors[hash_] = self._configuration.for_model(model).build_detector()
+        return self._detectors[hash_]
+
+    def _insert_judgement(self, connection: Connection, due: Due, pointer: Pointer, merged: Merged) -> int:
+        values = {
+            **_identity(due), "end_ms": due.end_ms, "revision": due.revision + 1, "rows": merged.profile.rows,
+            "reference_hash": pointer.hash, "configuration_hash": self._configuration.hash_for(due.key[0]),
+            "code_version": code_version(), "sources": json.dumps(merged.sources, separators=(",", ":")),
+            "excluded_rows": merged.excluded_rows, "judged_at_ms": self._clock.now_ms(),
+        }  # fmt: skip
+        return int(connection.execute(insert(judgement).values(values).returning(judgement.c.id)).scalar_one())
+
+    def _alert(
+        self, connection: Connection, due: Due, pointer: Pointer, verdicts: list[Verdict]
+    ) -> tuple[AlertChanged, ...]:
+        observation = WindowObservation.of(
+            *due.key, due.start_ms, due.end_ms, verdicts, revision=due.revision + 1, reference_hash=pointer.hash
+        )
+        return observe(connection, self._configuration, observation, self._clock.now_ms())
+
+    # --- fewer, larger rows ------------------------------------------------------------------------------------
+
+    def _compact(
+        self, due: Due, pointer: Pointer, specs: Mapping[str, ColumnSpec], settings: ModelSettings
+    ) -> None:
+        """Replace the partial profiles of each slice of a judged window by their sum."""
+        if due.spec != settings.windows[0]:
+            return
+        with reading(self._engine) as connection:
+            rows = read_slices(connection, due)
+        by_slice: dict[int, list[Any]] = {}
+        for row in rows:
+            by_slice.setdefault(row.slice_ms, []).append(row)
+        for slice_ms, parts in by_slice.items():
+            mine = pointer if all(p.reference_hash in (None, pointer.hash) for p in parts) else None
+            if len(parts) > 1 and mine is not None:
+                try:
+                    self._replace(due.key, slice_ms, parts, merge_slices(parts, specs, mine))
+                except _Overtaken:
+                    logger.debug("slice %d of %s was added up by another process", slice_ms, due.key)
+
+    def _replace(self, key: Key, slice_ms: int, parts: list[Any], merged: Merged) -> None:
+        if merged.straddling:
+            return  # moving the rows onto the bins would not be exact: leave them as they are
+        with immediate(self._engine) as connection:
+            gone = connection.execute(delete(slice_profile).where(slice_profile.c.id.in_([p.id for p in parts])))
+            if gone.rowcount != len(parts):
+                raise _Overtaken
+            connection.execute(
+                insert(slice_profile).values(
+                    model=key[0], version=key[1], slice_ms=slice_ms, reference_hash=merged.profile.reference_hash,
+                    rows=merged.rows, sources=json.dumps(merged.sources, separators=(",", ":")),
+                    bytes=merged.profile.to_bytes(),
+                )
+            )  # fmt: skip
+
+
+def observe(
+    connection: Connection, configuration: Configuration, observation: WindowObservation, now_ms: int
+) -> tuple[AlertChanged, ...]:
+    """Let a window speak to the incident of its model version, and write what follows."""
+    before = alerts.load_for(connection, observation)
+    after, changes = step(before, observation, configuration.alerts.policy)
+    if after is None or (after is before and not changes):
+        return ()
+    routes = outbox_rows(after, changes, configuration.alerts.routes)
+    alerts.save(connection, after, changes, routes, now_ms)
+    return tuple(AlertChanged(after.model, str(after.lane), str(after.severity), str(c.kind)) for c in changes)
+
+
+def read_slices(connection: Connection, due: Due) -> list[Any]:
+    """Stored slices of a window."""
+    return list(
+        connection.execute(
+            select(slice_profile)
+            .where(
+                slice_profile.c.model == due.key[0],
+                slice_profile.c.version == due.key[1],
+                slice_profile.c.slice_ms >= due.start_ms,
+                slice_profile.c.slice_ms < due.end_ms,
+            )
+            .order_by(slice_profile.c.id)
+        )
+    )
+
+
+def _take(connection: Connection, due: Due) -> bool:
+    w = window_state.c
+    done = connection.execute(
+        update(window_state)
+        .where(
+            and_(
+                w.model == due.key[0],
+                w.version == due.key[1],
+                w.window == str(due.spec),
+                w.start_ms == due.start_ms,
+                w.touched == due.touched,
+                w.judged == due.judged,
+                w.revision == due.revision,
+            )
+        )
+        .values(judged=due.touched, revision=due.revision + 1)
+    )
+    return done.rowcount == 1
+
+
+def _identity(due: Due) -> dict[str, Any]:
+    return {"model": due.key[0], "version": due.key[1], "window": str(due.spec), "start_ms": due.start_ms}
+
+
+def _row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]:
+    effects = verdict.effects
+    return {
+        **_identity(due),
+        "judgement_id": judgement_id,
+        "revision": due.revision + 1,
+        "column": verdict.column,
+        "segment": verdict.segment,
+        "detector": verdict.detector,
+        "lane": verdict.lane.value,
+        "decision": verdict.decision.value,
+        "n": verdict.n,
+        "m": verdict.m,
+        "statistic": verdict.statistic,
+        "threshold": verdict.threshold,
+        "threshold_source": verdict.threshold_source,
+        "evidence_log": verdict.evidence_log,
+        **{name: None if effects is None else getattr(effects, name) for name in EFFECTS},
+        "moved": json.dumps([asdict(moved) for moved in verdict.moved]),
+        "explanation": verdict.explanation,
+    }
+
+

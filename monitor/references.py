@@ -1,0 +1,285 @@
+"""References in the database: learned from the stream, built from tables, promoted, never overwritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+
+from detectors.binning import Binning
+from detectors.profile import Profile
+from detectors.reference import Reference, build
+from monitor.config.settings import ModelSettings
+from monitor.profiling import Key, Pointer
+from monitor.store.engine import immediate, reading
+from monitor.store.positions import REFERENCES
+from monitor.store.sql import insert_new, inserting
+from monitor.store.tables import counter, reference, reference_pointer, slice_profile, window_state
+from schemas.column import ColumnSpec
+from schemas.errors import UnusableReference
+
+Metadata = Mapping[str, Any]
+
+
+class ReferenceCache:
+    """References by hash, read once.
+
+    Parameters
+    ----------
+    most : int
+        References that are kept in memory.
+    """
+
+    def __init__(self, most: int = 512) -> None:
+        self._most = most
+        self._kept: dict[str, Reference] = {}
+
+    def get(self, connection: Connection, hash_: str) -> Reference:
+        """Return a reference.
+
+        Raises
+        ------
+        UnusableReference
+            If there is none of that hash.
+        """
+        found = self._kept.get(hash_)
+        if found is None:
+            found = load(connection, hash_)
+            while len(self._kept) >= self._most:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[hash_] = found
+        return found
+
+
+@dataclass(frozen=True)
+class Span:
+    """Stretch of event time that a reference is learned from; `to_ms` is not included."""
+
+    from_ms: int
+    to_ms: int
+
+
+def load(connection: Connection, hash_: str) -> Reference:
+    """Read a reference.
+
+    Raises
+    ------
+    UnusableReference
+        If there is none of that hash.
+    """
+    data = connection.execute(select(reference.c.bytes).where(reference.c.hash == hash_)).scalar()
+    if data is None:
+        msg = f"there is no reference {hash_}"
+        raise UnusableReference(msg)
+    return Reference.from_bytes(data)
+
+
+def pointers_of(connection: Connection, cache: ReferenceCache, key: Key) -> tuple[Pointer, ...]:
+    """References that a model version was and is judged against, oldest first."""
+    rows = connection.execute(
+        select(reference_pointer)
+        .where(reference_pointer.c.model == key[0], reference_pointer.c.version == key[1])
+        .order_by(reference_pointer.c.revision)
+    ).all()
+    return tuple(Pointer(row.from_ms, row.hash, cache.get(connection, row.hash).binning) for row in rows)
+
+
+def pointer_at(pointers: Iterable[Pointer], at_ms: int) -> Pointer | None:
+    """Return the one in force at an instant of event time; None before the first."""
+    found = None
+    for pointer in pointers:
+        if pointer.from_ms <= at_ms:
+            found = pointer
+    return found
+
+
+def keep(connection: Connection, new: Reference, metadata: Metadata, now_ms: int) -> None:
+    """Store a reference; the same bytes are stored once, with the metadata they first came with."""
+    insert_new(
+        connection,
+        reference,
+        [
+            {
+                "hash": new.hash, "bytes": new.to_bytes(), "rows": new.rows, "created_at_ms": now_ms,
+                "metadata": json.dumps(dict(metadata), sort_keys=True),
+            }
+        ],
+    )  # fmt: skip
+
+
+def promote(
+    connection: Connection, key: Key, hash_: str, *, from_ms: int, by: str, now_ms: int, only_first: bool = False
+) -> bool:
+    """Judge a model version against a reference from an instant of event time on.
+
+    Parameters
+    ----------
+    connection : Connection
+        Inside a write transaction.
+    key : tuple of str
+        Model and version.
+    hash_ : str
+        A stored reference.
+    from_ms : int
+        First slice that is counted on its bins; not before that of the reference in force.
+    by : str
+        Who says so.
+    only_first : bool
+        Do nothing if the version has a reference already.
+
+    Returns
+    -------
+    bool
+        Whether anything changed.
+
+    Raises
+    ------
+    UnusableReference
+        If there is no such reference, or `from_ms` lies before that of the one in force.
+    """
+    # Commits read this row too, so that none of them mixes profiles from before and after.
+    statement = inserting(connection, counter).values(name=REFERENCES, value=1)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["name"], set_={"value": counter.c.value + 1})
+    )
+    load(connection, hash_)
+    mine = (reference_pointer.c.model == key[0], reference_pointer.c.version == key[1])
+    last = connection.execute(
+        select(reference_pointer).where(*mine).order_by(reference_pointer.c.revision.desc()).limit(1)
+    ).one_or_none()
+    if last is not None and (only_first or (last.hash == hash_ and last.from_ms == from_ms)):
+        return False
+    if last is not None and from_ms < last.from_ms:
+        msg = f"a reference is in force from {last.from_ms} ms on; a new one cannot begin before that"
+        raise UnusableReference(msg)
+    connection.execute(
+        insert(reference_pointer).values(
+            model=key[0], version=key[1], revision=1 if last is None else last.revision + 1, hash=hash_,
+            from_ms=from_ms, promoted_at_ms=now_ms, promoted_by=by,
+        )
+    )  # fmt: skip
+    if last is None:
+        # Windows that begin before the first reference cannot be judged.
+        connection.execute(
+            update(window_state)
+            .where(window_state.c.model == key[0], window_state.c.version == key[1], window_state.c.start_ms < from_ms)
+            .values(judged=window_state.c.touched)
+        )
+    return True
+
+
+def next_boundary(connection: Connection, key: Key, settings: ModelSettings) -> int:
+    """First slice after everything that a model version has delivered, at a window's start; 0 before any event."""
+    newest = connection.execute(
+        select(func.max(slice_profile.c.slice_ms)).where(
+            slice_profile.c.model == key[0], slice_profile.c.version == key[1]
+        )
+    ).scalar()
+    if newest is None:
+        return 0
+    every = settings.windows[0].every_ms
+    return int((newest // every + 1) * every)
+
+
+# --- learning from the stream ------------------------------------------------------------------------------------
+
+
+def learnable(connection: Connection, key: Key, settings: ModelSettings, watermark_ms: int) -> Span | None:
+    """Stretch that a first reference can be learned from by now; None if event time has not come far enough."""
+    wanted = settings.reference
+    rows = connection.execute(
+        select(slice_profile.c.slice_ms, func.sum(slice_profile.c.rows))
+        .where(slice_profile.c.model == key[0], slice_profile.c.version == key[1])
+        .group_by(slice_profile.c.slice_ms)
+        .order_by(slice_profile.c.slice_ms)
+    ).all()
+    if not rows:
+        return None
+    if wanted.from_ms is not None and wanted.to_ms is not None:
+        start = wanted.from_ms // settings.slice_ms * settings.slice_ms
+        end = -(-wanted.to_ms // settings.slice_ms) * settings.slice_ms
+    elif wanted.span_ms is not None:
+        start = int(rows[0][0])
+        end = start + -(-wanted.span_ms // settings.slice_ms) * settings.slice_ms
+    else:
+        return None
+    total = 0
+    for slice_ms, number in rows:
+        if slice_ms < start:
+            continue
+        if slice_ms >= end and total >= wanted.min_rows:
+            break
+        total += int(number)
+        end = max(end, int(slice_ms) + settings.slice_ms)
+    return Span(start, end) if total >= wanted.min_rows and watermark_ms >= end else None
+
+
+def learn(
+    connection: Connection, key: Key, settings: ModelSettings, span: Span, specs: Mapping[str, ColumnSpec]
+) -> Reference:
+    """Make a reference of a stretch of the stream."""
+    rows = connection.execute(
+        select(slice_profile.c.slice_ms, slice_profile.c.bytes, slice_profile.c.reference_hash)
+        .where(
+            slice_profile.c.model == key[0],
+            slice_profile.c.version == key[1],
+            slice_profile.c.slice_ms >= span.from_ms,
+            slice_profile.c.slice_ms < span.to_ms,
+        )
+        .order_by(slice_profile.c.id)
+    )
+    parts: dict[int, list[Profile]] = {}
+    for row in rows:
+        if row.reference_hash is None:
+            parts.setdefault(row.slice_ms, []).append(Profile.from_bytes(row.bytes))
+    slices: dict[int, Profile] = {}
+    for slice_ms, profiles in parts.items():
+        slices[slice_ms] = Profile()
+        slices[slice_ms].declare(specs.values())
+        slices[slice_ms].merge(*profiles)
+    return build(
+        slices,
+        slice_ms=settings.slice_ms,
+        window_ms=settings.windows[0].length_ms,
+        segments=settings.segments,
+        max_segment_values=settings.max_segment_values,
+        span_ms=(span.from_ms, span.to_ms),
+    )
+
+
+def learn_and_promote(
+    engine: Engine,
+    key: Key,
+    settings: ModelSettings,
+    watermark_ms: int,
+    specs: Mapping[str, ColumnSpec],
+    now_ms: int,
+) -> Reference | None:
+    """Learn the first reference of a model version if it is time.
+
+    Returns
+    -------
+    Reference or None
+        The reference now in force, if this call made it.
+    """
+    with reading(engine) as connection:
+        span = learnable(connection, key, settings, watermark_ms)
+        if span is None:
+            return None
+        new = learn(connection, key, settings, span, specs)
+    metadata = {"source": "stream", "model": key[0], "version": key[1], "from_ms": span.from_ms, "to_ms": span.to_ms}
+    with immediate(engine) as connection:
+        keep(connection, new, metadata, now_ms)
+        every = settings.windows[0].every_ms
+        first = -(-span.to_ms // every) * every
+        if not promote(connection, key, new.hash, from_ms=first, by="driftline", now_ms=now_ms, only_first=True):
+            return None
+    return new
+
+
+def describe(binning: Binning) -> dict[str, int]:
+    """Number of bins of each column."""
+    return {spec.name: bins.size for spec, bins in zip(binning.columns, binning.bins, strict=True)}
