@@ -1,0 +1,51 @@
+"""Stored slices of a range of event time, in bounded portions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from monitor.store.tables import slice_profile
+
+PORTION = 256  # slices read at once: some ten MiB
+
+
+@dataclass(frozen=True)
+class Span:
+    """Slices of a model that start in ``[from_ms, to_ms)``, of one version or of all."""
+
+    model: str
+    from_ms: int
+    to_ms: int
+    version: str | None = None
+
+
+def newest_slice(connection: Connection, model: str, version: str | None) -> int | None:
+    """Start of the newest slice of a model, or of one version of it; epoch milliseconds."""
+    query = select(func.max(slice_profile.c.slice_ms)).where(slice_profile.c.model == model)
+    if version is not None:
+        query = query.where(slice_profile.c.version == version)
+    newest: int | None = connection.execute(query).scalar()
+    return newest
+
+
+def slice_index(connection: Connection, span: Span, limit: int) -> list[tuple[int, str]]:
+    """Ids and versions of the stored slices of a span, by id; at most `limit`, and no profiles."""
+    columns = slice_profile.c
+    query = select(columns.id, columns.version).where(
+        columns.model == span.model, columns.slice_ms >= span.from_ms, columns.slice_ms < span.to_ms
+    )
+    if span.version is not None:
+        query = query.where(columns.version == span.version)
+    return [(row.id, row.version) for row in connection.execute(query.order_by(columns.id).limit(limit))]
+
+
+def slices(connection: Connection, ids: list[int]) -> Iterator[Any]:
+    """Read slices by ascending id, a portion at a time."""
+    for first in range(0, len(ids), PORTION):
+        part = ids[first : first + PORTION]
+        query = select(slice_profile).where(slice_profile.c.id.in_(part)).order_by(slice_profile.c.id)
+        yield from connection.execute(query)
