@@ -118,10 +118,13 @@ def psi_text(finding: Finding) -> str:
 
 
 def moved_text(finding: Finding) -> str:
-    """Say which bin moved most, or repeat the detector's own explanation where it names none."""
+    """Say where rows went, or repeat the detector's own explanation where it names no bins.
+
+    Of the bins that moved most, the one that gained tells people more than those that it gained from.
+    """
     if not finding.moved:
         return finding.explanation
-    first = finding.moved[0]
+    first = max(finding.moved, key=lambda moved: moved.share - moved.reference_share)
     return f"{share(first.share)} of rows in {first.label}, reference {share(first.reference_share)}"
 
 

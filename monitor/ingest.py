@@ -88,6 +88,7 @@ class Ingest:
         self._committed_at = clock.monotonic()
         self._must_rewind = self._committing = False
         self._stop = threading.Event()
+        self.has_joined = False
 
     # --- the loop -------------------------------------------------------------------------------------------
 
@@ -143,6 +144,7 @@ class Ingest:
         for place in places:
             partition = self._claimed(place)
             self._owned[place] = partition
+            self.has_joined = True
             starts[place] = None if partition.stopped else partition.next_offset
         return starts
 

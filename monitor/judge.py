@@ -33,7 +33,7 @@ from monitor.store.tables import judgement, model_version, reference_pointer, re
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from monitor.version import code_version
 from schemas.column import ColumnSpec
-from schemas.verdict import Verdict
+from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec
 
 logger = logging.getLogger(__name__)
@@ -64,10 +64,11 @@ class Due:
 
 @dataclass(frozen=True)
 class Judged:
-    """A window that was judged; `changes` are what happened to alerts."""
+    """A window that was judged; `drifted` are its findings, `changes` what happened to alerts."""
 
     due: Due
     revision: int
+    drifted: tuple[Verdict, ...]
     changes: tuple[str, ...]
 
 
@@ -166,7 +167,8 @@ class Judge:
             if not _take(connection, due):
                 return None
             id_ = self._insert_judgement(connection, due, pointer, merged)
-            connection.execute(insert(result), [_row(id_, due, verdict) for verdict in verdicts])
+            rows = [_row(id_, due, verdict) for verdict in verdicts if verdict.n or verdict.m]
+            connection.execute(insert(result), rows)
             changes: tuple[AlertChanged, ...] = ()
             if due.spec == settings.windows[0]:
                 changes = self._alert(connection, due, pointer, verdicts)
@@ -174,7 +176,8 @@ class Judge:
         for change in changes:
             self._telemetry.emit(change)
         self._compact(due, pointer, specs, settings)
-        return Judged(due, due.revision + 1, tuple(change.change for change in changes))
+        drifted = tuple(verdict for verdict in verdicts if verdict.decision is Decision.DRIFT)
+        return Judged(due, due.revision + 1, drifted, tuple(change.change for change in changes))
 
     def _detector(self, model: str) -> Detector:
         hash_ = self._configuration.hash_for(model)

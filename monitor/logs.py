@@ -13,7 +13,7 @@ FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
 
 # Their progress is nobody's news, and httpx writes addresses that may hold a token.
-_TALKATIVE = ("alembic", "httpx", "httpcore")
+_TALKATIVE = ("alembic", "httpx", "httpcore", "faust", "mode", "aiokafka", "asyncio", "uvicorn.access")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s\"']*@")
 

@@ -22,6 +22,7 @@ from monitor.store.positions import Place
 from schemas.errors import Unavailable
 
 logger = logging.getLogger(__name__)
+client_logger = logging.getLogger("librdkafka")
 
 ADMIN_TIMEOUT_S = 10.0
 # What the rest of the program relies on; the configuration cannot change it.
@@ -60,7 +61,7 @@ class KafkaSource:
 
     def __init__(self, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]) -> None:
         shared = {**options, "bootstrap.servers": bootstrap_servers}
-        self._consumer = Consumer({**PREFERRED, **shared, "group.id": group_id, **FIXED})
+        self._consumer = Consumer({**PREFERRED, **shared, "group.id": group_id, **FIXED}, logger=client_logger)
         self._admin = AdminClient(
             {k: v for k, v in shared.items() if not k.startswith(("fetch.", "queued."))}
         )

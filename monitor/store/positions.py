@@ -114,6 +114,12 @@ class ReferencesChanged(Exception):  # noqa: N818 - a condition, handled where i
     """A reference was promoted since the profiles of a commit were begun."""
 
 
+def ensure_counters(engine: Engine) -> None:
+    """Create the counters that transactions lock, unless they are there."""
+    with immediate(engine) as connection:
+        insert_new(connection, counter, [{"name": REFERENCES, "value": 0}])
+
+
 def claim(
     engine: Engine,
     place: Place,

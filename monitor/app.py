@@ -1,0 +1,264 @@
+"""The service: builds the concrete parts of each role and runs them together, each in a thread of its own.
+
+This is the only place that knows which parts there are. A part that fails is started anew; when told to stop, all
+parts finish what they hold and leave.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from confluent_kafka import KafkaException, Producer
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+from sqlalchemy import Engine
+
+from alerting.notifiers import catalog as notifiers
+from monitor.clock import Clock, SystemClock
+from monitor.config import Configuration
+from monitor.deliver import Deliverer
+from monitor.evaluate import Announcer, Evaluator, FaustThread
+from monitor.ingest import Ingest
+from monitor.judge import Judge
+from monitor.silence import Silences
+from monitor.source.kafka import KafkaSource, client_logger
+from monitor.source.source import Source
+from monitor.store import engine as engines
+from monitor.store import schema
+from monitor.store.positions import ensure_counters
+from monitor.taps import Taps
+from monitor.telemetry import Delivered, Telemetry
+from monitor.web.app import create_app
+from monitor.web.serve import Serving
+from schemas.errors import ConfigurationError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+RESTART_S = 2.0
+LEAVE_S = 8.0
+DATABASE_PATIENCE_S = 60.0
+
+
+class Role(StrEnum):
+    """What a process does."""
+
+    ALL = "all"
+    INGEST = "ingest"
+    EVALUATE = "evaluate"
+    WEB = "web"
+
+
+@dataclass
+class Part:
+    """Something that runs in a thread until told to stop; `wake` ends its waits."""
+
+    name: str
+    run: Callable[[threading.Event], None]
+    wake: Callable[[], None] = lambda: None
+    thread: threading.Thread | None = field(default=None, repr=False)
+
+
+class Service:
+    """All parts of one process.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    role : Role
+    clock : Clock, optional
+    http_port : int, optional
+        In place of the configured port; 0 takes any free one.
+
+    Raises
+    ------
+    ConfigurationError
+        If a secret is missing.
+    Unavailable
+        If the database cannot be reached, or the address to listen on is taken.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        role: Role = Role.ALL,
+        clock: Clock | None = None,
+        http_port: int | None = None,
+    ) -> None:
+        missing = configuration.secrets_missing()
+        if missing:
+            raise ConfigurationError(missing)
+        self.configuration, self.role = configuration, role
+        self.clock = clock or SystemClock()
+        self.telemetry = Telemetry()
+        self.stop = threading.Event()
+        self._ingests: list[Ingest] = []
+        self._http_port = http_port
+        self._parts: list[Part] = []
+        self._closers: list[Callable[[], None]] = []
+        self.engine = self._open_database()
+        self._build()
+        self.serving = self._serve()
+
+    # --- building ----------------------------------------------------------------------------------------------
+
+    def _open_database(self) -> Engine:
+        """Connect and bring the schema up to date, waiting a little for a database that is just starting."""
+        engine = engines.create(self.configuration.database())
+        deadline = self.clock.monotonic() + DATABASE_PATIENCE_S
+        while True:
+            try:
+                schema.upgrade(engine)
+                ensure_counters(engine)
+            except Unavailable as error:
+                if self.clock.monotonic() > deadline:
+                    raise
+                logger.warning("waiting for the database: %s", error)
+                self.clock.sleep(RESTART_S)
+            else:
+                return engine
+
+    def _build(self) -> None:
+        if self.role is Role.WEB:
+            return
+        options = self.configuration.kafka.client_options()
+        announcer = Announcer(self.configuration, Producer({"linger.ms": 5, **options}, logger=client_logger))
+        self._closers.append(announcer.close)
+        self._parts.append(Part("topics", lambda stop: create_topics(self.configuration, options, stop)))
+        if self.role in (Role.ALL, Role.INGEST):
+            self._parts.append(Part("ingest", lambda stop: self._ingest(stop, options, announcer)))
+        if self.role in (Role.ALL, Role.EVALUATE):
+            self._build_evaluator(announcer)
+
+    def _build_evaluator(self, announcer: Announcer) -> None:
+        parts = (self.configuration, self.engine, self.clock, self.telemetry)
+        deliverer = self._deliverer()
+        taps = Taps(self.configuration, announcer)
+
+        def after(judged: list[Any]) -> None:
+            deliverer.wake()
+            taps.publish(judged)
+
+        evaluator = Evaluator(Judge(*parts), Silences(*parts), self.clock, after)
+        faust = FaustThread(self.configuration, evaluator)
+        self._parts.append(Part("evaluate", evaluator.run, evaluator.wake))
+        self._parts.append(Part("faust", faust.run, faust.wake))
+        self._parts.append(Part("deliver", deliverer.run, deliverer.wake))
+        self._closers.append(deliverer.close)
+
+    def _deliverer(self) -> Deliverer:
+        built = {
+            name: notifiers.build(name, options, os.environ, self.clock.now_ms)
+            for name, options in self.configuration.receivers.items()
+        }
+        rng = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        return Deliverer(
+            self.engine,
+            built,
+            self.clock,
+            rng,
+            lambda receiver, outcome: self.telemetry.emit(Delivered(receiver, outcome)),
+        )
+
+    def _ingest(self, stop: threading.Event, options: dict[str, Any], announcer: Announcer) -> None:
+        source = self._source(options)
+        ingest = Ingest(
+            self.configuration, self.engine, source, self.clock, self.telemetry, announcer.announce
+        )
+        self._ingests = [ingest]
+        ingest.run(stop)
+
+    def _source(self, options: dict[str, Any]) -> Source:
+        kafka = self.configuration.kafka
+        others = {name: value for name, value in options.items() if name != "bootstrap.servers"}
+        return KafkaSource(kafka.bootstrap_servers, kafka.group_id, others)
+
+    def _serve(self) -> Serving:
+        api = self.role in (Role.ALL, Role.WEB)
+        app = create_app(
+            self.configuration, self.engine, self.telemetry, self.clock, self.not_ready, api=api
+        )
+        port = self.configuration.http.port if self._http_port is None else self._http_port
+        try:
+            return Serving(app, self.configuration.http.host, port)
+        except Unavailable:
+            if api or self._http_port is not None:
+                raise
+            serving = Serving(app, self.configuration.http.host, 0)
+            logger.warning("port %d is taken: health and metrics are on port %d", port, serving.port)
+            return serving
+
+    # --- running -----------------------------------------------------------------------------------------------
+
+    def not_ready(self) -> list[str]:
+        """Why the process is not ready; empty if it is."""
+        if self.role in (Role.ALL, Role.INGEST) and not any(ingest.has_joined for ingest in self._ingests):
+            return ["no partitions have been assigned yet"]
+        return []
+
+    def start(self) -> None:
+        """Start all parts."""
+        for part in self._parts:
+            part.thread = threading.Thread(target=self._keep_running, args=(part,), name=part.name, daemon=True)
+            part.thread.start()
+
+    def _keep_running(self, part: Part) -> None:
+        while not self.stop.is_set():
+            try:
+                part.run(self.stop)
+            except Unavailable as error:
+                logger.warning("%s starts anew: %s", part.name, error)
+            except Exception:
+                logger.exception("%s failed and starts anew", part.name)
+            else:
+                return
+            self.stop.wait(RESTART_S)
+
+    def wait(self) -> None:
+        """Sleep until told to stop."""
+        while not self.stop.wait(3600):
+            pass
+
+    def close(self) -> bool:
+        """Stop all parts and wait for them; returns whether all have left in time."""
+        self.stop.set()
+        deadline = self.clock.monotonic() + LEAVE_S
+        for part in self._parts:
+            part.wake()
+        for part in self._parts:
+            if part.thread is not None:
+                part.thread.join(max(0.1, deadline - self.clock.monotonic()))
+        late = [part.name for part in self._parts if part.thread is not None and part.thread.is_alive()]
+        if late:
+            logger.error("left without: %s", ", ".join(late))
+        for closer in self._closers:
+            closer()
+        self.serving.stop()
+        self.engine.dispose()
+        return not late
+
+
+def create_topics(configuration: Configuration, options: dict[str, Any], stop: threading.Event) -> None:
+    """Create the topics that Driftline itself writes, where the broker lets us."""
+    names = configuration.topics
+    admin = AdminClient(options, logger=client_logger)
+    while not stop.is_set():
+        try:
+            there = admin.list_topics(timeout=5.0).topics
+        except KafkaException as error:
+            logger.warning("waiting for Kafka: %s", error.args[0].str())
+            stop.wait(RESTART_S)
+            continue
+        wanted = [NewTopic(name, -1, -1) for name in (names.control, names.results, names.alerts) if name not in there]
+        for name, future in (admin.create_topics(wanted) if wanted else {}).items():
+            try:
+                future.result(10)
+            except KafkaException as error:
+                logger.info("topic %s was not created: %s", name, error.args[0].str())
+        return
