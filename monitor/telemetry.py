@@ -120,6 +120,7 @@ class Telemetry:
             case LagSeen(topic, partition, events):
                 self._lag.labels(topic, str(partition)).set(events)
             case PartitionReleased(topic, partition):
+                self._lag.labels(topic, str(partition))  # it may have gone before its lag was known
                 self._lag.remove(topic, str(partition))
             case WindowJudged(_, seconds):
                 if seconds is not None:
