@@ -81,7 +81,7 @@ def effects(connection: Connection, judgement_ids: list[int], names: tuple[str, 
     Returns
     -------
     list of rows
-        ``judgement_id``, ``column`` and the named effects; several rows a column where several detectors judge.
+        ``judgement_id``, ``column`` and the named effects; one row for each detector of a column.
     """
     columns = result.c
     wanted = [columns.judgement_id, columns.column, *(columns[name] for name in names)]

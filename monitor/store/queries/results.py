@@ -14,8 +14,8 @@ from monitor.store.tables import judgement, result
 class Wanted:
     """Which results of a model are asked for; None: all.
 
-    `from_ms` and `to_ms` are about the start of windows. With `latest_only`, a window that was judged again is
-    shown as it was judged last.
+    `from_ms` and `to_ms` are about the start of windows. With `latest_only`, a window that was judged again
+    is shown as it was judged last.
     """
 
     model: str

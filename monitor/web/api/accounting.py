@@ -1,0 +1,68 @@
+"""``/accounting``: where every event that was fetched went."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from monitor.store import positions
+from monitor.store.engine import reading
+from monitor.web.context import Context
+from monitor.web.documents import Page, instant
+from monitor.web.paging import read_cursor, write_cursor
+from monitor.web.parameters import Asked
+
+PARTITIONS = 1_000
+
+
+class Partition(BaseModel):
+    """One partition: `fetched` is always the sum of the five numbers after it."""
+
+    topic: str
+    partition: int
+    kind: str = Field(description="`predictions` or `labels`.")
+    fetched: int = Field(description="Messages that were read.")
+    counted: int = Field(description="Events counted in a slice.")
+    late: int = Field(description="Events later than the horizon, not counted in a slice.")
+    future: int = Field(description="Events with a timestamp too far in the future, kept as dead letters.")
+    dead_lettered: int = Field(description="Messages that cannot be read, kept as dead letters.")
+    duplicates: int = Field(description="Events whose id had been seen.")
+    next_offset: int = Field(description="Position: offset of the first message that was not read yet.")
+    watermark: str | None = Field(description="Newest event time less the default lateness; null: no event.")
+    stopped_reason: str | None = Field(description="Why reading has stopped; null: it has not.")
+    seen_at: str | None = Field(description="When a reader last reported.")
+
+
+class PartitionsAsked(Asked):
+    """Parameters of the list of partitions."""
+
+    cursor: str | None = Field(None, max_length=2_048, description="`next_cursor` of the page before.")
+    limit: int = Field(PARTITIONS, ge=1, le=10_000, description="Most partitions of a page.")
+
+
+def routes(context: Context) -> APIRouter:
+    """Build the routes."""
+    router = APIRouter(tags=["accounting"])
+
+    @router.get("/accounting", summary="Where the events of each partition went")
+    def accounting(asked: Annotated[PartitionsAsked, Query()]) -> Page[Partition]:
+        """At all times fetched = counted + late + future + dead_lettered + duplicates."""
+        after = read_cursor(asked.cursor, "accounting", str, int)
+        with reading(context.engine) as connection:
+            rows = positions.accounting(connection)
+        lateness_ms = context.configuration.defaults.lateness_ms
+        items = []
+        for row in rows:
+            if after is None or (row["topic"], row["partition"]) > after:
+                newest, seen = row.pop("max_event_ms"), row.pop("seen_at_ms")
+                row.pop("at_end_since_ms", None)
+                mark = None if newest is None else newest - lateness_ms
+                items.append(Partition(**row, watermark=instant(mark), seen_at=instant(seen)))
+        page = items[: asked.limit]
+        more = len(items) > asked.limit
+        cursor = write_cursor("accounting", page[-1].topic, page[-1].partition) if more else None
+        return Page(items=page, next_cursor=cursor)
+
+    return router

@@ -1,0 +1,235 @@
+"""``/alerts``: incidents, what happened to them, who was told; and what people may do about them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Query
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from alerting.alert import Alert, Change, acknowledge, resolve
+from alerting.codec import document
+from alerting.finding import instant as moment
+from alerting.pipeline import outbox_rows
+from monitor.store import alerts as stored
+from monitor.store.engine import immediate, reading
+from monitor.store.queries import alerts as queries
+from monitor.telemetry import AlertChanged
+from monitor.web.context import Context
+from monitor.web.documents import Number, Page, instant
+from monitor.web.paging import cut, read_cursor, write_cursor
+from monitor.web.parameters import NoParameters, Paged, PathText, QueryText, check_text
+from monitor.web.problems import Refused, not_found
+from schemas.errors import UsageError
+
+STATES = {"open": ("firing", "acknowledged")}
+Step = Callable[..., tuple[Alert, list[Change]]]
+
+
+class Effect(BaseModel):
+    """Effect size with its interval."""
+
+    psi: Number
+    psi_low: Number
+    psi_high: Number
+
+
+class MovedBin(BaseModel):
+    """One bin and how its share changed."""
+
+    label: str
+    reference_share: Number
+    share: Number
+    psi: Number
+
+
+class Finding(BaseModel):
+    """One column and segment that drifted."""
+
+    column: str
+    segment: str
+    lane: str
+    severity: str
+    detector: str
+    window_start: str
+    window_end: str
+    onset_at: str | None
+    psi: Number
+    psi_debiased: Number
+    psi_low: Number
+    psi_high: Number
+    statistic: Number
+    threshold: Number
+    threshold_source: str
+    evidence_log: Number
+    threshold_log: Number
+    explanation: str
+    moved: list[MovedBin]
+
+
+class AlertDocument(BaseModel):
+    """One incident as it is now."""
+
+    id: str
+    model: str
+    version: str
+    kind: str = Field(description="`drift`, `no_data` or `partition_stopped`.")
+    lane: str
+    severity: str = Field(description="`page`, `warn` or `info`.")
+    column: str = Field(description="Column of the finding that matters most.")
+    segment: str
+    state: str = Field(description="`firing`, `acknowledged`, `resolved` or `retracted`.")
+    opened_at: str
+    closed_at: str | None
+    window_start: str
+    window_end: str
+    onset_at: str | None
+    evidence_log: Number
+    threshold_log: Number
+    effect: Effect
+    summary: str
+    sequence: int = Field(description="Number of changes so far.")
+    clean_windows: int = Field(description="Clean windows in a row.")
+    findings: list[Finding] = Field(description="One for each column and segment, at most 50.")
+    findings_total: int
+
+
+class AlertEvent(BaseModel):
+    """One thing that happened to an alert."""
+
+    sequence: int
+    change: str
+    cause: str
+    actor: str = Field(description="`driftline`, or who it was.")
+    at: str | None
+
+
+class Delivery(BaseModel):
+    """One message to one receiver."""
+
+    id: str
+    sequence: int = Field(description="Which change it tells of.")
+    receiver: str
+    state: str = Field(description="`waiting`, `delivered`, `superseded` by a newer one, or `dead`.")
+    attempts: int
+    not_before: str | None = Field(description="Earliest next attempt.")
+    created_at: str | None
+    finished_at: str | None
+    last_error: str | None
+
+
+class AlertDetail(AlertDocument):
+    """One incident with everything that happened to it."""
+
+    events: list[AlertEvent] = Field(description="In order; the latest 500.")
+    deliveries: list[Delivery] = Field(description="In order; the latest 500.")
+
+
+class AlertsAsked(Paged):
+    """Parameters of the list of alerts."""
+
+    state: Literal["open", "firing", "acknowledged", "resolved", "retracted"] | None = Field(
+        None, description="Only alerts in this state; `open`: firing or acknowledged."
+    )
+    model: QueryText | None = Field(None, description="Only alerts of this model.")
+
+
+class Decision(BaseModel):
+    """Who changes an alert, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    actor: Annotated[str, AfterValidator(check_text)] = Field(
+        "api", min_length=1, max_length=200, description="Who decides; part of the audit trail."
+    )
+    cause: Annotated[str, AfterValidator(check_text)] = Field("", max_length=1_000, description="Why.")
+
+
+def routes(context: Context) -> APIRouter:
+    """Build the routes."""
+    router = APIRouter(tags=["alerts"])
+
+    @router.get("/alerts", summary="Alerts, newest first")
+    def list_alerts(asked: Annotated[AlertsAsked, Query()]) -> Page[AlertDocument]:
+        """Incidents as they are now."""
+        after = read_cursor(asked.cursor, "alerts", int, str)
+        states = () if asked.state is None else STATES.get(asked.state, (asked.state,))
+        with reading(context.engine) as connection:
+            found = queries.alerts(connection, states, asked.model, after, asked.limit + 1)
+        rows, last = cut(found, asked.limit)
+        cursor = write_cursor("alerts", last[0], last[1].id) if last else None
+        items = [AlertDocument(**document(alert)) for _, alert in rows]
+        return Page(items=items, next_cursor=cursor)
+
+    @router.get("/alerts/{id}", summary="One alert with its audit trail")
+    def get_alert(id: PathText, asked: Annotated[NoParameters, Query()]) -> AlertDetail:
+        """An incident, everything that happened to it, and who was told."""
+        return _detail(context, id)
+
+    @router.post("/alerts/{id}/acknowledge", summary="Say that an alert has been seen")
+    def acknowledge_alert(
+        id: PathText,
+        asked: Annotated[NoParameters, Query()],
+        decision: Annotated[Decision | None, Body()] = None,
+    ) -> AlertDetail:
+        """Acknowledging twice changes nothing; an alert that is over answers 409."""
+        return _change(context, id, acknowledge, decision or Decision())
+
+    @router.post("/alerts/{id}/resolve", summary="Declare an alert over")
+    def resolve_alert(
+        id: PathText,
+        asked: Annotated[NoParameters, Query()],
+        decision: Annotated[Decision | None, Body()] = None,
+    ) -> AlertDetail:
+        """The next window with a finding opens a new alert; one that is over already answers 409."""
+        return _change(context, id, resolve, decision or Decision())
+
+    return router
+
+
+def _change(context: Context, id_: str, step: Step, decision: Decision) -> AlertDetail:
+    """Let a person change an alert, and write the messages about it, in one transaction."""
+    now_ms = context.clock.now_ms()
+    with immediate(context.engine) as connection:
+        before = stored.load_to_change(connection, id_)
+        if before is None:
+            raise not_found(id_, "alert", "path.id")
+        try:
+            after, changes = step(before, decision.actor, moment(now_ms), decision.cause)
+        except UsageError as error:
+            raise Refused(409, str(error)) from error
+        rows = outbox_rows(after, changes, context.configuration.alerts.routes)
+        stored.save(connection, after, changes, rows, now_ms)
+    for change in changes:
+        context.telemetry.emit(AlertChanged(after.model, after.lane, after.severity, change.kind))
+    return _detail(context, id_)
+
+
+def _detail(context: Context, id_: str) -> AlertDetail:
+    with reading(context.engine) as connection:
+        alert = stored.load(connection, id_)
+        if alert is None:
+            raise not_found(id_, "alert", "path.id")
+        events = queries.events(connection, id_)
+        deliveries = queries.deliveries(connection, id_)
+    return AlertDetail(
+        **document(alert),
+        events=[_event(row) for row in events],
+        deliveries=[_delivery(row) for row in deliveries],
+    )
+
+
+def _event(row: Any) -> AlertEvent:
+    same = {name: getattr(row, name) for name in ("sequence", "change", "cause", "actor")}
+    return AlertEvent(**same, at=instant(row.at_ms))
+
+
+def _delivery(row: Any) -> Delivery:
+    same = ("id", "sequence", "receiver", "state", "attempts", "last_error")
+    return Delivery(
+        **{name: getattr(row, name) for name in same},
+        not_before=instant(row.not_before_ms),
+        created_at=instant(row.created_at_ms),
+        finished_at=instant(row.finished_at_ms),
+    )

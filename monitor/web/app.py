@@ -1,0 +1,120 @@
+"""Builds the web application: API, page, metrics and health, with problem documents and safe headers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
+from sqlalchemy import Engine
+
+from monitor.clock import Clock
+from monitor.config import Configuration
+from monitor.telemetry import Telemetry
+from monitor.version import code_version
+from monitor.web import health, pages, problems
+from monitor.web.api import accounting, alerts, dead_letters, models, profile, references, results
+from monitor.web.context import Context
+from monitor.web.gauges import Gauges
+from monitor.web.guard import Guard
+from monitor.web.health import Readiness
+from monitor.web.metrics import StateCollector
+
+PREFIX = "/api/v1"
+API = (models, results, profile, alerts, accounting, dead_letters, references)
+
+
+def create_app(
+    configuration: Configuration,
+    engine: Engine,
+    telemetry: Telemetry,
+    clock: Clock,
+    readiness: Readiness = list,
+    *,
+    api: bool = True,
+) -> FastAPI:
+    """Build the application.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    engine : Engine
+    telemetry : Telemetry
+        Its metrics are part of ``/metrics``.
+    clock : Clock
+    readiness : callable
+        Says why the roles of this process cannot work yet, one text a reason; empty if they can. The database
+        is asked in any case.
+    api : bool
+        Serve the API, the page and the gauges of the database; without, only health and the process's own
+        metrics.
+
+    Returns
+    -------
+    FastAPI
+        An ASGI application; see `monitor.web.serve.Serving`.
+    """
+    context = Context(configuration, engine, telemetry, clock)
+    gauges = StateCollector(Gauges(context), clock) if api else None
+    sources: list[Collector | CollectorRegistry] = [telemetry.registry]
+    if gauges is not None:
+        sources.append(gauges)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        if gauges is not None:
+            gauges.close()
+
+    app = FastAPI(
+        title="Driftline",
+        summary="Drift and data quality of machine-learning models",
+        version=code_version(),
+        openapi_url=f"{PREFIX}/openapi.json" if api else None,
+        docs_url=None,  # the usual pages load their scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.include_router(health.routes(engine, readiness, sources))
+    if api:
+        for module in API:
+            app.include_router(module.routes(context), prefix=PREFIX, responses=_PROBLEMS)
+        app.include_router(pages.routes(context))
+        _describe_problems(app)
+    problems.install(app)
+    app.add_middleware(Guard, host=configuration.http.host)
+    return app
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    404: {"model": problems.Problem, "description": "There is no such thing."},
+    422: {"model": problems.Problem, "description": "The request cannot be meant."},
+    500: {"model": problems.Problem, "description": "A fault of Driftline."},
+    503: {"model": problems.Problem, "description": "The database is away; try again."},
+}
+
+
+def _describe_problems(app: FastAPI) -> None:
+    """Give problem documents their own media type in the description of the API."""
+    describe = app.openapi
+
+    def described() -> dict[str, Any]:
+        document = describe()
+        for path in document["paths"].values():
+            for operation in path.values():
+                for status, response in operation["responses"].items():
+                    content = response.get("content", {})
+                    if int(status) >= 400 and _is_problem(content):
+                        response["content"] = {problems.MEDIA_TYPE: content["application/json"]}
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]  # as FastAPI's documentation says to
+
+
+def _is_problem(content: dict[str, Any]) -> bool:
+    reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+    return bool(reference.endswith("/Problem"))

@@ -1,0 +1,39 @@
+"""What every route needs, made once by the application."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+
+from detectors.reference import Reference
+from monitor.clock import Clock
+from monitor.config import Configuration
+from monitor.references import ReferenceCache
+from monitor.telemetry import Telemetry
+
+MOST_REFERENCES = 64
+
+
+@dataclass(frozen=True)
+class Context:
+    """Parts that routes work with."""
+
+    configuration: Configuration
+    engine: Engine
+    telemetry: Telemetry
+    clock: Clock
+    _references: ReferenceCache = field(default_factory=lambda: ReferenceCache(MOST_REFERENCES))
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def reference(self, connection: Connection, hash_: str) -> Reference:
+        """Read a reference, or take it from memory; requests are served by several threads.
+
+        Raises
+        ------
+        UnusableReference
+            If there is none of that hash.
+        """
+        with self._lock:
+            return self._references.get(connection, hash_)

@@ -1,0 +1,204 @@
+"""Gauges of what the database knows: watermarks, effect sizes, data quality, open alerts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from sqlalchemy import Connection
+
+from monitor.merging import merge_slices
+from monitor.profiling import Pointer
+from monitor.registry import read_columns
+from monitor.store.engine import reading
+from monitor.store.queries.alerts import open_total
+from monitor.store.queries.latest import Latest, effects, latest_judgements
+from monitor.store.queries.slices import Span, slice_index, slices
+from monitor.store.queries.times import watermarks
+from monitor.version import code_version
+from monitor.web.bins import binned_columns
+from monitor.web.context import Context
+
+MOST_SERIES = 2_000  # label sets (model, version, column); every family has one series for each
+MOST_VERSIONS = 1_000
+MOST_SLICES = 5_000
+NEW_WINDOWS = 20  # windows whose quality is worked out in one refresh; the others follow in the next ones
+RETIRED_AFTER = 24  # windows behind the newest version of the model
+
+EFFECTS = {
+    "psi": "Population stability index of the latest judged window, all rows.",
+    "psi_debiased": "Population stability index less what chance alone gives.",
+    "psi_low": "Lower end of the interval of the population stability index.",
+    "psi_high": "Upper end of the interval of the population stability index.",
+    "js": "Jensen-Shannon distance of the latest judged window, all rows.",
+    "hellinger": "Hellinger distance of the latest judged window, all rows.",
+    "total_variation": "Total variation distance of the latest judged window, all rows.",
+    "linf": "Largest change of the share of one bin.",
+    "chi2": "Chi-squared statistic of the latest judged window, all rows.",
+    "g": "G statistic of the latest judged window, all rows.",
+    "cramers_v": "Cramer's V of the latest judged window, all rows.",
+    "ks": "Kolmogorov-Smirnov distance of the latest judged window, all rows.",
+    "wasserstein": "Wasserstein distance in standard deviations of the reference.",
+}
+QUALITY = {
+    "missing": "Share of rows without a value in the latest judged window.",
+    "invalid": "Share of rows with an invalid value in the latest judged window.",
+    "unseen": "Share of rows with a category that the reference does not have.",
+}
+
+Labels = tuple[str, str, str]
+Shares = dict[str, dict[str, float]]
+"""Share of rows by column, then by kind of quality."""
+
+
+@dataclass
+class Snapshot:
+    """What the database said at one instant."""
+
+    watermarks: dict[str, int] = field(default_factory=dict)
+    effects: dict[str, dict[Labels, float]] = field(default_factory=dict)
+    quality: dict[str, dict[Labels, float]] = field(default_factory=dict)
+    alerts_open: int | None = None
+    dropped: int = 0
+
+
+class Gauges:
+    """Reads snapshots; remembers the quality of windows, which stays the same until they are judged again.
+
+    Parameters
+    ----------
+    context : Context
+
+    Notes
+    -----
+    Results hold effect sizes, but not how many rows were missing, invalid or unseen. Those are counted in the
+    stored slices of the window: a merge, but only once for each judgement, and of few windows at a time.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._quality: dict[int, Shares] = {}
+
+    def read(self) -> Snapshot:
+        """Read a snapshot.
+
+        Raises
+        ------
+        Unavailable
+            If the database is away.
+        """
+        context = self._context
+        with reading(context.engine) as connection:
+            marks = watermarks(connection, context.configuration, context.clock.now_ms())
+            latest = _current(latest_judgements(connection, self._shape_of, MOST_VERSIONS))
+            snapshot = Snapshot(alerts_open=open_total(connection))
+            snapshot.watermarks = dict(sorted(marks.items())[:MOST_SERIES])
+            snapshot.dropped = len(marks) - len(snapshot.watermarks)
+            shown = self._add_effects(connection, latest, snapshot)
+            self._add_quality(connection, latest, shown, snapshot)
+        return snapshot
+
+    def _shape_of(self, model: str) -> str:
+        return str(self._context.configuration.for_model(model).windows[0])
+
+    def _add_effects(self, connection: Connection, latest: list[Latest], snapshot: Snapshot) -> set[Labels]:
+        of = {row.judgement_id: row for row in latest}
+        values: dict[Labels, dict[str, float]] = {}
+        for row in effects(connection, list(of), tuple(EFFECTS)):
+            labels = (of[row.judgement_id].model, of[row.judgement_id].version, row.column)
+            found = values.setdefault(labels, {})
+            for name in EFFECTS:
+                if getattr(row, name) is not None:
+                    found.setdefault(name, getattr(row, name))
+        shown = sorted(values)[:MOST_SERIES]
+        snapshot.dropped += len(values) - len(shown)
+        for name in EFFECTS:
+            snapshot.effects[name] = {key: values[key][name] for key in shown if name in values[key]}
+        return set(shown)
+
+    def _add_quality(
+        self, connection: Connection, latest: list[Latest], shown: set[Labels], snapshot: Snapshot
+    ) -> None:
+        self._quality = {
+            row.judgement_id: self._quality[row.judgement_id]
+            for row in latest
+            if row.judgement_id in self._quality
+        }
+        for row in [row for row in latest if row.judgement_id not in self._quality][:NEW_WINDOWS]:
+            self._quality[row.judgement_id] = self._shares_of(connection, row)
+        snapshot.quality = {name: {} for name in QUALITY}
+        for row in latest:
+            for column, shares in self._quality.get(row.judgement_id, {}).items():
+                labels = (row.model, row.version, column)
+                if labels in shown:
+                    for name, share in shares.items():
+                        snapshot.quality[name][labels] = share
+
+    def _shares_of(self, connection: Connection, judged: Latest) -> Shares:
+        """Shares of missing, invalid and unseen values of each column of a judged window."""
+        if judged.reference_hash is None:
+            return {}
+        span = Span(judged.model, judged.start_ms, judged.end_ms, judged.version)
+        index = slice_index(connection, span, MOST_SLICES + 1)
+        if len(index) > MOST_SLICES:
+            return {}
+        reference = self._context.reference(connection, judged.reference_hash)
+        pointer = Pointer(0, judged.reference_hash, reference.binning)
+        specs = read_columns(connection, [judged.model]).get((judged.model, judged.version), {})
+        rows = slices(connection, [id_ for id_, _ in index])
+        profile = merge_slices(rows, specs, pointer).profile
+        return {
+            binned.spec.name: {
+                name: number / profile.rows
+                for name, number in (
+                    ("missing", binned.missing),
+                    ("invalid", binned.invalid),
+                    ("unseen", binned.unseen),
+                )
+                if number is not None
+            }
+            for binned in binned_columns(profile, reference, 0)
+            if profile.rows
+        }
+
+
+def _current(latest: Iterable[Latest]) -> list[Latest]:
+    """Leave out versions that have had no window for long while others of the model had."""
+    rows = list(latest)
+    newest: dict[str, int] = {}
+    for row in rows:
+        newest[row.model] = max(newest.get(row.model, row.end_ms), row.end_ms)
+    return [
+        row for row in rows if newest[row.model] - row.end_ms <= RETIRED_AFTER * (row.end_ms - row.start_ms)
+    ]
+
+
+def families(snapshot: Snapshot | None) -> list[GaugeMetricFamily]:
+    """Write a snapshot as metric families; without one, only what is known without the database."""
+    found = [_plain("build_info", "Version of the running code.", ["version"], {(code_version(),): 1})]
+    state = "Whether the database could be read for the gauges below (1) or not (0)."
+    found.append(_plain("state_up", state, [], {(): 0 if snapshot is None else 1}))
+    known = snapshot or Snapshot()
+    marks = {(model,): mark / 1_000 for model, mark in known.watermarks.items()}
+    help_text = "Event time before which no more events of a model are waited for."
+    found.append(_plain("watermark_timestamp_seconds", help_text, ["model"], marks))
+    by_column = ["model", "version", "column"]
+    for name, text in EFFECTS.items():
+        found.append(_plain(f"drift_{name}", text, by_column, known.effects.get(name, {})))
+    for name, text in QUALITY.items():
+        found.append(_plain(f"{name}_ratio", text, by_column, known.quality.get(name, {})))
+    alerts = {} if known.alerts_open is None else {(): known.alerts_open}
+    found.append(_plain("alerts_open", "Alerts that are firing or acknowledged.", [], alerts))
+    dropped = {} if snapshot is None else {(): snapshot.dropped}
+    text = "Label sets left out of the gauges above because there are too many."
+    found.append(_plain("series_dropped", text, [], dropped))
+    return found
+
+
+def _plain(name: str, text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"driftline_{name}", text, labels=labels)
+    for key, value in values.items():
+        family.add_metric(list(key), value)
+    return family

@@ -1,0 +1,91 @@
+"""What surrounds every answer: security headers, and requests that are refused before anything is read."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from monitor.web.problems import answer
+
+MOST_BODY_BYTES = 65_536
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+class Guard:
+    """Adds headers to every answer, and keeps web pages from elsewhere from using the API.
+
+    Parameters
+    ----------
+    app : ASGI application
+    host : str
+        Address that the service listens on. If it is a loopback address, requests must name a local host, so
+        that a foreign web page cannot reach the service through a name of its own (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, host: str) -> None:
+        self._app = app
+        self._hosts = LOCAL_NAMES | {host} if _is_loopback(host) else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        if refusal is None:
+            await self._app(scope, receive, send_with_headers)
+        else:
+            status, detail = refusal
+            await answer(status, detail)(scope, receive, send_with_headers)
+
+    def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if self._hosts is not None and _name_of(host) not in self._hosts:
+            return 421, "this service answers to local names only (use localhost or 127.0.0.1)"
+        if method in SAFE_METHODS:
+            return None
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != host:
+            return 403, "a web page from elsewhere may not change anything here"
+        if "transfer-encoding" in headers:
+            return 411, "the size of the body has to be given (use Content-Length)"
+        size = headers.get("content-length", "0")
+        if not size.isascii() or not size.isdigit() or int(size[:20]) > MOST_BODY_BYTES:
+            return 413, f"the body is too large (use at most {MOST_BODY_BYTES} bytes)"
+        return None
+
+
+def _name_of(host: str) -> str:
+    """Host without its port and brackets."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0].lower()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
