@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitor.decode.envelope import Envelopes
-from monitor.decode.features import Features, category_text
+from monitor.decode.features import Features, category_text, category_texts
 from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, OK, Batch, Categories
 from schemas.column import ERROR, LATENCY, PREDICTION, SCORE, ColumnSpec, Kind, Source
 
@@ -213,7 +213,7 @@ def to_categories(values: list[Any]) -> Categories:
         except (OverflowError, pa.ArrowInvalid, UnicodeEncodeError):
             pass  # integers beyond 64 bits, or lone surrogates: taken one by one below
         else:
-            names = encoded.dictionary.cast(pa.string())
+            names = category_texts(encoded.dictionary.cast(pa.string()))
             return Categories(encoded.indices.fill_null(CODE_MISSING).to_numpy(zero_copy_only=False), names)
     texts: dict[str, int] = {}
     codes = np.full(len(values), CODE_MISSING, np.int32)

@@ -27,10 +27,10 @@ _ARROW = {
 
 @dataclass(frozen=True)
 class Column:
-    """A feature column and the JSON type that its values usually have."""
+    """A feature column and the JSON type that its values usually have; None until values were seen."""
 
     spec: ColumnSpec
-    type: pa.DataType
+    type: pa.DataType | None
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,14 @@ class Snapshot:
     def of(cls, columns: dict[str, Column], most: int) -> Snapshot:
         """Work out which columns Arrow can read together."""
         tree: dict[str, object] = {}
-        fast = tuple(column for column in columns.values() if _insert(tree, column.spec.path, column.type))
+        typed = [column for column in columns.values() if column.type is not None]
+        fast = tuple(column for column in typed if _insert(tree, column.spec.path, column.type))
         return cls(columns, fast, pa.schema(_fields(tree)), len(columns) >= most)
+
+    def is_new(self, path: tuple[str, ...]) -> bool:
+        """Whether values at a path would teach something: a column, or its usual type."""
+        known = self.columns.get(feature_name(path))
+        return not self.full if known is None else known.type is None
 
 
 class Columns:
@@ -78,12 +84,16 @@ class Columns:
             for spec in specs:
                 known = columns.get(spec.name)
                 if known is None or known.spec != spec:
-                    columns[spec.name] = Column(spec, _usual_type(spec.kind))
+                    # Categories come as texts, integers or booleans: the values will tell.
+                    kind = None if spec.kind is Kind.CATEGORICAL else _usual_type(spec.kind)
+                    columns[spec.name] = Column(spec, kind)
             if columns != self.now.columns:
                 self.now = Snapshot.of(columns, self._most)
 
     def learn(self, seen: dict[tuple[str, ...], Counter[type]]) -> Snapshot:
-        """Add columns for paths that are not known yet.
+        """Add columns for paths that are not known yet, and the usual types of columns that were restored.
+
+        A name that no database can store (with a NUL character or half a surrogate pair) is ignored.
 
         Parameters
         ----------
@@ -94,30 +104,50 @@ class Columns:
             columns = dict(self.now.columns)
             for path, types in seen.items():
                 name = feature_name(path)
-                if name in columns:
-                    continue
-                if len(columns) >= self._most or len(name) > LONGEST_NAME:
+                known = columns.get(name)
+                if known is not None:
+                    if known.type is None and known.spec.path == path:
+                        columns[name] = Column(known.spec, _type_of(known.spec.kind, types))
+                elif len(columns) >= self._most or not is_storable(name):
                     self.ignored += 1
-                    continue
-                columns[name] = self._new(name, path, types)
-            if len(columns) != len(self.now.columns):
+                else:
+                    columns[name] = self._new(name, path, types)
+            if columns != self.now.columns:
                 self.now = Snapshot.of(columns, self._most)
             return self.now
 
     def _new(self, name: str, path: tuple[str, ...], types: Counter[type]) -> Column:
-        numbers = types[int] + types[float]
-        rank = {float: numbers, str: types[str], bool: types[bool], list: types[list]}
-        usual = max(rank, key=lambda kind: rank[kind])
+        usual = _usual(types)
         kind = self._configured.get(name) or (
             Kind.NUMERIC if usual is float else Kind.VECTOR if usual is list else Kind.CATEGORICAL
         )
-        if kind is Kind.CATEGORICAL and usual is float:
-            arrow = pa.float64() if types[float] else pa.int64()
-        elif kind is Kind.CATEGORICAL and usual is not list:
-            arrow = _ARROW[usual]
-        else:
-            arrow = _usual_type(kind)
-        return Column(ColumnSpec(name, kind, Source.FEATURE, path), arrow)
+        return Column(ColumnSpec(name, kind, Source.FEATURE, path), _type_of(kind, types))
+
+
+def is_storable(name: str) -> bool:
+    """Whether both databases can keep a column name."""
+    if len(name) > LONGEST_NAME or "\0" in name:
+        return False
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _usual(types: Counter[type]) -> type:
+    rank = {float: types[int] + types[float], str: types[str], bool: types[bool], list: types[list]}
+    return max(rank, key=lambda kind: rank[kind])
+
+
+def _type_of(kind: Kind, types: Counter[type]) -> pa.DataType:
+    """Arrow type that most values of a column have."""
+    usual = _usual(types)
+    if kind is Kind.CATEGORICAL and usual is float:
+        return pa.float64() if types[float] else pa.int64()
+    if kind is Kind.CATEGORICAL and usual is not list:
+        return _ARROW[usual]
+    return _usual_type(kind)
 
 
 def _usual_type(kind: Kind) -> pa.DataType:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 from numpy.typing import NDArray
 
@@ -31,6 +32,7 @@ Flats = list[tuple[int, dict[tuple[str, ...], Any]]]
 
 SMALLEST = 8
 CHUNK = 256  # rows that are looked at one by one when Arrow refuses a block
+LONGEST_NUMBER = 400  # digits; Python refuses to read more than a few thousand
 LONG_BYTES = 65_536  # a row longer than this is read on its own
 
 
@@ -140,14 +142,13 @@ class FeatureDecoder:
         known = self.columns.now
         for row in rows.tolist():
             try:
-                flat = flatten(json.loads(bytes(raws[row])))
+                flat = flatten(json.loads(bytes(raws[row]), parse_int=_whole))
             except (ValueError, RecursionError) as error:
                 problems.append((row, f"features: {error}"[:300]))
                 continue
-            if not known.full:
-                for path, value in flat.items():
-                    if value is not None and feature_name(path) not in known.columns:
-                        seen.setdefault(path, Counter())[type(value)] += 1
+            for path, value in flat.items():
+                if value is not None and known.is_new(path):
+                    seen.setdefault(path, Counter())[type(value)] += 1
             slow.append(
                 (
                     row,
@@ -190,6 +191,15 @@ def flatten(value: Any) -> dict[tuple[str, ...], Any]:
             else:
                 flat[(*above, key)] = item
     return flat
+
+
+def _whole(digits: str) -> int | float:
+    """Read a whole number; one beyond the floats is infinite for Arrow, so it is here."""
+    return (
+        int(digits)
+        if len(digits) < LONGEST_NUMBER
+        else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
+    )
 
 
 def _read(raws: Raws, snapshot: Snapshot) -> pa.Table | None:
@@ -318,7 +328,7 @@ def _number(value: Any) -> tuple[float, int]:
 
 
 def category_text(value: Any) -> str | None:
-    """Name of a category; None for what cannot be one.
+    """Name of a category; None for what cannot be one. PostgreSQL keeps no NUL characters: they are replaced.
 
     Examples
     --------
@@ -328,10 +338,12 @@ def category_text(value: Any) -> str | None:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
         return repr(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, int):
         return str(value) if abs(value) < 10**40 else None
-    return value if isinstance(value, str) else None
+    return value.replace("\0", "\ufffd") if isinstance(value, str) else None
 
 
 def _categories(
@@ -347,14 +359,21 @@ def _categories(
         if not _has(table, column):
             continue
         encoded = _leaf(table, column.spec.path).dictionary_encode()
-        found = encoded.indices.fill_null(CODE_MISSING - size).to_numpy(zero_copy_only=False)
-        codes[rows] = found + size
-        dictionaries.append(_texts(encoded.dictionary))
-        size += len(encoded.dictionary)
+        texts_of = category_texts(encoded.dictionary)
+        found = encoded.indices.fill_null(CODE_MISSING - size).to_numpy(zero_copy_only=False) + size
+        if texts_of.null_count:
+            wrong = np.flatnonzero(texts_of.is_null().to_numpy(zero_copy_only=False)) + size
+            found[np.isin(found, wrong)] = CODE_INVALID
+            texts_of = texts_of.fill_null("")
+        codes[rows] = found
+        dictionaries.append(texts_of)
+        size += len(texts_of)
     if named:
         texts: dict[str, int] = {}
         for row, values in named:
             value = values.get(column.spec.name)
+            if column.type == pa.float64() and isinstance(value, int) and not isinstance(value, bool):
+                value = _number(value)[0] if _number(value)[1] == 0 else math.inf  # as Arrow reads it
             text = category_text(value)
             if text is not None:
                 codes[row] = texts.setdefault(text, size + len(texts))
@@ -373,9 +392,11 @@ def _categories(
     return Categories(same[codes], joined.dictionary)
 
 
-def _texts(values: pa.Array) -> pa.Array:
+def category_texts(values: pa.Array) -> pa.Array:
+    """Names of categories that Arrow read; null for what cannot be one."""
     if values.type == pa.string():
-        return values
+        has_nul = pc.any(pc.match_substring(values, "\0")).as_py()
+        return pc.replace_substring(values, "\0", "\ufffd") if has_nul else values
     return pa.array([category_text(value) for value in values.to_pylist()], pa.string())
 
 

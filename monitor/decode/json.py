@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
 import msgspec
@@ -15,6 +15,7 @@ from detectors.hashing import hash_strings
 from monitor.decode.envelope import Envelopes, Scalar
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+LONGEST_VERSION = 256
 EARLIEST_MS, LATEST_MS = 0, 253_402_300_800_000  # 1970 to 9999
 _LONGEST_REASON = 300
 
@@ -51,18 +52,22 @@ class Json:
             for at, prediction in enumerate(predictions):
                 if prediction is None and events[at].error is None:
                     wrong.setdefault(at, "prediction: required, unless error is given")
+        versions = [v if isinstance(v, str) else str(v) for v in [event.version for event in events]]
+        for at, reason in unstorable_names([event.model for event in events], versions):
+            wrong.setdefault(at, reason)
         row = np.array(rows, np.int64)
         if wrong:
             problems += [(rows[at], reason) for at, reason in wrong.items()]
             keep = [at for at in range(len(events)) if at not in wrong]
             event_ms, row, events = event_ms[keep], row[keep], [events[at] for at in keep]
+            versions = [versions[at] for at in keep]
         return Envelopes(
             row=row,
             problems=problems,
             event_ms=event_ms,
             id_hash=hash_strings(pa.array([event.event_id for event in events], pa.string())),
             model=[event.model for event in events],
-            version=[v if isinstance(v, str) else str(v) for v in [event.version for event in events]],
+            version=versions,
             features=[event.features for event in events],
             prediction=[event.prediction for event in events],
             score=[event.score for event in events],
@@ -88,6 +93,23 @@ class Json:
             [row for row in range(len(values)) if row not in failed] if failed else list(range(len(values)))
         )
         return events, rows, problems
+
+
+def unstorable_names(models: Sequence[str], versions: Sequence[str]) -> list[tuple[int, str]]:
+    """Find models and versions whose names PostgreSQL could not keep."""
+    wrong: dict[int, str] = {}
+    for field, names in (("model", models), ("version", versions)):
+        for name in set(names):
+            reason = (
+                "a NUL character"
+                if "\0" in name
+                else f"more than {LONGEST_VERSION} digits"
+                if len(name) > LONGEST_VERSION
+                else None
+            )
+            if reason is not None:
+                wrong |= {at: f"{field}: has {reason}" for at, other in enumerate(names) if other == name}
+    return sorted(wrong.items())
 
 
 def wrong_features(features: Sequence[msgspec.Raw]) -> list[tuple[int, str]]:
@@ -158,7 +180,7 @@ def _text_ms(text: str) -> int:
     instant = datetime.fromisoformat(text)
     if instant.tzinfo is None:
         raise ValueError(text)
-    return int((instant - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    return (instant - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
 
 
 def _is_utf8(value: bytes) -> bool:
