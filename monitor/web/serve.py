@@ -20,7 +20,7 @@ MOST_REQUESTS = 200
 
 
 class Serving:
-    """An HTTP server in a thread of its own; listens at once, answers after `start`.
+    """An HTTP server in a thread of its own; answers requests as soon as it is made, until `stop`.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Serving:
     Raises
     ------
     Unavailable
-        If the address cannot be had; names it.
+        If the address cannot be had, or the server does not start; names the address.
 
     Examples
     --------
@@ -63,7 +63,10 @@ class Serving:
                 limit_concurrency=MOST_REQUESTS,
             )
         )
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="http", daemon=True
+        )
+        self._start()
 
     @property
     def url(self) -> str:
@@ -74,37 +77,15 @@ class Serving:
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def start(self) -> None:
-        """Return once requests are answered.
-
-        Raises
-        ------
-        Unavailable
-            If the server does not start.
-        """
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="http", daemon=True
-        )
-        self._thread.start()
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._server.started:
-            if not self._thread.is_alive() or time.monotonic() > deadline:
-                self.stop()
-                msg = f"the HTTP server at {self.url} does not start (the log says why)"
-                raise Unavailable(msg)
-            time.sleep(0.005)
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """Answer requests under way for at most a second, then close; does nothing a second time."""
         self._server.should_exit = True
-        if self._thread is not None:
-            self._thread.join(STOP_TIMEOUT_S)
+        self._thread.join(STOP_TIMEOUT_S)
         self._socket.close()
 
     def __enter__(self) -> Serving:
-        self.start()
         return self
 
     def __exit__(
@@ -132,6 +113,16 @@ class Serving:
             listener.close()
             raise Unavailable(self._unavailable(error)) from error
         return listener
+
+    def _start(self) -> None:
+        self._thread.start()
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._server.started:
+            if not self._thread.is_alive() or time.monotonic() > deadline:
+                self.stop()
+                msg = f"the HTTP server at {self.url} does not start (the log says why)"
+                raise Unavailable(msg)
+            time.sleep(0.005)
 
     def _unavailable(self, error: OSError) -> str:
         reason = error.strerror or error
