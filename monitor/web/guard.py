@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.web.problems import answer
+
+logger = logging.getLogger(__name__)
 
 MOST_BODY_BYTES = 65_536
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -24,7 +27,7 @@ HEADERS = {
 
 
 class Guard:
-    """Adds headers to every answer, and keeps web pages from elsewhere from using the API.
+    """Adds headers to every answer, answers faults of ours, and keeps foreign web pages from using the API.
 
     Parameters
     ----------
@@ -44,7 +47,11 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        is_answered = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal is_answered
+            is_answered = True
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
@@ -52,11 +59,17 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope["method"], Headers(scope=scope))
-        if refusal is None:
+        if refusal is not None:
+            await answer(*refusal)(scope, receive, send_with_headers)
+            return
+        try:
             await self._app(scope, receive, send_with_headers)
-        else:
-            status, detail = refusal
-            await answer(status, detail)(scope, receive, send_with_headers)
+        except Exception:
+            if is_answered:
+                raise
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+            failed = answer(500, "this is a fault of Driftline; its log says more")
+            await failed(scope, receive, send_with_headers)
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -16,8 +15,6 @@ from starlette.exceptions import HTTPException
 from monitor.config.problem import choices, nearest, show
 from monitor.web.parameters import names_of
 from schemas.errors import Unavailable
-
-logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
@@ -89,12 +86,11 @@ def answer(
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of an application become a problem document."""
+    """Let every error of an application become a problem document; `monitor.web.guard` sees to unforeseen ones."""
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Unavailable, _unavailable)
-    app.add_exception_handler(Exception, _failed)
 
 
 def _refused(_request: Request, error: Exception) -> JSONResponse:
@@ -115,12 +111,6 @@ def _http(request: Request, error: Exception) -> JSONResponse:
 
 def _unavailable(_request: Request, error: Exception) -> JSONResponse:
     return answer(503, str(error), headers={"Retry-After": str(RETRY_AFTER_S)})
-
-
-def _failed(request: Request, error: Exception) -> JSONResponse:
-    """Answer a fault of ours without its traceback, which goes to the log."""
-    logger.error("%s %s failed: %s", request.method, request.url.path, type(error).__name__)
-    return answer(500, "this is a fault of Driftline; the log says more")
 
 
 def _invalid(request: Request, error: Exception) -> JSONResponse:

@@ -81,7 +81,7 @@ def routes(context: Context) -> APIRouter:
 
 
 def _letter(row: Any) -> DeadLetter:
-    value = bytes(row.value)
+    value = bytes(row.value or b"")  # SQLite has no part of an empty value
     return DeadLetter(
         id=row.id,
         topic=row.topic,
