@@ -84,13 +84,13 @@ class Ingest:
         self._roles: dict[Key, str] = {}
         self._dead: list[dict[str, Any]] = []
         self._waiting_events = 0
-        self._uncommitted = 0
+        self._uncommitted = self._held_bytes = 0
         self._committed_at = clock.monotonic()
         self._must_rewind = self._committing = False
         self._stop = threading.Event()
         self.has_joined = False
 
-    # --- the loop -------------------------------------------------------------------------------------------
+    # --- the loop ------------------------------------------------------------------------------------------
 
     def run(self, stop: threading.Event) -> None:
         """Read until told to stop; then commit and leave.
@@ -102,18 +102,36 @@ class Ingest:
         """
         self._stop = stop
         try:
-            self._registry.load()
-            self._source.subscribe(sorted(self._streams), self)
+            self.begin()
             while not stop.is_set():
                 self.step()
-            self.commit(within_s=LEAVE_TIMEOUT_S)
+            self.leave()
         except BaseException:
+            self.abandon()
+            raise
+
+    def begin(self) -> None:
+        """Read what the database knows of models, and ask for partitions."""
+        self._registry.load()
+        self._source.subscribe(sorted(self._streams), self)
+
+    def leave(self) -> None:
+        """Commit, and give everything back."""
+        self._stop.set()
+        self.commit(within_s=LEAVE_TIMEOUT_S)
+        self._source.close()
+        self._profiler.close()
+
+    def abandon(self) -> None:
+        """Give everything back without a commit; whoever comes next reads on from the database."""
+        try:
             self._forget()
             self._owned.clear()
-            raise
         finally:
-            self._source.close()
-            self._profiler.close()
+            try:
+                self._source.close()
+            finally:
+                self._profiler.close()
 
     def step(self) -> None:
         """Fetch once, and commit if it is time."""
@@ -124,7 +142,7 @@ class Ingest:
         if len(fetched):
             self._take(fetched)
         for place in fetched.ended & self._owned.keys():
-            self._owned[place].end_seen = True
+            self._owned[place].at_end()
         if self._due():
             self.commit()
 
@@ -133,10 +151,10 @@ class Ingest:
         return (
             waited_ms >= self._configuration.commit_interval_ms
             or self._uncommitted >= self._configuration.ingest.commit_events
-            or self._profiler.size_bytes >= self._configuration.ingest.memory_mib << 20
+            or self._profiler.size_bytes + self._held_bytes >= self._configuration.ingest.memory_mib << 20
         )
 
-    # --- partitions come and go -----------------------------------------------------------------------------
+    # --- partitions come and go ----------------------------------------------------------------------------
 
     def assigned(self, places: list[Place]) -> dict[Place, int | None]:
         """Claim partitions in the database, and say where to begin."""
@@ -183,18 +201,25 @@ class Ingest:
         if partition is None or partition.stopped:
             return
         self.commit()
-        low, _ = self._source.range_of(place)
+        if self._must_rewind:
+            return  # the next claim finds the gap, or the source says so again
         message = (
             f"position {partition.next_offset} of {place.topic}/{place.partition} is not in Kafka: {reason}"
         )
-        positions.stop(
-            self._engine,
-            partition.claim,
-            message,
-            low=low,
-            next_offset=partition.committed,
-            now_ms=self._clock.now_ms(),
-        )
+        try:
+            low, _ = self._source.range_of(place)
+            positions.stop(
+                self._engine,
+                partition.claim,
+                message,
+                low=low,
+                next_offset=partition.committed,
+                now_ms=self._clock.now_ms(),
+            )
+        except (Unavailable, Fenced) as error:
+            logger.warning("cannot stop %s/%d yet: %s", place.topic, place.partition, error)
+            self._must_rewind = True
+            return
         partition.stopped = True
         self._source.pause([place])
         logger.error("partition stopped: %s", message)
@@ -223,24 +248,35 @@ class Ingest:
         self._profiler.drop()
         self._waiting.clear()
         self._dead.clear()
-        self._waiting_events = self._uncommitted = 0
+        self._roles.clear()
+        self._waiting_events = self._uncommitted = self._held_bytes = 0
 
     def _rewind(self) -> None:
-        """Begin anew from the database with all partitions that are still ours."""
-        self._must_rewind = False
+        """Begin anew from the database with all our partitions; if it is away, at the next step."""
         self._forget()
+        try:
+            self._registry.load()
+            for place in list(self._owned):
+                self._claim_again(place)
+        except Unavailable as error:
+            logger.warning("cannot read on yet: %s", error)
+            self._source.pause(list(self._owned))
+            self._source.keep_alive(RETRY_S)
+            return
+        self._must_rewind = False
         self._source.unpause(self._readable())
-        self._registry.load()
-        for place, old in list(self._owned.items()):
-            self._times.free_slot(old.slot)
-            self._owned[place] = partition = self._claimed(place)
-            if partition.stopped:
-                self._source.pause([place])
-            else:
-                self._source.seek(place, partition.next_offset)
         self._committed_at = self._clock.monotonic()
 
-    # --- events ---------------------------------------------------------------------------------------------
+    def _claim_again(self, place: Place) -> None:
+        partition = self._claim(place)
+        self._times.free_slot(self._owned[place].slot)
+        self._owned[place] = partition
+        if partition.stopped:
+            self._source.pause([place])
+        else:
+            self._source.seek(place, partition.next_offset)
+
+    # --- events --------------------------------------------------------------------------------------------
 
     def _take(self, fetched: Fetched) -> None:
         """Sort out what was fetched, topic by topic."""
@@ -259,7 +295,9 @@ class Ingest:
             if partition is not None and mine.any():
                 partition.next_offset = int(fetched.offset[mine][-1]) + 1
                 partition.fetched += int(mine.sum())
+                partition.end_seen = False
         self._uncommitted += len(fetched)
+        self._held_bytes += sum(map(len, fetched.values))
 
     def _take_topic(self, topic: str, fetched: Fetched, rows: NDArray[np.intp] | None) -> None:
         values = fetched.values if rows is None else [fetched.values[row] for row in rows.tolist()]
@@ -338,13 +376,15 @@ class Ingest:
             )
         repeated = np.zeros(len(event_ms), bool)
         identity = envelopes.id_hash ^ groups.salt
+        # A record from the future would make the partition forget every id before it.
+        came_ms = np.minimum(stamp, now_ms)[envelopes.row]
         for at, partition in enumerate(partitions):
             if partition is None:
                 continue
             mine = places == at
             open_ = np.flatnonzero(mine & ~future & ~late)
             if len(open_):
-                repeated[open_] = partition.seen.check(identity[open_], stamp[envelopes.row[open_]])
+                repeated[open_] = partition.seen.check(identity[open_], came_ms[open_])
             if mine.any():
                 self._count(partition, mine, future, late, repeated, event_ms, now_ms)
         return ~(future | late | repeated)
@@ -405,7 +445,7 @@ class Ingest:
         for key in list(self._waiting):
             self._submit(key)
 
-    # --- committing -----------------------------------------------------------------------------------------
+    # --- committing ----------------------------------------------------------------------------------------
 
     def commit(self, within_s: float | None = None) -> None:
         """Write everything since the last commit, in one transaction.
@@ -415,6 +455,8 @@ class Ingest:
         within_s : float, optional
             How long to keep trying while the database is away; default: until it is back.
         """
+        if self._must_rewind:
+            return  # what is in memory is not whole any more
         if not self._owned:
             self._committed_at = self._clock.monotonic()
             return
@@ -480,18 +522,24 @@ class Ingest:
         unsure = False
         while not (unsure and self._settled(work)):
             try:
-                positions.commit(self._engine, work, now_ms=self._clock.now_ms(), fault=self._fault)
-            except ReferencesChanged:
-                if not self._registry.adopt_references(work):
-                    raise
+                if self._written(work):
+                    break
             except Unavailable as error:
                 logger.warning("commit waits: %s", error)
                 unsure = True
                 self._wait(deadline)
-            else:
-                break
         if unsure and deadline is None:
             self._source.unpause(self._readable())
+
+    def _written(self, work: Commit) -> bool:
+        """Write everything; False if it has to be tried again because a reference was promoted."""
+        try:
+            positions.commit(self._engine, work, now_ms=self._clock.now_ms(), fault=self._fault)
+        except ReferencesChanged:
+            if not self._registry.adopt_references(work):
+                raise
+            return False
+        return True
 
     def _settled(self, work: Commit) -> bool:
         try:
@@ -529,9 +577,9 @@ class Ingest:
                     key = place.topic, "duplicate" if outcome == "duplicates" else name
                     outcomes[key] = outcomes.get(key, 0) + number
         self._dead.clear()
-        self._uncommitted = 0
+        self._roles.clear()
+        self._uncommitted = self._held_bytes = 0
         self._committed_at = self._clock.monotonic()
-        self._registry.committed(work)
         self._source.show_position({place: delta.next_offset for place, delta in by_place.items()})
         self._telemetry.emit(Committed(self._committed_at - started, outcomes))
         for place, partition in self._owned.items():
@@ -540,6 +588,11 @@ class Ingest:
                 self._telemetry.emit(LagSeen(place.topic, place.partition, lag))
         if models:
             self._announce(models)
+        try:
+            self._registry.committed(work)
+        except Unavailable as error:
+            logger.warning("%s; reading on from the database", error)
+            self._must_rewind = True
 
 
 class _Groups:
@@ -563,7 +616,7 @@ class _Groups:
             index: dict[str, int] = {}
             of_key = [index.setdefault(model, len(index)) for model, _ in known]
             self.models, self.model = list(index), np.array(of_key, np.int64)[self._group]
-        names = pa.array([f"{model}\n{version}" for model, version in self._keys], pa.string())
+        names = pa.array([f"{len(model)}\n{model}\n{version}" for model, version in self._keys], pa.string())
         self.salt = hash_strings(names)[self._group]
 
     def kept(self, keep: NDArray[np.bool_]) -> list[tuple[Key, list[int] | None]]:

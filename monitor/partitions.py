@@ -44,11 +44,14 @@ class Partition:
             claim.stopped_reason is not None,
         )  # fmt: skip
 
+    def at_end(self) -> None:
+        """Note that everything there is was fetched."""
+        self.end_seen = self.reached_end = True
+
     def delta(self, models: dict[str, tuple[int, int]], now_ms: int) -> PartitionDelta:
         """What has happened since the last commit."""
         if self.end_seen or (self.fetched == 0 and self.at_end_since_ms is not None):
             self.at_end_since_ms = self.at_end_since_ms or now_ms
-            self.reached_end = True
         else:
             self.at_end_since_ms = None
         return PartitionDelta(

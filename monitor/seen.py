@@ -16,7 +16,8 @@ class Seen:
     """Event ids of one partition that came within a window of time.
 
     An event is a duplicate if the same id was counted in the partition at most `window_ms` before (in whole
-    minutes, by the timestamps of the Kafka records). The answer does not depend on how messages are batched.
+    minutes, by the timestamps of the Kafka records). Timestamps that go back are taken for the newest
+    one before them. The answer depends neither on how messages are batched nor on when they are stored.
 
     Parameters
     ----------
@@ -31,16 +32,19 @@ class Seen:
         self._width = -(-window_ms // BUCKET_MS)
         self._runs: list[tuple[Hashes, Buckets]] = []
         self._new: list[tuple[Hashes, Buckets]] = []
-        self._newest = 0
+        self._newest = self._stored_newest = 0
 
     def restore(self, stored: list[tuple[int, bytes]]) -> None:
         """Take over what `take_new` gave out before."""
-        parts = [np.frombuffer(data, _FORMAT) for _, data in stored]
-        if parts:
-            joined = np.concatenate(parts)
-            order = np.argsort(joined["hash"], kind="stable")
-            self._runs = [(joined["hash"][order].astype(np.uint64), joined["bucket"][order].astype(np.int64))]
-            self._newest = int(joined["bucket"].max())
+        self._newest = self._stored_newest = max(
+            (newest_ms // BUCKET_MS for newest_ms, _ in stored), default=0
+        )
+        if joined := b"".join(data for _, data in stored):
+            rows = np.frombuffer(joined, _FORMAT)
+            none = np.zeros(0, np.uint64), np.zeros(0, np.int64)
+            self._runs = [
+                self._joined(none, (rows["hash"].astype(np.uint64), rows["bucket"].astype(np.int64)))
+            ]
 
     def check(self, hashes: Hashes, timestamps_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which events are duplicates; the others are remembered.
@@ -53,7 +57,8 @@ class Seen:
         """
         if not self._width or not len(hashes):
             return np.zeros(len(hashes), bool)
-        buckets = timestamps_ms // BUCKET_MS
+        buckets = np.maximum(np.maximum.accumulate(timestamps_ms // BUCKET_MS), self._newest)
+        self._newest = int(buckets[-1])
         order = np.argsort(hashes)
         ordered = hashes[order]
         same = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
@@ -62,6 +67,8 @@ class Seen:
         when = buckets[order]
         twice = np.zeros(len(hashes), bool)
         for known, since in self._runs:
+            if not len(known):
+                continue
             at = np.searchsorted(known, ordered)
             at[at == len(known)] = len(known) - 1
             hit = np.flatnonzero(known[at] == ordered)
@@ -93,25 +100,29 @@ class Seen:
             hit, position = hit[alive], position[alive]
             if not len(hit):
                 return
-            twice[hit] |= np.abs(when[hit] - since[position]) <= self._width
+            twice[hit] |= when[hit] - since[position] <= self._width
 
     def _within(
         self, ordered: Hashes, when: Buckets, same: NDArray[np.intp], twice: NDArray[np.bool_]
     ) -> None:
-        """Look for ids that come more than once in this batch; they are few."""
+        """Look for ids that come more than once in this batch."""
+        counted = -1  # the last event of the id that counts
+        last = -1
         for i in same.tolist():
-            before = i - 1
-            while before >= 0 and ordered[before] == ordered[i]:
-                if not twice[before] and abs(int(when[i]) - int(when[before])) <= self._width:
-                    twice[i] = True
-                    break
-                before -= 1
+            if i - 1 != last:
+                counted = i - 1 if not twice[i - 1] else -1
+            last = i
+            if twice[i]:
+                continue
+            if counted >= 0 and when[i] - when[counted] <= self._width:
+                twice[i] = True
+            else:
+                counted = i
 
     def _add(self, hashes: Hashes, buckets: Buckets) -> None:
         if not len(hashes):
             return
         self._new.append((hashes, buckets))
-        self._newest = max(self._newest, int(buckets.max()))
         run = hashes, buckets
         while self._runs and len(self._runs[-1][0]) <= 2 * len(run[0]):
             run = self._joined(self._runs.pop(), run)
@@ -126,14 +137,15 @@ class Seen:
         return hashes[order], buckets[order]
 
     def take_new(self) -> list[tuple[int, bytes]]:
-        """Hashes added since the last call, as rows of (start of their newest bucket in ms, bytes)."""
-        if not self._new:
+        """Hashes added since the last call, as rows of (start of the newest bucket of all in ms, bytes)."""
+        if not self._new and self._newest == self._stored_newest:
             return []
         rows = np.empty(sum(len(h) for h, _ in self._new), _FORMAT)
-        rows["hash"] = np.concatenate([h for h, _ in self._new])
-        rows["bucket"] = np.concatenate([b for _, b in self._new])
-        self._new = []
-        return [(int(rows["bucket"].max()) * BUCKET_MS, rows.tobytes())]
+        if self._new:
+            rows["hash"] = np.concatenate([h for h, _ in self._new])
+            rows["bucket"] = np.concatenate([b for _, b in self._new])
+        self._new, self._stored_newest = [], self._newest
+        return [(self._newest * BUCKET_MS, rows.tobytes())]
 
     @property
     def forget_before_ms(self) -> int:

@@ -171,6 +171,7 @@ def claim(
             .values(
                 epoch=row.epoch + 1,
                 owner_token=token,
+                topic_id=row.topic_id or topic_id,
                 seen_at_ms=now_ms,
                 stopped_reason=stopped,
                 at_end_since_ms=None,

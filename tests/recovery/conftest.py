@@ -1,0 +1,38 @@
+"""Databases for recovery tests: migrated once, emptied between tests."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from monitor.store import engine as databases
+from monitor.store.positions import ensure_counters
+from monitor.store.schema import upgrade
+
+pytest.register_assert_rewrite("tests.recovery.world")
+
+
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file to copy."""
+    path = tmp_path_factory.mktemp("database") / "migrated.db"
+    engine = databases.create(f"sqlite:///{path}")
+    upgrade(engine)
+    ensure_counters(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def engine(database_url: str, migrated_sqlite: Path, tmp_path: Path) -> Iterator[Engine]:
+    """An empty, migrated database."""
+    if database_url.startswith("sqlite"):
+        shutil.copy(migrated_sqlite, tmp_path / "driftline.db")
+    made = databases.create(database_url, patience_s=5)
+    if not database_url.startswith("sqlite"):
+        upgrade(made)
+        ensure_counters(made)
+    yield made
+    made.dispose()
