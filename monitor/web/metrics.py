@@ -77,7 +77,9 @@ class StateCollector(Collector):
             return self._gauges.read()
         except DriftlineError as error:
             logger.warning("gauges are left out: %s", error)
-            return None
+        except Exception:  # what the process itself counted must still be told
+            logger.exception("gauges are left out")
+        return None
 
 
 def exposition(registries: list[Collector | CollectorRegistry], accept: str) -> tuple[bytes, str]:

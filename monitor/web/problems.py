@@ -86,7 +86,7 @@ def answer(
 
 
 def install(app: FastAPI) -> None:
-    """Let every error of an application become a problem document; `monitor.web.guard` sees to unforeseen ones."""
+    """Let errors become problem documents; `monitor.web.guard` sees to unforeseen ones."""
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 
 import uvicorn
@@ -63,9 +64,7 @@ class Serving:
                 limit_concurrency=MOST_REQUESTS,
             )
         )
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [self._socket]}, name="http", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="http", daemon=True)
         self._start()
 
     @property
@@ -113,6 +112,10 @@ class Serving:
             listener.close()
             raise Unavailable(self._unavailable(error)) from error
         return listener
+
+    def _run(self) -> None:
+        with suppress(SystemExit):  # how uvicorn leaves when it cannot start; `_start` says so
+            self._server.run(sockets=[self._socket])
 
     def _start(self) -> None:
         self._thread.start()

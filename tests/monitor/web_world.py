@@ -11,7 +11,7 @@ from alerting.alert import step
 from alerting.pipeline import outbox_rows
 from alerting.policy import AlertPolicy
 from detectors.catalog import build as build_detector
-from detectors.profile import profile_batch
+from detectors.profile import Profile, profile_batch
 from detectors.reference import build
 from monitor.clock import ManualClock
 from monitor.config import Configuration
@@ -132,7 +132,7 @@ class World:
 
     def learn(self, minutes, model="m", version="1", **options):
         """Make a reference of some minutes and promote it for the slices after them."""
-        slices = {}
+        slices: dict[int, Profile] = {}
         for minute in minutes:
             slices |= profile_batch(batch(minute, **options), MINUTE)
         new = build(slices, slice_ms=MINUTE, window_ms=10 * MINUTE, segments=("c",))
@@ -173,7 +173,7 @@ class World:
                     configuration_hash="f" * 64, code_version="0", sources=json.dumps(merged.sources),
                     excluded_rows=0, judged_at_ms=NOW_MS,
                 )
-            ).inserted_primary_key[0]  # fmt: skip
+            ).inserted_primary_key.id  # fmt: skip
             connection.execute(insert(result), [_row(id_, identity, v) for v in verdicts])
         return merged
 
@@ -181,6 +181,7 @@ class World:
         """Open an alert, with the message that its route asks for."""
         observation = window(index, ["x", "score"], model=model)
         made, changes = step(None, observation, AlertPolicy())
+        assert made is not None
         rows = outbox_rows(made, changes, self.configuration.alerts.routes)
         with immediate(self.engine) as connection:
             alerts.save(connection, made, changes, rows, NOW_MS)

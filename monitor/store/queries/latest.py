@@ -63,10 +63,14 @@ def _latest(connection: Connection, shape: str, limit: int) -> list[Latest]:
         )
         .order_by(of.c.start_ms.desc(), of.c.revision.desc())
         .limit(1)
+        .correlate(model_version)
         .scalar_subquery()
     )
     which = (
-        select(newest.label("id")).order_by(model_version.c.model, model_version.c.version).limit(limit)
+        select(newest.label("id"))
+        .select_from(model_version)
+        .order_by(model_version.c.model, model_version.c.version)
+        .limit(limit)
     ).subquery()
     j = judgement.c
     query = select(j.id, j.model, j.version, j.start_ms, j.end_ms, j.reference_hash).join(
