@@ -43,7 +43,11 @@ def scraped(world):
 
 
 def values(family):
-    return {tuple(sample.labels.values()): sample.value for sample in family.samples}
+    order = ("topic", "outcome", "model", "version", "column")
+    return {
+        tuple(sample.labels[name] for name in order if name in sample.labels): sample.value
+        for sample in family.samples
+    }
 
 
 def judged(world, model="m", minutes=(10,), **options):
@@ -63,7 +67,7 @@ def test_a_scrape_tells_what_the_database_knows(world):
     assert values(found["driftline_alerts_open"]) == {(): 1}
     assert values(found["driftline_state_up"]) == {(): 1}
     assert values(found["driftline_series_dropped"]) == {(): 0}
-    assert values(found["driftline_events"]) == {("counted", "pp"): 5}
+    assert values(found["driftline_events"]) == {("pp", "counted"): 5}
     psi = values(found["driftline_drift_psi"])
     assert set(psi) == {("m", "1", "x"), ("m", "1", "score"), ("m", "1", "c")}
     assert psi["m", "1", "x"] > 1 > psi["m", "1", "score"]
