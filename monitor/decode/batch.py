@@ -213,8 +213,10 @@ def to_categories(values: list[Any]) -> Categories:
         except (OverflowError, pa.ArrowInvalid, UnicodeEncodeError):
             pass  # integers beyond 64 bits, or lone surrogates: taken one by one below
         else:
-            names = category_texts(encoded.dictionary.cast(pa.string()))
-            return Categories(encoded.indices.fill_null(CODE_MISSING).to_numpy(zero_copy_only=False), names)
+            names = encoded.dictionary.cast(pa.string())
+            if category_texts(names) is names:  # otherwise two names may have become one
+                codes = encoded.indices.fill_null(CODE_MISSING).to_numpy(zero_copy_only=False)
+                return Categories(codes, names)
     texts: dict[str, int] = {}
     codes = np.full(len(values), CODE_MISSING, np.int32)
     for i, value in enumerate(values):

@@ -6,6 +6,7 @@ several threads: readers take a snapshot, and additions replace it.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ import pyarrow as pa
 from schemas.column import ColumnSpec, Kind, Source, feature_name
 
 LONGEST_NAME = 500
+_ESCAPED = re.compile(r'["\\\x00-\x1f]')  # typed decoders take no such keys
 _ARROW = {
     float: pa.float64(),
     int: pa.int64(),
@@ -157,6 +159,8 @@ def _usual_type(kind: Kind) -> pa.DataType:
 
 
 def _insert(tree: dict[str, object], path: tuple[str, ...], arrow: pa.DataType) -> bool:
+    if any(_ESCAPED.search(key) for key in path):
+        return False
     for key in path[:-1]:
         below = tree.setdefault(key, {})
         if not isinstance(below, dict):

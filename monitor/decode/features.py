@@ -355,16 +355,19 @@ def _categories(
     codes = np.full(n, CODE_MISSING, np.int32)
     dictionaries: list[pa.Array] = []
     size = 0
+    distinct = True
     for rows, table in tables:
         if not _has(table, column):
             continue
         encoded = _leaf(table, column.spec.path).dictionary_encode()
-        texts_of = category_texts(encoded.dictionary)
+        values_of = encoded.dictionary
+        texts_of = category_texts(values_of)
         found = encoded.indices.fill_null(CODE_MISSING - size).to_numpy(zero_copy_only=False) + size
         if texts_of.null_count:
             wrong = np.flatnonzero(texts_of.is_null().to_numpy(zero_copy_only=False)) + size
             found[np.isin(found, wrong)] = CODE_INVALID
             texts_of = texts_of.fill_null("")
+        distinct &= texts_of is values_of
         codes[rows] = found
         dictionaries.append(texts_of)
         size += len(texts_of)
@@ -376,17 +379,16 @@ def _categories(
                 value = _number(value)[0] if _number(value)[1] == 0 else math.inf  # as Arrow reads it
             text = category_text(value)
             if text is not None:
-                codes[row] = texts.setdefault(text, size + len(texts))
+                # Half a surrogate pair becomes a question mark.
+                codes[row] = texts.setdefault(text.encode("utf-8", "replace").decode(), size + len(texts))
             elif value is not None:
                 codes[row] = CODE_INVALID
-        dictionaries.append(
-            pa.array([text.encode("utf-8", "replace").decode() for text in texts], pa.string())
-        )
-    if len(dictionaries) == 1:
+        dictionaries.append(pa.array(list(texts), pa.string()))
+    if len(dictionaries) == 1 and distinct:
         return Categories(codes, dictionaries[0])
     if not dictionaries:
         return Categories(codes, pa.array([], pa.string()))
-    # The same value may be in several dictionaries; its codes must become one.
+    # The same value may be in several dictionaries, or twice in one (0.0 and -0.0); codes become one.
     joined = pa.concat_arrays(dictionaries).dictionary_encode()
     same = np.concatenate((joined.indices.to_numpy(), [CODE_INVALID, CODE_MISSING])).astype(np.int32)
     return Categories(same[codes], joined.dictionary)

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, func, select
 
 from detectors.binning import Binning, CategoricalBins, NumericBins
-from detectors.cells import keys_to_floats
+from detectors.cells import Cells, keys_to_floats
 from detectors.hashing import hash_strings
 from detectors.profile import Profile
 from detectors.reference import Reference, build
@@ -35,6 +35,7 @@ from monitor.store.tables import (
     model_version,
     partition_state,
     reference,
+    reference_pointer,
     slice_profile,
     window_state,
 )
@@ -434,8 +435,18 @@ class World:
         self.references[new.hash] = new
         with immediate(self.engine) as connection:
             keep(connection, new, {}, self.clock.now_ms())
+            last = connection.execute(
+                select(func.max(reference_pointer.c.from_ms)).where(
+                    reference_pointer.c.model == model, reference_pointer.c.version == version
+                )
+            ).scalar()
             return promote(
-                connection, (model, version), new.hash, from_ms=from_ms, by="test", now_ms=self.clock.now_ms()
+                connection,
+                (model, version),
+                new.hash,
+                from_ms=max(from_ms, last or 0),
+                by="test",
+                now_ms=self.clock.now_ms(),
             )
 
 
@@ -479,7 +490,7 @@ def check_slice(profiles: list[Profile], expected: Expected, key: object) -> Non
 
 def check_cells(profile: Profile, expected: Expected, key: object) -> None:
     """Compare exact values and their numbers."""
-    cells = profile.cells["distance"]
+    cells = profile.cells.get("distance", Cells.empty())  # no value yet: no column
     found, count = cells.of_group(0)
     assert cells.shift == 0, key
     assert dict(zip(keys_to_floats(found).tolist(), count.tolist(), strict=True)) == expected.distances, key
