@@ -1,7 +1,7 @@
 """A Kafka broker inside the process: librdkafka's mock cluster, reached over the loopback like a real one.
 
-It keeps at most 100,000 messages or 5 MiB of a partition and forgets the rest without a word, so whoever writes to it
-has to wait for the readers; see `monitor.demo.replay`.
+It keeps at most 100,000 messages or 5 MiB of a partition and forgets the rest without a word, so whoever
+writes to it has to wait for the readers; see `monitor.demo.replay`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class EmbeddedBroker:
 
     Notes
     -----
-    A message's partition is chosen here, by its key, so that it is known without asking how many messages each
-    partition has been given.
+    A message's partition is chosen here, by its key, so that the number of messages of each partition is
+    known without asking.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 """The faults that the demo plants, all in one table, and what each does to the flights.
 
-Real flights drift by themselves; these are the things that break. Days are UTC, as Driftline's windows are. The early
-ones lie in March, when nothing else has changed yet, so that each can be told from the seasons.
+Real flights drift by themselves; these are the things that break. Days are UTC, as Driftline's windows are.
+The early ones lie in March, when nothing else has changed yet, so that each can be told from the seasons.
 """
 
 from __future__ import annotations
@@ -65,6 +65,20 @@ class Fault:
         """First instant after it, epoch milliseconds."""
         return day_ms(self.to_day)
 
+    @property
+    def days(self) -> str:
+        """First and last day, for people.
+
+        Examples
+        --------
+        >>> FAULTS[1].days, FAULTS[2].days
+        ('6 Mar', '12 – 14 Mar')
+        """
+        first = datetime.fromtimestamp(self.from_ms / 1_000, UTC)
+        last = datetime.fromtimestamp((self.to_ms - DAY_MS) / 1_000, UTC)
+        end = f"{last.day} {last:%b}"
+        return end if first == last else f"{first.day} – {end}"
+
     def meant(self, flights: Flights) -> Mask:
         """Which flights it is about."""
         mask = (flights.event_ms >= self.from_ms) & (flights.event_ms < self.to_ms)
@@ -87,9 +101,9 @@ HELD_BACK_MS = 2 * DAY_MS
 # What a careless producer sends; each kind comes once on every day of the fault.
 MALFORMED = (
     b'{"event_id": "cut-off", "model": "flight-delay", "timesta',
-    b'{"event_id": "x", "model": "flight-delay", "timestamp": "the day after tomorrow", "features": {}, "prediction": 0}',
+    b'{"event_id": "x", "model": "flight-delay", "timestamp": "tomorrow", "features": {}, "prediction": 0}',
     b'{"model": "flight-delay", "timestamp": "2013-03-03T12:00:00Z", "features": {}, "prediction": 0}',
-    b'{"event_id": "x", "model": "flight-delay", "timestamp": "2013-03-03T12:00:00Z", "features": "none", "prediction": 1}',
+    b'{"event_id": "x", "model": "flight-delay", "timestamp": 1362312000000, "features": 7, "prediction": 1}',
     b'{"event_id": "caf\xe9", "model": "flight-delay", "timestamp": "2013-03-03T12:00:00Z", "prediction": 1}',
     b'["event_id", "model", "timestamp"]',
     b"",

@@ -26,8 +26,8 @@ LATE_MINUTES = 15
 MINUTE_MS = 60_000
 UNKNOWN = -1
 _FLIGHT_COLUMNS = (
-    "month", "day", "dep_delay", "arr_time", "arr_delay", "carrier", "flight", "origin", "dest", "air_time", "distance",
-    "hour", "minute", "time_hour",
+    "month", "day", "dep_delay", "arr_time", "arr_delay", "carrier", "flight", "origin", "dest", "air_time",
+    "distance", "hour", "minute", "time_hour",
 )  # fmt: skip
 
 Ints = NDArray[np.int64]
@@ -85,9 +85,12 @@ class Flights:
 
     def taken(self, rows: Any) -> Flights:
         """Build the table of some rows, given as a mask, a slice or row numbers."""
-        plain = {f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name not in ("numeric", "named")}
-        numeric = {name: values[rows] for name, values in self.numeric.items()}
-        return Flights(**plain, numeric=numeric, named={name: column.taken(rows) for name, column in self.named.items()})
+        names = [f.name for f in fields(self) if f.name not in ("numeric", "named")]
+        return Flights(
+            **{name: getattr(self, name)[rows] for name in names},
+            numeric={name: values[rows] for name, values in self.numeric.items()},
+            named={name: column.taken(rows) for name, column in self.named.items()},
+        )
 
     def event_ids(self, carriers: Names) -> list[str]:
         """Name each flight by its local day, carrier, number and origin, which no two flights share.
@@ -97,9 +100,12 @@ class Flights:
         carriers : Names
             As they were booked: a fault in the features does not change who a flight is.
         """
-        parts = zip(self.month.tolist(), self.day.tolist(), carriers.texts(), self.number.tolist(),
-                    self.named["origin"].texts(), strict=True)  # fmt: skip
-        return [f"2013-{month:02d}-{day:02d}-{carrier}{number}-{origin}" for month, day, carrier, number, origin in parts]
+        days = zip(self.month.tolist(), self.day.tolist(), strict=True)
+        names = zip(carriers.texts(), self.number.tolist(), self.named["origin"].texts(), strict=True)
+        return [
+            f"2013-{month:02d}-{day:02d}-{carrier}{number}-{origin}"
+            for (month, day), (carrier, number, origin) in zip(days, names, strict=True)
+        ]
 
 
 def data_folder() -> Path:

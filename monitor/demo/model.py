@@ -53,7 +53,7 @@ class DelayModel:
 
 def is_for_training(flights: Flights) -> NDArray[np.bool_]:
     """Flights of the training months that arrived."""
-    return (flights.month <= LAST_TRAINING_MONTH) & (flights.label != UNKNOWN)
+    return np.asarray((flights.month <= LAST_TRAINING_MONTH) & (flights.label != UNKNOWN))
 
 
 def train(flights: Flights) -> DelayModel:
@@ -74,7 +74,9 @@ def train(flights: Flights) -> DelayModel:
     centre, scale = np.nanmedian(numbers, axis=0), np.nanstd(numbers, axis=0)
     known = {name: _common(sample, name) for name in NAMED}
     design = [_standardised(sample, centre, scale)]
-    design += [(sample.named[name].codes[:, None] == codes).astype(np.float64) for name, codes in known.items()]
+    design += [
+        (sample.named[name].codes[:, None] == codes).astype(np.float64) for name, codes in known.items()
+    ]
     fitted: Any = LogisticRegression(max_iter=1_000).fit(np.hstack(design), sample.label)
     weights: Floats = fitted.coef_[0]
     effects: dict[str, Floats] = {}

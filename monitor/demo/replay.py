@@ -1,4 +1,4 @@
-"""Sends the script: at the pace asked for, and never further ahead of the readers than the broker can keep."""
+"""Sends the script at the pace asked for, never further ahead of the readers than the broker can keep."""
 
 from __future__ import annotations
 

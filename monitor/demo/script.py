@@ -1,10 +1,12 @@
-"""What is sent when: prediction and label events of the flights in the order of event time, faults included."""
+"""What is sent when: prediction and label events in the order of event time, faults included."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from math import isnan
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -123,8 +125,8 @@ class Script:
 
     def _predictions(self, rows: NDArray[np.intp]) -> list[tuple[str, bytes]]:
         flights, scores = self._flights.taken(rows), self._scores[rows]
-        columns = [[None if np.isnan(x) else x for x in flights.numeric[name].tolist()] for name in model.NUMERIC]
-        columns += [flights.named[name].texts() for name in model.NAMED]
+        columns = [_json_numbers(flights.numeric[name]) for name in model.NUMERIC]
+        columns += [flights.named[name].texts() for name in model.NAMED]  # None where the code is missing
         names = (*model.NUMERIC, *model.NAMED)
         ids = flights.event_ids(self._booked.taken(rows))
         said = zip(ids, flights.event_ms.tolist(), scores.tolist(), zip(*columns, strict=True), strict=True)
@@ -141,6 +143,11 @@ class Script:
             (id_, _encode({"event_id": id_, "model": model.NAME, "timestamp": landed_ms, "label": label}))
             for id_, landed_ms, label in said
         ]
+
+
+def _json_numbers(values: NDArray[np.float64]) -> list[Any]:
+    """Plain numbers, and None for what JSON has no number for."""
+    return [None if isnan(value) else value for value in values.tolist()]
 
 
 def _prediction(id_: str, event_ms: int, score: float, features: dict[str, object]) -> dict[str, object]:

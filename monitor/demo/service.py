@@ -10,7 +10,7 @@ from monitor.source.source import Source
 
 
 class MockSource(KafkaSource):
-    """Reads from the mock cluster, which has no controller that could be asked for the identities of topics."""
+    """Reads from the mock cluster, which has no controller to ask for the identities of topics."""
 
     def topic_id(self, topic: str) -> str:
         """Empty: the topics have no identities. They cannot be created anew behind our back either."""

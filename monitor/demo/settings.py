@@ -13,8 +13,8 @@ CHANNEL = "#flight-delays"
 TOKEN_NAME = "DRIFTLINE_DEMO_SLACK_TOKEN"  # noqa: S105 - name of the variable
 
 _TEMPLATE = Template("""\
-# Written by `driftline demo`. The same file runs against a real Kafka: change bootstrap_servers, leave out the
-# options and base_url, put a bot token into the variable, then `driftline run -c $file`.
+# Written by `driftline demo`. The same file runs against a real Kafka: change bootstrap_servers, leave out
+# base_url, put a bot's token into the variable, then `driftline run -c $file`.
 kafka: {bootstrap_servers: "$kafka", group_id: driftline-demo, options: {log_level: 2}}
 database_url: $database
 http: {host: 127.0.0.1, port: $port}
@@ -23,7 +23,7 @@ streams:
   - {topic: $predictions, kind: predictions, format: json}
   - {topic: $labels, kind: labels, format: json}
 defaults:
-  slice: 1h
+  slice: 6h
   windows: [1d, 7d]
   lateness: 3h
   horizon: 30d
@@ -32,7 +32,8 @@ models:
   $model:
     task: binary_classification
     positive_label: 1
-    segments: [origin, carrier]
+    threshold_psi: 0.25           # of a day; columns that vary from day to day take theirs from the reference
+    segments: [origin]
     reference: {$reference}
 alerts:
   budget: 1 per week
