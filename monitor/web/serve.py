@@ -59,6 +59,7 @@ class Serving:
                 app,
                 log_config=None,
                 access_log=False,
+                log_level="warning",  # we say ourselves when we come and go
                 server_header=False,
                 timeout_graceful_shutdown=GRACE_S,
                 limit_concurrency=MOST_REQUESTS,
