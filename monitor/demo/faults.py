@@ -72,7 +72,7 @@ class Fault:
         Examples
         --------
         >>> FAULTS[1].days, FAULTS[2].days
-        ('6 Mar', '12 – 14 Mar')
+        ('6 Mar', '11 – 13 Mar')
         """
         first = datetime.fromtimestamp(self.from_ms / 1_000, UTC)
         last = datetime.fromtimestamp((self.to_ms - DAY_MS) / 1_000, UTC)
@@ -91,8 +91,8 @@ class Fault:
 FAULTS = (
     Fault("malformed messages", Effect.MALFORMED, "2013-03-03", "2013-03-08"),
     Fault("a day sent twice", Effect.REPEATED, "2013-03-06", "2013-03-07"),
-    Fault("JetBlue without its code", Effect.MISSING, "2013-03-12", "2013-03-15", "carrier", "B6"),
-    Fault("LaGuardia in Celsius", Effect.CELSIUS, "2013-03-20", "2013-03-27", "origin", "LGA"),
+    Fault("JetBlue without its code", Effect.MISSING, "2013-03-11", "2013-03-14", "carrier", "B6"),
+    Fault("LaGuardia in Celsius", Effect.CELSIUS, "2013-03-24", "2013-03-31", "origin", "LGA"),
     Fault("Kennedy held back", Effect.HELD_BACK, "2013-04-03", "2013-04-04", "origin", "JFK"),
     Fault("Miami's labels flipped", Effect.FLIPPED, "2013-05-06", "2013-05-20", "dest", "MIA"),
     Fault("malformed messages", Effect.MALFORMED, "2013-10-14", "2013-10-19"),

@@ -37,6 +37,7 @@ models:
     reference: {$reference}
 alerts:
   budget: 1 per week
+  policy: {clean_windows: 7}      # an incident is over after a week without findings
   routes:
     - {match: {}, to: [team]}
 receivers:
