@@ -14,7 +14,7 @@ from monitor.profiling import Pointer
 from monitor.registry import read_columns
 from monitor.store.engine import reading
 from monitor.store.queries.alerts import open_total
-from monitor.store.queries.latest import Latest, effects, latest_judgements
+from monitor.store.queries.latest import Latest, effects, latest_judgements, version_total
 from monitor.store.queries.slices import Span, slice_index, slices
 from monitor.store.queries.times import watermarks
 from monitor.version import code_version
@@ -96,6 +96,7 @@ class Gauges:
             snapshot = Snapshot(alerts_open=open_total(connection))
             snapshot.watermarks = dict(sorted(marks.items())[:MOST_SERIES])
             snapshot.dropped = len(marks) - len(snapshot.watermarks)
+            snapshot.dropped += max(0, version_total(connection) - MOST_VERSIONS)  # at least one each
             shown = self._add_effects(connection, latest, snapshot)
             self._add_quality(connection, latest, shown, snapshot)
         return snapshot

@@ -114,6 +114,8 @@ def test_label_sets_are_capped_and_the_rest_is_counted(world, gauges, monkeypatc
     assert len(snapshot.effects["psi"]) == 1
     assert snapshot.dropped == 1 + 5
     assert sum(map(len, snapshot.quality.values())) <= len(QUALITY)
+    monkeypatch.setattr(gauges_module, "MOST_VERSIONS", 1)
+    assert gauges.read().dropped == 1 + 2 + 1
 
 
 def test_the_quality_of_a_window_is_worked_out_once(world, gauges, monkeypatch):

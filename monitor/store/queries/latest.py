@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from monitor.store.tables import judgement, model_version, result
 
@@ -23,6 +23,11 @@ class Latest:
     start_ms: int
     end_ms: int
     reference_hash: str | None
+
+
+def version_total(connection: Connection) -> int:
+    """Number of model versions."""
+    return int(connection.execute(select(func.count()).select_from(model_version)).scalar_one())
 
 
 def latest_judgements(connection: Connection, shape_of: Callable[[str], str], limit: int) -> list[Latest]:
