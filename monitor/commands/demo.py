@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8420
 FIRST_DAY, LAST_DAY = "2013-03-02", "2014-01-02"
 LOG = "driftline.log"
+PLAIN_WIDTH = 120
 
 
 class Speed(click.ParamType):
@@ -101,6 +102,8 @@ def command(speed: float, leaves: bool, port: int, until: datetime, keep: Path |
         msg = f"--until {day} (a day from {FIRST_DAY} to {LAST_DAY} is allowed)"
         raise UsageError(msg)
     clock, console = SystemClock(), Console(stderr=True)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
     with _stop_on_signals() as stop, _workplace(keep) as folder:
         screen = open_screen(console, clock)
         screen.say("Driftline demo: New York's flights of 2013, a small delay model, a few planted faults")

@@ -95,7 +95,6 @@ FAULTS = (
     Fault("LaGuardia in Celsius", Effect.CELSIUS, "2013-03-24", "2013-03-31", "origin", "LGA"),
     Fault("Kennedy held back", Effect.HELD_BACK, "2013-04-03", "2013-04-04", "origin", "JFK"),
     Fault("Miami's labels flipped", Effect.FLIPPED, "2013-05-06", "2013-05-20", "dest", "MIA"),
-    Fault("malformed messages", Effect.MALFORMED, "2013-10-14", "2013-10-19"),
 )
 HELD_BACK_MS = 2 * DAY_MS
 # What a careless producer sends; each kind comes once on every day of the fault.

@@ -42,7 +42,7 @@ class FaultReport:
 
 @dataclass(frozen=True)
 class AlertReport:
-    """An alert; `columns` are those found most often while it was open, `planted` the fault behind it."""
+    """An alert; `streams` are those found most often while it was open, `planted` the fault behind it."""
 
     id: str
     state: str
@@ -50,13 +50,13 @@ class AlertReport:
     opened: str
     closed: str | None
     stream: str
-    columns: tuple[str, ...]
+    streams: tuple[str, ...]
     summary: str
     planted: str | None
 
     def as_json(self) -> Json:
         """Write for ``--json``."""
-        return {**vars(self), "columns": list(self.columns)}
+        return {**vars(self), "streams": list(self.streams)}
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,6 @@ def _alert(row: Any, findings: Sequence[Finding]) -> AlertReport:
     closed_ms = row.closed_at_ms
     end_ms = inf if closed_ms is None else closed_ms
     mine = [finding for finding in findings if row.window_start_ms <= finding.start_ms < end_ms]
-    most = Counter(finding.stream for finding in mine).most_common(NAMED_COLUMNS)
     return AlertReport(
         id=row.id,
         state=row.state,
@@ -176,10 +175,23 @@ def _alert(row: Any, findings: Sequence[Finding]) -> AlertReport:
         opened=_day(row.window_start_ms),
         closed=None if closed_ms is None else _day(closed_ms),
         stream=f"{row.column} where {row.segment}" if row.segment else row.column,
-        columns=tuple(name for name, _ in most),
+        streams=_streams(mine),
         summary=row.summary,
         planted=_planted(row.window_start_ms, {finding.stream for finding in mine}),
     )
+
+
+def _streams(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Name the columns found most often; with their segments where only those were found."""
+    often = Counter(finding.column for finding in findings)
+    streams: list[str] = []
+    for column, _ in often.most_common(NAMED_COLUMNS):
+        segments = sorted({finding.segment for finding in findings if finding.column == column})
+        several = f"{column} in {len(segments)} segments"
+        streams.append(
+            column if "" in segments else several if len(segments) > 1 else f"{column} where {segments[0]}"
+        )
+    return tuple(streams)
 
 
 def _planted(opened_ms: int, streams: set[str]) -> str | None:

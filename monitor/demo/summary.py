@@ -46,11 +46,13 @@ def read_lines(report: Report) -> list[str]:
     """Say what was sent and what became of it."""
     sent, numbers = report.sent, report.account
     outcomes = " + ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in numbers.outcomes.items())
+    letters = ", ".join(f"{times} × {reason:.30}" for reason, times in report.dead_letters.items())
     sign = "=" if numbers.is_balanced else "≠"
     lines = [
         f"sent     {report.sent_predictions:,} prediction messages ({sent.get(Kind.REPEATED, 0):,} of them "
         f"twice, {sent.get(Kind.MALFORMED, 0)} unreadable) and {sent.get(Kind.LABEL, 0):,} labels",
         f"fetched  {numbers.fetched:,} {sign} {outcomes}",
+        f"letters  {letters or 'none'}",
         f"judged   {numbers.windows} days, {numbers.revisions} of them again after late events",
     ]
     if not report.is_exact:
@@ -98,7 +100,7 @@ def _alerts(report: Report) -> Table:
 
 
 def _streams(alert: AlertReport) -> str:
-    return ", ".join(alert.columns) or alert.stream
+    return ", ".join(alert.streams) or alert.stream
 
 
 def _cause(alert: AlertReport) -> Text:
