@@ -1,4 +1,4 @@
-"""The demo's data: flights as they were, a model that behaves as documented, and the faults that are planted."""
+"""The demo's data: flights as they were, a model that behaves as documented, faults as planted."""
 
 import re
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ import pytest
 from monitor.demo import faults, flights, model
 from monitor.demo.faults import Effect
 
-# month: flights that arrived, share late, mean score, accuracy, recall (a plain logistic regression, measured once)
+# month: flights that arrived, share late, mean score, accuracy, recall of a plain logistic regression
 MONTHS = {
     1: (26_398, 0.227, 0.220, 0.768, 0.30),
     3: (27_902, 0.228, 0.218, 0.773, 0.32),
@@ -40,7 +40,9 @@ def test_all_flights_are_read_with_names_of_their_own(year):
 
 
 def test_the_weather_is_known_for_every_flight(year):
-    assert {name: int(np.isnan(values).sum()) for name, values in year.numeric.items() if np.isnan(values).any()} == {}
+    assert {
+        name: int(np.isnan(values).sum()) for name, values in year.numeric.items() if np.isnan(values).any()
+    } == {}
     assert -10 < year.numeric["temp"].min() < 20 < 95 < year.numeric["temp"].max() < 110
 
 
