@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient
@@ -21,6 +21,7 @@ from confluent_kafka.cimpl import NewTopic
 from sqlalchemy import Engine
 
 from alerting.notifiers import catalog as notifiers
+from alerting.notifiers.base import ReceiverOptions
 from monitor.clock import Clock, SystemClock
 from monitor.config import Configuration
 from monitor.deliver import Deliverer
@@ -154,7 +155,7 @@ class Service:
 
     def _deliverer(self) -> Deliverer:
         built = {
-            name: notifiers.build(name, options, os.environ, self.clock.now_ms)
+            name: notifiers.build(name, cast(ReceiverOptions, options), os.environ, self.clock.now_ms)
             for name, options in self.configuration.receivers.items()
         }
         rng = random.Random()  # noqa: S311 - spreads retries, keeps no secret

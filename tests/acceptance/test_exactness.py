@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +54,7 @@ FULL = Ordeal(2_000_000, 12, 3, 20, 5, 3, (1.0, 5.0))
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("ordeal", [SHORT, pytest.param(FULL, marks=pytest.mark.full)], ids=["short", "full"])
 def test_counts_are_exact_whatever_is_killed(ordeal: Ordeal, tmp_path: Path) -> None:
-    with KafkaCluster(brokers=3) as kafka, PostgresServer() as postgres:
+    with KafkaCluster(brokers=3) as kafka, PostgresServer() as postgres, ExitStack() as closing:
         database = postgres.url(postgres.create_database())
         for topic, partitions in (("predictions", ordeal.partitions), ("driftline.control", 3)):
             kafka.create_topic(topic, partitions)
@@ -73,6 +74,7 @@ def test_counts_are_exact_whatever_is_killed(ordeal: Ordeal, tmp_path: Path) -> 
             _suffer(ordeal, services, kafka, postgres)
             producing.join(600)
             engine = engines.create(database)
+            closing.callback(engine.dispose)
             _wait_until_read(engine, tally[0])
             _wait_until_judged(engine)
             with reading(engine) as connection:
