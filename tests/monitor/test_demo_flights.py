@@ -8,6 +8,7 @@ import pytest
 
 from monitor.demo import faults, flights, model
 from monitor.demo.faults import Effect
+from schemas.errors import UsageError
 
 # month: flights that arrived, share late, mean score, accuracy, recall of a plain logistic regression
 MONTHS = {
@@ -145,5 +146,5 @@ def test_unreadable_messages_are_all_different_and_spread_over_the_days():
 
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch):
     monkeypatch.setattr(flights, "PACKAGE", "nycflights1313")
-    with pytest.raises(flights.UsageError, match=r"is not installed \(pip install driftline\[demo\]\)"):
+    with pytest.raises(UsageError, match=r"is not installed \(pip install driftline\[demo\]\)"):
         flights.data_folder()

@@ -99,7 +99,7 @@ class Broker:
     """Takes everything at once."""
 
     def __init__(self):
-        self.sent = Counter()
+        self.sent: Counter[tuple[str, int]] = Counter()
 
     def send(self, topic, key, value):
         self.sent[topic, hash(key) % 2] += 1
@@ -108,6 +108,14 @@ class Broker:
         pass
 
     flush = poll
+
+
+class Away(Broker):
+    """Takes nothing."""
+
+    def send(self, topic, key, value):
+        msg = "the broker is away"
+        raise Unavailable(msg)
 
 
 def start(march, broker, positions, until="2013-03-20"):
@@ -147,9 +155,7 @@ def test_it_stops_at_once_while_it_waits_for_readers(march):
 
 
 def test_what_goes_wrong_is_kept_for_whoever_waits(march):
-    broker = Broker()
-    broker.send = lambda *_: (_ for _ in ()).throw(Unavailable("the broker is away"))
-    running, _ = start(march, broker, lambda: {(PREDICTIONS, 0): 0})
+    running, _ = start(march, Away(), lambda: {(PREDICTIONS, 0): 0})
     running._thread.join(10)
     assert str(running.error) == "the broker is away"
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import urllib.parse
 import urllib.request
 
 import pytest
@@ -33,10 +34,16 @@ ACCOUNT = Account(
 )
 
 
-def text_of(renderable, width=120):
-    console = Console(file=io.StringIO(), width=width)
+def paper(width=120, **options):
+    """A console, and what is written on it."""
+    written = io.StringIO()
+    return Console(file=written, width=width, **options), written
+
+
+def text_of(renderable):
+    console, written = paper()
     console.print(renderable)
-    return console.file.getvalue()
+    return written.getvalue()
 
 
 def test_a_message_looks_as_it_would_in_slack():
@@ -65,7 +72,7 @@ def test_the_real_client_posts_edits_and_replies_over_the_loopback(monkeypatch):
     monkeypatch.setenv("no_proxy", "example.org")
     monkeypatch.setenv("NO_PROXY", "example.org")
     show.keep_loopback_direct()
-    posted = []
+    posted: list[Posted] = []
     with LoopbackSlack(posted.append) as slack:
         client = WebClient(slack.token, base_url=slack.base_url)
         assert client.auth_test()["team"] == "demo"
@@ -83,7 +90,7 @@ def test_the_real_client_posts_edits_and_replies_over_the_loopback(monkeypatch):
 
 
 def test_without_a_terminal_there_are_plain_lines_every_few_seconds():
-    console, clock = Console(file=io.StringIO(), width=200), ManualClock()
+    (console, written), clock = paper(200), ManualClock()
     screen = open_screen(console, clock)
     assert isinstance(screen, PlainScreen)
     for _ in range(12):
@@ -92,7 +99,7 @@ def test_without_a_terminal_there_are_plain_lines_every_few_seconds():
     screen.posted(Posted("1.0", "a", BLOCKS))
     screen.posted(Posted("1.0", "a", BLOCKS, is_edit=True))
     screen.close()
-    lines = console.file.getvalue().splitlines()
+    lines = written.getvalue().splitlines()
     assert lines[0] == (
         "01 Mar 2013: 2,500 events/s · counted 100 · duplicates 20 · dead letters 10 · late 0 · "
         "days judged 7 · alerts 3 (1 firing)"
@@ -102,14 +109,14 @@ def test_without_a_terminal_there_are_plain_lines_every_few_seconds():
 
 
 def test_on_a_terminal_the_status_stays_below_the_messages():
-    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    console, written = paper(force_terminal=True)
     screen = open_screen(console, ManualClock())
     assert isinstance(screen, LiveScreen)
     screen.progress(Progress(1_362_096_000_000, 0, 2_000_000_000_000, 150, 2_500.4, ACCOUNT))
     screen.posted(Posted("1.0", "a", BLOCKS))
     screen.close()
-    assert "🔴 Firing" in console.file.getvalue()
-    assert "days judged 7" in console.file.getvalue()
+    assert "🔴 Firing" in written.getvalue()
+    assert "days judged 7" in written.getvalue()
 
 
 @pytest.fixture
@@ -128,9 +135,9 @@ def report():
 
 
 def test_the_summary_says_what_was_read_found_and_where_to_look(report, tmp_path):
-    console = Console(file=io.StringIO(), width=120)
+    console, written = paper()
     summary.show(console, report, url="http://127.0.0.1:8420", config=tmp_path / "demo.yaml", is_kept=True)
-    text = console.file.getvalue()
+    text = written.getvalue()
     assert "sent     130 prediction messages (20 of them twice, 10 unreadable) and 90 labels" in text
     assert "fetched  130 = 100 counted + 20 duplicates + 10 dead lettered + 0 late + 0 future" in text
     assert "10 × not UTF-8" in text
@@ -218,9 +225,9 @@ def test_help_names_all_options():
 
 
 def test_the_server_reads_forms_as_well_as_json():
-    posted = []
+    posted: list[Posted] = []
     with LoopbackSlack(posted.append) as slack:
-        body = f"text=hi&channel=c&blocks={urllib.request.quote(json.dumps(list(BLOCKS[:1])))}".encode()
+        body = f"text=hi&channel=c&blocks={urllib.parse.quote(json.dumps(list(BLOCKS[:1])))}".encode()
         request = urllib.request.Request(
             f"{slack.base_url}chat.postMessage", body, {"Authorization": f"Bearer {slack.token}"}
         )
