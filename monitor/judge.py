@@ -22,6 +22,7 @@ from detectors.base import Detector
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.config.settings import ModelSettings
+from monitor.configured_references import ConfiguredReferences
 from monitor.merging import Merged, merge_slices
 from monitor.profiling import Key, Pointer
 from monitor.references import ReferenceCache, learn_and_promote, pointer_at, pointers_of
@@ -90,6 +91,7 @@ class Judge:
     def __init__(self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry) -> None:
         self._configuration, self._engine, self._clock, self._telemetry = configuration, engine, clock, telemetry
         self._references = ReferenceCache()
+        self._configured = ConfiguredReferences(engine, configuration.folder)
         self._detectors: dict[str, Detector] = {}
 
     # --- what is due -------------------------------------------------------------------------------------------
@@ -109,7 +111,11 @@ class Judge:
             specs = read_columns(connection, set(marks)) if models is not None else read_columns(connection)
         for key in unlearned:
             settings = self._configuration.for_model(key[0])
-            learned = learn_and_promote(self._engine, key, settings, marks[key[0]], specs.get(key, {}), now_ms)
+            known = specs.get(key, {})
+            if settings.reference.file is not None:
+                learned = self._configured.build(key, settings, known, now_ms)
+            else:
+                learned = learn_and_promote(self._engine, key, settings, marks[key[0]], known, now_ms)
             if learned is not None:
                 logger.info("model %s version %s: reference %s of %d rows", *key, learned.hash[:12], learned.rows)
         with reading(self._engine) as connection:

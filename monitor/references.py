@@ -111,7 +111,14 @@ def keep(connection: Connection, new: Reference, metadata: Metadata, now_ms: int
 
 
 def promote(
-    connection: Connection, key: Key, hash_: str, *, from_ms: int, by: str, now_ms: int, only_first: bool = False
+    connection: Connection,
+    key: Key,
+    hash_: str,
+    *,
+    from_ms: int,
+    by: str,
+    now_ms: int,
+    only_first: bool = False,
 ) -> bool:
     """Judge a model version against a reference from an instant of event time on.
 
@@ -165,14 +172,18 @@ def promote(
         # Windows that begin before the first reference cannot be judged.
         connection.execute(
             update(window_state)
-            .where(window_state.c.model == key[0], window_state.c.version == key[1], window_state.c.start_ms < from_ms)
+            .where(
+                window_state.c.model == key[0],
+                window_state.c.version == key[1],
+                window_state.c.start_ms < from_ms,
+            )
             .values(judged=window_state.c.touched)
         )
     return True
 
 
 def next_boundary(connection: Connection, key: Key, settings: ModelSettings) -> int:
-    """First slice after everything that a model version has delivered, at a window's start; 0 before any event."""
+    """First window after everything that a model version has delivered; 0 before any event."""
     newest = connection.execute(
         select(func.max(slice_profile.c.slice_ms)).where(
             slice_profile.c.model == key[0], slice_profile.c.version == key[1]
@@ -184,11 +195,45 @@ def next_boundary(connection: Connection, key: Key, settings: ModelSettings) -> 
     return int((newest // every + 1) * every)
 
 
-# --- learning from the stream ------------------------------------------------------------------------------------
+def next_slice(connection: Connection, key: Key, settings: ModelSettings) -> int:
+    """First slice after everything that a model version has delivered; 0 before any event."""
+    newest = connection.execute(
+        select(func.max(slice_profile.c.slice_ms)).where(
+            slice_profile.c.model == key[0], slice_profile.c.version == key[1]
+        )
+    ).scalar()
+    return 0 if newest is None else int(newest) + settings.slice_ms
+
+
+def find(connection: Connection, prefix: str) -> str:
+    """Hash of the one reference whose hash begins like that.
+
+    Raises
+    ------
+    UnusableReference
+        If there is none, or more than one.
+    """
+    escaped = prefix.lower()
+    if not escaped or set(escaped) - set("0123456789abcdef"):
+        msg = f"{prefix!r} is no beginning of a reference's hash (use digits and the letters a to f)"
+        raise UnusableReference(msg)
+    query = select(reference.c.hash).where(reference.c.hash.like(f"{escaped}%")).order_by(reference.c.hash)
+    found = list(connection.execute(query.limit(3)).scalars())
+    if len(found) == 1:
+        return str(found[0])
+    if not found:
+        msg = f"there is no reference {prefix} (driftline reference list shows those that there are)"
+        raise UnusableReference(msg)
+    several = ", ".join(hash_[: len(prefix) + 4] for hash_ in found)
+    msg = f"more than one reference begins with {prefix} ({several}; give more digits)"
+    raise UnusableReference(msg)
+
+
+# --- learning from the stream ------------------------------------------------------------------------------
 
 
 def learnable(connection: Connection, key: Key, settings: ModelSettings, watermark_ms: int) -> Span | None:
-    """Stretch that a first reference can be learned from by now; None if event time has not come far enough."""
+    """Stretch that a first reference can be learned from; None if event time has not come far enough."""
     wanted = settings.reference
     rows = connection.execute(
         select(slice_profile.c.slice_ms, func.sum(slice_profile.c.rows))
@@ -250,6 +295,43 @@ def learn(
     )
 
 
+def learn_stretch(
+    connection: Connection, key: Key, settings: ModelSettings, span: Span, specs: Mapping[str, ColumnSpec]
+) -> Reference:
+    """Make a reference of a stretch of the stream that somebody chose.
+
+    Raises
+    ------
+    UnusableReference
+        If it holds too few rows, or rows that are counted on the bins of a reference already: their values
+        are not known any more, so no other bins can be made of them.
+    """
+    rows = connection.execute(
+        select(slice_profile.c.reference_hash, func.sum(slice_profile.c.rows))
+        .where(
+            slice_profile.c.model == key[0],
+            slice_profile.c.version == key[1],
+            slice_profile.c.slice_ms >= span.from_ms,
+            slice_profile.c.slice_ms < span.to_ms,
+        )
+        .group_by(slice_profile.c.reference_hash)
+    ).all()
+    binned = sum(int(number) for hash_, number in rows if hash_ is not None)
+    total = sum(int(number) for _, number in rows)
+    of = f"model {key[0]!r} version {key[1]!r}"
+    if binned:
+        msg = (
+            f"{of}: {binned} of {total} rows of this stretch are counted on the bins of a reference already "
+            "(use a stretch from before the first reference, or a table)"
+        )
+        raise UnusableReference(msg)
+    if total < settings.reference.min_rows:
+        needed = f"a reference needs at least {settings.reference.min_rows}: reference.min_rows"
+        msg = f"{of}: {total} rows in this stretch of the stream ({needed})"
+        raise UnusableReference(msg)
+    return learn(connection, key, settings, span, specs)
+
+
 def learn_and_promote(
     engine: Engine,
     key: Key,
@@ -270,12 +352,20 @@ def learn_and_promote(
         if span is None:
             return None
         new = learn(connection, key, settings, span, specs)
-    metadata = {"source": "stream", "model": key[0], "version": key[1], "from_ms": span.from_ms, "to_ms": span.to_ms}
+    metadata = {
+        "source": "stream",
+        "model": key[0],
+        "version": key[1],
+        "from_ms": span.from_ms,
+        "to_ms": span.to_ms,
+    }
     with immediate(engine) as connection:
         keep(connection, new, metadata, now_ms)
         every = settings.windows[0].every_ms
         first = -(-span.to_ms // every) * every
-        if not promote(connection, key, new.hash, from_ms=first, by="driftline", now_ms=now_ms, only_first=True):
+        if not promote(
+            connection, key, new.hash, from_ms=first, by="driftline", now_ms=now_ms, only_first=True
+        ):
             return None
     return new
 

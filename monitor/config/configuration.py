@@ -171,9 +171,14 @@ class Configuration(Section):
             found.append((("database_url",), message))
         for place, settings in [(("defaults",), self.defaults), *_placed(self.models)]:
             file = settings.reference.file
-            if file is not None and not FilePath(file).exists():
+            if file is not None and not (self.folder / file).exists():
                 found.append(((*place, "reference", "file"), f"{show(file)} does not exist here"))
         return [self._positions.problem(path, message) for path, message in found]
+
+    @property
+    def folder(self) -> FilePath:
+        """Folder of the configuration file, which relative paths of reference files start from."""
+        return FilePath(self._positions.file).parent
 
     def where(self, *path: str | int) -> str:
         """Write ``file:line`` of a place in the file, for messages made while running."""
