@@ -1,7 +1,7 @@
 """The service: builds the concrete parts of each role and runs them together, each in a thread of its own.
 
-This is the only place that knows which parts there are. A part that fails is started anew; when told to stop, all
-parts finish what they hold and leave.
+This is the only place that knows which parts there are. A part that fails is started anew; when told to stop,
+all parts finish what they hold and leave.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Service:
         self._build()
         self.serving = self._serve()
 
-    # --- building ----------------------------------------------------------------------------------------------
+    # --- building -------------------------------------------------------------------------------------------
 
     def _open_database(self) -> Engine:
         """Connect and bring the schema up to date, waiting a little for a database that is just starting."""
@@ -182,9 +182,7 @@ class Service:
 
     def _serve(self) -> Serving:
         api = self.role in (Role.ALL, Role.WEB)
-        app = create_app(
-            self.configuration, self.engine, self.telemetry, self.clock, self.not_ready, api=api
-        )
+        app = create_app(self.configuration, self.engine, self.telemetry, self.clock, self.not_ready, api=api)
         port = self.configuration.http.port if self._http_port is None else self._http_port
         try:
             return Serving(app, self.configuration.http.host, port)
@@ -195,7 +193,7 @@ class Service:
             logger.warning("port %d is taken: health and metrics are on port %d", port, serving.port)
             return serving
 
-    # --- running -----------------------------------------------------------------------------------------------
+    # --- running --------------------------------------------------------------------------------------------
 
     def not_ready(self) -> list[str]:
         """Why the process is not ready; empty if it is."""
@@ -206,7 +204,9 @@ class Service:
     def start(self) -> None:
         """Start all parts."""
         for part in self._parts:
-            part.thread = threading.Thread(target=self._keep_running, args=(part,), name=part.name, daemon=True)
+            part.thread = threading.Thread(
+                target=self._keep_running, args=(part,), name=part.name, daemon=True
+            )
             part.thread.start()
 
     def _keep_running(self, part: Part) -> None:
@@ -256,7 +256,11 @@ def create_topics(configuration: Configuration, options: dict[str, Any], stop: t
             logger.warning("waiting for Kafka: %s", error.args[0].str())
             stop.wait(RESTART_S)
             continue
-        wanted = [NewTopic(name, -1, -1) for name in (names.control, names.results, names.alerts) if name not in there]
+        wanted = [
+            NewTopic(name, -1, -1)
+            for name in (names.control, names.results, names.alerts)
+            if name not in there
+        ]
         for name, future in (admin.create_topics(wanted) if wanted else {}).items():
             try:
                 future.result(10)

@@ -1,8 +1,8 @@
-"""The evaluator: a Faust app that judges models as soon as their slices are ready, and a sweep for what it missed.
+"""The evaluator: a Faust app that judges models as soon as slices are ready, and a sweep for what it missed.
 
-Faust spreads models over evaluators (messages are keyed by model) and brings the news quickly. It owns nothing: a
-message says only that a model may have something to judge. Whatever Faust loses, repeats or delays, the sweep finds in
-the database, and results are the same.
+Faust spreads models over evaluators (messages are keyed by model) and brings the news quickly. It owns
+nothing: a message says only that a model may have something to judge. Whatever Faust loses, repeats or
+delays, the sweep finds in the database, and results are the same.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def build_app(configuration: Configuration, evaluator: Evaluator, loop: asyncio.
         async for batch in stream.take(200, within=0.02):
             models = {model for model in map(_model_of, batch) if model}
             if models:
-                # An exception would make Faust acknowledge the message all the same: the sweep comes back to it.
+                # Faust would acknowledge the message in spite of an exception: the sweep comes back to it.
                 try:
                     await asyncio.to_thread(evaluator.evaluate, models)
                 except Unavailable as error:
@@ -187,8 +187,8 @@ def _model_of(value: bytes | None) -> str | None:
 class Announcer:
     """Tells evaluators, through the control topic, which models may have something to judge.
 
-    Only models whose event time has passed the end of a window since they were last announced are. What is lost on
-    the way is found by the sweep.
+    Only models whose event time has passed the end of a window since they were last announced are. What is
+    lost on the way is found by the sweep.
 
     Parameters
     ----------
@@ -216,7 +216,9 @@ class Announcer:
     def send(self, topic: str, key: str, message: dict[str, Any]) -> None:
         """Send a message that may get lost."""
         try:
-            self._producer.produce(topic, json.dumps(message).encode(), key=key.encode(), on_delivery=self._delivered)
+            self._producer.produce(
+                topic, json.dumps(message).encode(), key=key.encode(), on_delivery=self._delivered
+            )
         except BufferError:
             self._producer.poll(0)
 
@@ -226,5 +228,7 @@ class Announcer:
 
     def _delivered(self, error: KafkaError | None, _message: Any) -> None:
         if error is not None and not self._failing:
-            logger.warning("messages to other processes are not delivered (the sweep does without): %s", error.str())
+            logger.warning(
+                "messages to other processes are not delivered (the sweep does without): %s", error.str()
+            )
         self._failing = error is not None

@@ -1,7 +1,7 @@
 """Judges windows that are due: merge their slices, compare with the reference, store results and alerts.
 
-Everything here reads and writes the database only, and may be called by anybody at any time, any number of times: a
-window is judged in one transaction that begins with a compare-and-set on its state.
+Everything here reads and writes the database only, and may be called by anybody at any time, any number of
+times: a window is judged in one transaction that begins with a compare-and-set on its state.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ from monitor.registry import read_columns
 from monitor.store import alerts
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.times import watermarks
-from monitor.store.tables import judgement, model_version, reference_pointer, result, slice_profile, window_state
+from monitor.store.tables import (
+    judgement,
+    model_version,
+    reference_pointer,
+    result,
+    slice_profile,
+    window_state,
+)
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from monitor.version import code_version
 from schemas.column import ColumnSpec
@@ -88,13 +95,20 @@ class Judge:
     telemetry : Telemetry
     """
 
-    def __init__(self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry) -> None:
-        self._configuration, self._engine, self._clock, self._telemetry = configuration, engine, clock, telemetry
+    def __init__(
+        self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self._configuration, self._engine, self._clock, self._telemetry = (
+            configuration,
+            engine,
+            clock,
+            telemetry,
+        )
         self._references = ReferenceCache()
         self._configured = ConfiguredReferences(engine, configuration.folder)
         self._detectors: dict[str, Detector] = {}
 
-    # --- what is due -------------------------------------------------------------------------------------------
+    # --- what is due ----------------------------------------------------------------------------------------
 
     def sweep(self, models: Collection[str] | None = None) -> list[Judged]:
         """Learn references and judge windows that are due, of some models or of all.
@@ -117,10 +131,14 @@ class Judge:
             else:
                 learned = learn_and_promote(self._engine, key, settings, marks[key[0]], known, now_ms)
             if learned is not None:
-                logger.info("model %s version %s: reference %s of %d rows", *key, learned.hash[:12], learned.rows)
+                logger.info(
+                    "model %s version %s: reference %s of %d rows", *key, learned.hash[:12], learned.rows
+                )
         with reading(self._engine) as connection:
             found = self._due(connection, marks)
-            pointers = {key: pointers_of(connection, self._references, key) for key in {due.key for due in found}}
+            pointers = {
+                key: pointers_of(connection, self._references, key) for key in {due.key for due in found}
+            }
         done: list[Judged] = []
         for due in found:
             pointer = pointer_at(pointers[due.key], due.start_ms)
@@ -131,7 +149,8 @@ class Judge:
 
     def _without_reference(self, connection: Connection, marks: Mapping[str, int]) -> list[Key]:
         pointers = exists().where(
-            reference_pointer.c.model == model_version.c.model, reference_pointer.c.version == model_version.c.version
+            reference_pointer.c.model == model_version.c.model,
+            reference_pointer.c.version == model_version.c.version,
         )
         rows = connection.execute(select(model_version.c.model, model_version.c.version).where(~pointers))
         return [(row.model, row.version) for row in rows if row.model in marks]
@@ -144,7 +163,9 @@ class Judge:
             reference_pointer.c.version == w.version,
             reference_pointer.c.from_ms <= w.start_ms,
         )
-        query = select(window_state).where(w.touched != w.judged, w.end_ms <= max(marks.values(), default=0), pointers)
+        query = select(window_state).where(
+            w.touched != w.judged, w.end_ms <= max(marks.values(), default=0), pointers
+        )
         if len(marks) == 1:
             query = query.where(w.model == next(iter(marks)))
         rows = connection.execute(query.order_by(w.end_ms, w.start_ms.desc(), w.model, w.version))
@@ -154,7 +175,7 @@ class Judge:
             for r in islice(due, MOST_WINDOWS)
         ]
 
-    # --- one window --------------------------------------------------------------------------------------------
+    # --- one window -----------------------------------------------------------------------------------------
 
     def judge(self, due: Due, pointer: Pointer, specs: Mapping[str, ColumnSpec]) -> Judged | None:
         """Judge one window.
@@ -168,7 +189,9 @@ class Judge:
         with reading(self._engine) as connection:
             merged = merge_slices(read_slices(connection, due), specs, pointer)
             reference = self._references.get(connection, pointer.hash)
-        verdicts = self._detector(due.key[0]).judge(reference.tensor, pointer.binning.tensor(merged.profile.counts))
+        verdicts = self._detector(due.key[0]).judge(
+            reference.tensor, pointer.binning.tensor(merged.profile.counts)
+        )
         with immediate(self._engine) as connection:
             if not _take(connection, due):
                 return None
@@ -198,17 +221,24 @@ class Judge:
             "code_version": code_version(), "sources": json.dumps(merged.sources, separators=(",", ":")),
             "excluded_rows": merged.excluded_rows, "judged_at_ms": self._clock.now_ms(),
         }  # fmt: skip
-        return int(connection.execute(insert(judgement).values(values).returning(judgement.c.id)).scalar_one())
+        return int(
+            connection.execute(insert(judgement).values(values).returning(judgement.c.id)).scalar_one()
+        )
 
     def _alert(
         self, connection: Connection, due: Due, pointer: Pointer, verdicts: list[Verdict]
     ) -> tuple[AlertChanged, ...]:
         observation = WindowObservation.of(
-            *due.key, due.start_ms, due.end_ms, verdicts, revision=due.revision + 1, reference_hash=pointer.hash
+            *due.key,
+            due.start_ms,
+            due.end_ms,
+            verdicts,
+            revision=due.revision + 1,
+            reference_hash=pointer.hash,
         )
         return observe(connection, self._configuration, observation, self._clock.now_ms())
 
-    # --- fewer, larger rows ------------------------------------------------------------------------------------
+    # --- fewer, larger rows ---------------------------------------------------------------------------------
 
     def _compact(
         self, due: Due, pointer: Pointer, specs: Mapping[str, ColumnSpec], settings: ModelSettings
@@ -233,13 +263,16 @@ class Judge:
         if merged.straddling:
             return  # moving the rows onto the bins would not be exact: leave them as they are
         with immediate(self._engine) as connection:
-            gone = connection.execute(delete(slice_profile).where(slice_profile.c.id.in_([p.id for p in parts])))
+            gone = connection.execute(
+                delete(slice_profile).where(slice_profile.c.id.in_([p.id for p in parts]))
+            )
             if gone.rowcount != len(parts):
                 raise _Overtaken
             connection.execute(
                 insert(slice_profile).values(
-                    model=key[0], version=key[1], slice_ms=slice_ms, reference_hash=merged.profile.reference_hash,
-                    rows=merged.rows, sources=json.dumps(merged.sources, separators=(",", ":")),
+                    model=key[0], version=key[1], slice_ms=slice_ms, rows=merged.rows,
+                    reference_hash=merged.profile.reference_hash,
+                    sources=json.dumps(merged.sources, separators=(",", ":")),
                     bytes=merged.profile.to_bytes(),
                 )
             )  # fmt: skip
@@ -255,7 +288,9 @@ def observe(
         return ()
     routes = outbox_rows(after, changes, configuration.alerts.routes)
     alerts.save(connection, after, changes, routes, now_ms)
-    return tuple(AlertChanged(after.model, str(after.lane), str(after.severity), str(c.kind)) for c in changes)
+    return tuple(
+        AlertChanged(after.model, str(after.lane), str(after.severity), str(c.kind)) for c in changes
+    )
 
 
 def read_slices(connection: Connection, due: Due) -> list[Any]:
@@ -319,5 +354,3 @@ def _row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]:
         "moved": json.dumps([asdict(moved) for moved in verdict.moved]),
         "explanation": verdict.explanation,
     }
-
-

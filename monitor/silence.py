@@ -48,8 +48,15 @@ class Silences:
     telemetry : Telemetry
     """
 
-    def __init__(self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry) -> None:
-        self._configuration, self._engine, self._clock, self._telemetry = configuration, engine, clock, telemetry
+    def __init__(
+        self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self._configuration, self._engine, self._clock, self._telemetry = (
+            configuration,
+            engine,
+            clock,
+            telemetry,
+        )
         self._references = ReferenceCache()
 
     def sweep(self, models: Collection[str] | None = None) -> list[AlertChanged]:
@@ -137,7 +144,9 @@ class Silences:
         self, key: Key, kind: Kind, text: str, start_ms: int, end_ms: int, now_ms: int
     ) -> list[AlertChanged]:
         column = f"{key[0]}/{key[1]}" if kind is Kind.PARTITION_STOPPED else ""
-        finding = Finding(column, "", Lane.QUALITY, DETECTOR, instant(start_ms), instant(end_ms), explanation=text)
+        finding = Finding(
+            column, "", Lane.QUALITY, DETECTOR, instant(start_ms), instant(end_ms), explanation=text
+        )
         observation = WindowObservation(*key, start_ms, end_ms, findings=(finding,), kind=kind)
         with immediate(self._engine) as connection:
             return list(observe(connection, self._configuration, observation, now_ms))
@@ -151,4 +160,6 @@ class Silences:
             closed, changes = resolve(open_, "driftline", instant(now_ms), cause)
             rows = outbox_rows(closed, changes, self._configuration.alerts.routes)
             alerts.save(connection, closed, changes, rows, now_ms)
-        return [AlertChanged(closed.model, str(closed.lane), str(closed.severity), str(c.kind)) for c in changes]
+        return [
+            AlertChanged(closed.model, str(closed.lane), str(closed.severity), str(c.kind)) for c in changes
+        ]

@@ -1,4 +1,4 @@
-"""What others may listen to: every judged window on the results topic, every change of an alert on the alerts topic.
+"""What others may listen to: judged windows on the results topic, changes of alerts on the alerts topic.
 
 Taps are for information. Messages may be lost or come twice; the database and the receivers are exact.
 """

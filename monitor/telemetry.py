@@ -56,7 +56,7 @@ class Delivered:
 
 @dataclass(frozen=True)
 class AlertChanged:
-    """An alert was opened, updated, resolved or retracted; `delay_s` from the event to the alert, if known."""
+    """An alert was opened, updated, resolved or retracted; `delay_s` from event to alert, if known."""
 
     model: str
     lane: str

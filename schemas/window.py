@@ -16,7 +16,8 @@ class WindowSpec:
     length_ms : int
         Length of a window; a multiple of `every_ms`.
     every_ms : int
-        Distance between the starts of two windows. Equal to the length for tumbling windows, smaller for sliding ones.
+        Distance between the starts of two windows. Equal to the length for tumbling windows, smaller for
+        sliding ones.
 
     Examples
     --------

@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
     show_default=True,
     help="What this process does.",
 )
-@click.option("--http-port", type=click.IntRange(0, 65_535), help="In place of the configured port; 0: any free one.")
+@click.option(
+    "--http-port", type=click.IntRange(0, 65_535), help="In place of the configured port; 0: any free one."
+)
 def command(config: str, role: str, http_port: int | None) -> int:
     """Run the service.
 

@@ -61,7 +61,9 @@ class KafkaSource:
 
     def __init__(self, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]) -> None:
         shared = {**options, "bootstrap.servers": bootstrap_servers}
-        self._consumer = Consumer({**PREFERRED, **shared, "group.id": group_id, **FIXED}, logger=client_logger)
+        self._consumer = Consumer(
+            {**PREFERRED, **shared, "group.id": group_id, **FIXED}, logger=client_logger
+        )
         self._admin = AdminClient(
             {k: v for k, v in shared.items() if not k.startswith(("fetch.", "queued."))}
         )

@@ -25,7 +25,7 @@ metadata = MetaData()
 # SQLite gives rowids only to INTEGER primary keys.
 Serial = BigInteger().with_variant(Integer, "sqlite")
 
-# --- position: which events have been taken in, by whom -----------------------------------------------------------
+# --- position: which events have been taken in, by whom -----------------------------------------------------
 
 partition_state = Table(
     "partition_state",
@@ -45,7 +45,11 @@ partition_state = Table(
     Column("duplicates", BigInteger, nullable=False),
     Column("max_event_ms", BigInteger),
     Column("last_event_at_ms", BigInteger, comment="wall clock when the last event arrived"),
-    Column("at_end_since_ms", BigInteger, comment="wall clock since when the partition is at its end; null: behind"),
+    Column(
+        "at_end_since_ms",
+        BigInteger,
+        comment="wall clock since when the partition is at its end; null: behind",
+    ),
     Column("reached_end", Boolean, nullable=False, comment="has been at its end at least once"),
     Column("seen_at_ms", BigInteger, nullable=False, comment="wall clock of the last commit or heartbeat"),
     Column("stopped_reason", Text),
@@ -98,14 +102,16 @@ dead_letter = Table(
     Column("reason", Text, nullable=False),
     Column("key", LargeBinary),
     Column("value", LargeBinary, nullable=False),
-    Column("value_bytes", BigInteger, nullable=False, comment="size of the original; larger than value if cut"),
+    Column(
+        "value_bytes", BigInteger, nullable=False, comment="size of the original; larger than value if cut"
+    ),
     Column("headers", Text, nullable=False, comment="JSON: [[name, base64], …]"),
     Column("timestamp_ms", BigInteger, comment="of the Kafka record"),
     Column("stored_at_ms", BigInteger, nullable=False),
     UniqueConstraint("topic", "partition", "offset"),
 )
 
-# --- what is watched --------------------------------------------------------------------------------------------
+# --- what is watched ----------------------------------------------------------------------------------------
 
 model_version = Table(
     "model_version",
@@ -136,7 +142,12 @@ reference = Table(
     Column("hash", String(64), primary_key=True),
     Column("bytes", LargeBinary, nullable=False),
     Column("rows", BigInteger, nullable=False),
-    Column("metadata", Text, nullable=False, comment="JSON: source, range, training data hash, commit, MLflow run, labels"),
+    Column(
+        "metadata",
+        Text,
+        nullable=False,
+        comment="JSON: source, range, training data hash, commit, MLflow run, labels",
+    ),
     Column("created_at_ms", BigInteger, nullable=False),
 )
 
@@ -160,7 +171,7 @@ counter = Table(
     Column("value", BigInteger, nullable=False),
 )
 
-# --- state ------------------------------------------------------------------------------------------------------
+# --- state --------------------------------------------------------------------------------------------------
 
 slice_profile = Table(
     "slice_profile",
@@ -185,7 +196,9 @@ window_state = Table(
     Column("start_ms", BigInteger, nullable=False),
     Column("end_ms", BigInteger, nullable=False),
     Column("touched", BigInteger, nullable=False, comment="grows with every commit that adds to the window"),
-    Column("judged", BigInteger, nullable=False, comment="value of touched that the latest revision has seen"),
+    Column(
+        "judged", BigInteger, nullable=False, comment="value of touched that the latest revision has seen"
+    ),
     Column("revision", Integer, nullable=False, comment="0: not judged yet"),
     PrimaryKeyConstraint("model", "version", "window", "start_ms"),
 )
@@ -258,7 +271,7 @@ result = Table(
     Index("result_range", "model", "start_ms"),
 )
 
-# --- alerts and deliveries --------------------------------------------------------------------------------------
+# --- alerts and deliveries ----------------------------------------------------------------------------------
 
 alert = Table(
     "alert",
@@ -272,7 +285,9 @@ alert = Table(
     Column("state", String(16), nullable=False, comment="firing | acknowledged | resolved | retracted"),
     Column("column", String(512), nullable=False),
     Column("segment", String(512), nullable=False),
-    Column("opened_at_ms", BigInteger, nullable=False, comment="event time: end of the window that opened it"),
+    Column(
+        "opened_at_ms", BigInteger, nullable=False, comment="event time: end of the window that opened it"
+    ),
     Column("updated_at_ms", BigInteger, nullable=False),
     Column("closed_at_ms", BigInteger),
     Column("window_start_ms", BigInteger, nullable=False),
@@ -280,7 +295,9 @@ alert = Table(
     Column("onset_at_ms", BigInteger),
     Column("evidence_log", Float),
     Column("threshold_log", Float),
-    Column("sequence", Integer, nullable=False, comment="number of changes; the next change has sequence + 1"),
+    Column(
+        "sequence", Integer, nullable=False, comment="number of changes; the next change has sequence + 1"
+    ),
     Column("summary", Text, nullable=False),
     Column("state_bytes", LargeBinary, nullable=False, comment="state of the alert's machine, versioned"),
     Index("alert_open", "model", "version", "state"),
@@ -292,7 +309,9 @@ alert_event = Table(
     Column("id", Serial, primary_key=True),
     Column("alert_id", String(64), nullable=False),
     Column("sequence", Integer, nullable=False),
-    Column("change", String(16), nullable=False, comment="opened | updated | acknowledged | resolved | retracted"),
+    Column(
+        "change", String(16), nullable=False, comment="opened | updated | acknowledged | resolved | retracted"
+    ),
     Column("cause", Text, nullable=False),
     Column("actor", String(256), nullable=False),
     Column("at_ms", BigInteger, nullable=False),

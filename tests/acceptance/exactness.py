@@ -52,7 +52,8 @@ def events(seed: int, number: int, partitions: int, spacing_ms: int) -> Iterator
         message = json.dumps(
             {
                 "event_id": f"e{i}", "model": model, "version": "1", "timestamp": at_ms,
-                "features": {"x": x, "c": LETTERS[letters[i]], "n.k": i % 7}, "prediction": i % 2, "score": (i % 97) / 97,
+                "features": {"x": x, "c": LETTERS[letters[i]], "n.k": i % 7}, "prediction": i % 2,
+                "score": (i % 97) / 97,
             }
         ).encode()  # fmt: skip
         key = model, at_ms - at_ms % SLICE_MS
@@ -103,11 +104,15 @@ def check_accounting(connection: Connection, tally: Produced) -> None:
     for row in rows:
         parts = row.counted + row.late + row.future + row.dead_lettered + row.duplicates
         assert row.fetched == parts, row
-    totals = {name: sum(getattr(row, name) for row in rows) for name in ("fetched", "counted", "late", "future")}
+    totals = {
+        name: sum(getattr(row, name) for row in rows) for name in ("fetched", "counted", "late", "future")
+    }
     assert totals == {"fetched": tally.messages, "counted": tally.counted, "late": 0, "future": 0}
     assert sum(row.dead_lettered for row in rows) == tally.dead_lettered
     assert sum(row.duplicates for row in rows) == tally.duplicates
-    letters = connection.execute(text('SELECT count(*), count(DISTINCT topic || "partition" || "offset") FROM dead_letter'))
+    letters = connection.execute(
+        text('SELECT count(*), count(DISTINCT topic || "partition" || "offset") FROM dead_letter')
+    )
     assert letters.one() == (tally.dead_lettered, tally.dead_lettered)
 
 
@@ -134,10 +139,14 @@ def check_slices(connection: Connection, tally: Produced) -> None:
             assert merged.excluded_rows == 0
             assert merged.straddling == 0
             counts = merged.profile.counts[0]
-            direct = np.bincount(np.searchsorted(bins.edges, tally.values[key], side="right"), minlength=bins.size)
+            direct = np.bincount(
+                np.searchsorted(bins.edges, tally.values[key], side="right"), minlength=bins.size
+            )
             assert counts[first : first + bins.size].tolist() == direct.tolist(), key
             by_letter = {label: int(counts[letter_first + i]) for i, label in enumerate(letter_bins)}
-            assert {name: number for name, number in by_letter.items() if number} == dict(tally.letters[key]), key
+            assert {name: number for name, number in by_letter.items() if number} == dict(
+                tally.letters[key]
+            ), key
     assert found == set(tally.values)
 
 
@@ -145,15 +154,16 @@ def check_results(connection: Connection, tally: Produced, window_ms: int) -> in
     """No result twice; the latest revision of every judged window saw exactly its events."""
     twice = connection.execute(
         text(
-            'SELECT count(*) FROM (SELECT 1 FROM result GROUP BY model, version, "window", start_ms, "column", segment,'
-            " detector, revision HAVING count(*) > 1) AS twice"
+            'SELECT count(*) FROM (SELECT 1 FROM result GROUP BY model, version, "window", start_ms, '
+            '"column", segment, detector, revision HAVING count(*) > 1) AS twice'
         )
     ).scalar_one()
     assert twice == 0
     rows = connection.execute(
         text(
-            'SELECT model, start_ms, "rows" FROM judgement j WHERE revision = (SELECT max(revision) FROM judgement k '
-            'WHERE k.model = j.model AND k.version = j.version AND k."window" = j."window" AND k.start_ms = j.start_ms)'
+            'SELECT model, start_ms, "rows" FROM judgement j WHERE revision = (SELECT max(revision) '
+            "FROM judgement k WHERE k.model = j.model AND k.version = j.version "
+            'AND k."window" = j."window" AND k.start_ms = j.start_ms)'
         )
     ).all()
     for row in rows:

@@ -1,4 +1,4 @@
-"""Real Kafka, real PostgreSQL, everything killed at random moments: counts equal those of the produced events."""
+"""Real Kafka, real PostgreSQL, everything killed at random: counts equal those of the produced events."""
 
 from __future__ import annotations
 
@@ -135,7 +135,8 @@ def _wait_until_judged(engine: Engine) -> None:
             waiting = connection.execute(
                 text(
                     "SELECT count(*) FROM window_state w JOIN reference_pointer p ON p.model = w.model AND "
-                    "p.version = w.version AND p.from_ms <= w.start_ms WHERE w.touched <> w.judged AND w.end_ms <= "
+                    "p.version = w.version AND p.from_ms <= w.start_ms WHERE w.touched <> w.judged "
+                    "AND w.end_ms <= "
                     "(SELECT max(max_event_ms) FROM partition_model) - 120000"
                 )
             ).scalar_one()
