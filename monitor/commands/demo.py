@@ -92,10 +92,11 @@ def command(speed: float, leaves: bool, port: int, until: datetime, keep: Path |
     """
     from rich.console import Console
 
+    from monitor.demo.background import InterruptedDemo
     from monitor.demo.faults import day_ms
     from monitor.demo.replay import DAYS_PER_S
     from monitor.demo.screen import open_screen
-    from monitor.demo.show import Demo, InterruptedDemo, Options
+    from monitor.demo.show import Demo, Options
 
     day = f"{until:%Y-%m-%d}"
     if not FIRST_DAY <= day <= LAST_DAY:

@@ -6,18 +6,18 @@ import logging
 import os
 import socket
 import threading
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import func, select
 
 from monitor.clock import Clock
 from monitor.config import Configuration, load
 from monitor.demo import account, flights, model, report, settings, training
+from monitor.demo.background import Background, InterruptedDemo
 from monitor.demo.broker import EmbeddedBroker
 from monitor.demo.replay import Replay
 from monitor.demo.report import Report
@@ -28,15 +28,14 @@ from monitor.store.engine import reading
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import outbox
 
+if TYPE_CHECKING:
+    from monitor.demo.service import DemoService
+
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.25
 SETTLE_TIMEOUT_S = 60.0
 LATELY = 0.2  # weight of the newest figure in the events per second
-
-
-class InterruptedDemo(Exception):  # noqa: N818 - a person's wish, not an error
-    """Somebody wants to leave."""
 
 
 @dataclass(frozen=True)
@@ -117,20 +116,19 @@ class Demo:
             If the flights or scikit-learn are not installed.
         """
         data = flights.data_folder()
-        pool = self._parts.enter_context(ThreadPoolExecutor(1, "training"))
-        trained = pool.submit(_trained, data)
-        self._start()
-        script = self._prepare(trained)
+        # One after the other: two threads that load the same libraries get in each other's way.
+        service = Background(_load_service).result(self._stop)
+        trained = Background(lambda: _trained(data))
+        self._start(service)
+        script = self._prepare(*trained.result(self._stop))
         replay = self._replay(script)
         self._watch(replay, script)
         self._settle()
         with reading(self.service.engine) as connection:
             return report.make(connection, self._window, replay.sent, self._options.until_ms)
 
-    def _start(self) -> None:
+    def _start(self, service: type[DemoService]) -> None:
         """Broker, Slack and service; partitions are handed out while the model is trained."""
-        from monitor.demo.service import DemoService  # loads the whole service
-
         self.broker = self._parts.enter_context(EmbeddedBroker())
         slack = self._parts.enter_context(LoopbackSlack(self._screen.posted))
         os.environ[settings.TOKEN_NAME] = slack.token
@@ -148,18 +146,14 @@ class Demo:
         self.configuration: Configuration = load(str(self.config_path))
         names = self.configuration.topics
         self.broker.create(PREDICTIONS, LABELS, names.control, names.results, names.alerts)
-        self.service = DemoService(self.configuration)
+        self.service = service(self.configuration)
         self._parts.callback(self.service.close)
         self.service.start()
         self._window = str(self.configuration.for_model(model.NAME).windows[0])
         self._screen.say(f"console {self.url}/ · configuration {self.config_path}")
 
-    def _prepare(self, trained: Future[tuple[flights.Flights, model.DelayModel]]) -> Script:
-        """Model, training file, reference; and the script of what follows."""
-        while not trained.done():
-            if self._stop.wait(0.05):
-                raise InterruptedDemo
-        rows, scorer = trained.result()
+    def _prepare(self, rows: flights.Flights, scorer: model.DelayModel) -> Script:
+        """Training file, reference; and the script of what follows."""
         path = self._options.folder / training.FILE
         training.write(rows, scorer, path)
         made = training.promote(self.service.engine, self.configuration, path, self._clock.now_ms())
@@ -234,6 +228,13 @@ class Demo:
         if windows:
             return f"{windows} windows to be judged"
         return f"{waiting} messages to be delivered" if waiting else ""
+
+
+def _load_service() -> type[DemoService]:
+    """Load the whole service, which takes seconds."""
+    from monitor.demo.service import DemoService
+
+    return DemoService
 
 
 def _trained(data: Path) -> tuple[flights.Flights, model.DelayModel]:
