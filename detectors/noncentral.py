@@ -36,9 +36,10 @@ def noncentrality(statistic: FloatArray, degrees: IntArray, probability: float) 
     FloatArray
         λ ≥ 0; 0 where even λ = 0 makes a value as small as t too improbable, and where k = 0.
 
-    Guarantees ---------- ``|P(χ²_k(λ) ≤ t) − p| < 1e-5`` wherever λ > 0, for p = 0.05 and 0.95 and k up to
-    500; for p from 0.005 to 0.995 it is below 2e-3 at k = 1 and below 1e-5 from k = 2 on. Tested against
-    `scipy.stats.ncx2`.
+    Guarantees
+    ----------
+    ``|P(χ²_k(λ) ≤ t) − p| < 1e-5`` wherever λ > 0, for p = 0.05 and 0.95 and k up to 500; for p from 0.005
+    to 0.995 it is below 2e-3 at k = 1 and below 1e-5 from k = 2 on. Tested against `scipy.stats.ncx2`.
 
     Examples
     --------

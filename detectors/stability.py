@@ -41,10 +41,13 @@ def stability_index(
     StabilityIndex
         Where n = 0 or m = 0 the index is 0 and its interval 0 to infinity.
 
-    Notes ----- With p̂ = (R + ½)/(m + K/2) and q̂ = (x + ½)/(n + K/2), PSI = Σ (q̂ − p̂) ln(q̂/p̂). For small
-    shifts h·PSI with h = 1/(1/n + 1/m)/D is close to a noncentral χ²_{K−1} whose noncentrality is h times the
-    true PSI, with variance 4·PSI/h. For large shifts the true variance is larger: by the delta method V =
-    Var_q(ln(q/p) + 1 − p/q)/n + Var_p(ln(p/q) + 1 − q/p)/m. There h is replaced by h·f, f = 4·PSI/(h·V) ≤ 1.
+    Notes
+    -----
+    With p̂ = (R + ½)/(m + K/2) and q̂ = (x + ½)/(n + K/2), PSI = Σ (q̂ − p̂) ln(q̂/p̂). For small shifts
+    h·PSI with h = 1/(1/n + 1/m)/D is close to a noncentral χ²_{K−1} whose noncentrality is h times the true
+    PSI, with variance 4·PSI/h. For large shifts the true variance is larger: by the delta method V =
+    Var_q(ln(q/p) + 1 − p/q)/n + Var_p(ln(p/q) + 1 − q/p)/m. There h is replaced by h·f, f = 4·PSI/(h·V) ≤
+    1.
 
     The interval keeps its level up to a PSI of about 1. Far beyond that, when n is so small that likely bins
     of the window were empty in the reference or the other way round, smoothing pulls the index and both

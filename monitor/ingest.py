@@ -58,8 +58,10 @@ class Ingest:
     fault : callable
         Called at every step of a commit; tests raise from it.
 
-    Notes ----- Nothing in memory outlives a failure: whatever goes wrong, the partitions are claimed anew and
-    reading goes on from where the database stands.
+    Notes
+    -----
+    Nothing in memory outlives a failure: whatever goes wrong, the partitions are claimed anew and reading
+    goes on from where the database stands.
     """
 
     def __init__(

@@ -24,8 +24,10 @@ class Seen:
     window_ms : int
         How long an id is remembered; 0 remembers nothing.
 
-    Notes ----- Sorted runs of geometrically growing size: memory is 16 bytes an event of the window, an event
-    costs a few binary searches.
+    Notes
+    -----
+    Sorted runs of geometrically growing size: memory is 16 bytes an event of the window, an event costs a
+    few binary searches.
     """
 
     def __init__(self, window_ms: int) -> None:

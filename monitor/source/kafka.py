@@ -54,9 +54,11 @@ class KafkaSource:
     options : dict
         Further options of librdkafka, as they are.
 
-    Notes ----- librdkafka runs the rebalance callbacks inside `fetch`. An exception there would destroy
-    messages that were already taken, so it is kept and raised by `fetch` afterwards: the caller must then
-    begin anew from the database.
+    Notes
+    -----
+    librdkafka runs the rebalance callbacks inside `fetch`. An exception there would destroy messages that
+    were already taken, so it is kept and raised by `fetch` afterwards: the caller must then begin anew from
+    the database.
     """
 
     def __init__(self, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]) -> None:
