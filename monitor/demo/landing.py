@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,20 @@ MINUTE_MS = 60_000
 HOUR_MINUTES = 60
 DAY_MINUTES = 1_440
 NEVER = -1
+# Summer time in the United States in 2013, as clocks on standard time would show it; minutes since the epoch.
+SUMMER_FROM_MIN = 22_714_680  # 10 March, 02:00
+SUMMER_TO_MIN = 23_057_340  # 3 November, 01:00
+
+
+class Zone(NamedTuple):
+    """Time zone of a destination: hours that its clocks are ahead of UTC, and whether it has summer time."""
+
+    ahead_h: int
+    has_summer: bool
+
+
 # Puerto Rico and the Virgin Islands are missing in the package's table of airports.
-ELSEWHERE = "America/Puerto_Rico"
+ELSEWHERE = Zone(-4, has_summer=False)
 
 
 def landed_ms(
@@ -23,7 +34,7 @@ def landed_ms(
     air_min: NDArray[np.float64],
     clock: NDArray[np.float64],
     dest_codes: NDArray[np.int64],
-    zones: Sequence[str | None],
+    zones: Sequence[Zone],
     has_arrived: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
     """Instants of arrival, epoch milliseconds; -1 where a flight did not arrive as planned.
@@ -41,15 +52,15 @@ def landed_ms(
         Time of arrival as the local clock shows it: 1830 is half past six in the evening.
     dest_codes : int64 array
         Places in `zones`.
-    zones : sequence of str
-        Time zone of each destination; None where it is not known.
+    zones : sequence of Zone
+        Of each destination.
     has_arrived : bool array
 
     Examples
     --------
     >>> landed_ms(  # left at 10:17 UTC, 227 minutes in the air, 8:30 in Houston
     ...     left_min=np.array([617]), air_min=np.array([227.0]), clock=np.array([830.0]),
-    ...     dest_codes=np.array([0]), zones=["America/Chicago"], has_arrived=np.array([True]),
+    ...     dest_codes=np.array([0]), zones=[Zone(-6, True)], has_arrived=np.array([True]),
     ... ) / MINUTE_MS / HOUR_MINUTES
     array([14.5])
     """
@@ -64,19 +75,11 @@ def landed_ms(
 
 
 def _ahead_of_utc(
-    at_min: NDArray[np.int64], dest_codes: NDArray[np.int64], zones: Sequence[str | None]
+    at_min: NDArray[np.int64], dest_codes: NDArray[np.int64], zones: Sequence[Zone]
 ) -> NDArray[np.int64]:
-    """Minutes by which clocks are ahead of UTC; every hour of every zone is looked up once."""
-    names = sorted({zone or ELSEWHERE for zone in zones})
-    of_dest = np.array([names.index(zone or ELSEWHERE) for zone in zones], np.int64)
-    first, last = int(at_min.min()) // HOUR_MINUTES, int(at_min.max()) // HOUR_MINUTES
-    table = np.array([_hourly(ZoneInfo(name), first, last) for name in names])
-    return np.asarray(table[of_dest[dest_codes], at_min // HOUR_MINUTES - first])
-
-
-def _hourly(zone: ZoneInfo, first: int, last: int) -> list[int]:
-    found = []
-    for hour in range(first, last + 1):
-        ahead = datetime.fromtimestamp(hour * 3_600, UTC).astimezone(zone).utcoffset()
-        found.append(0 if ahead is None else int(ahead.total_seconds()) // 60)
-    return found
+    """Minutes by which the clocks at destinations are ahead of UTC."""
+    standard = np.array([zone.ahead_h * HOUR_MINUTES for zone in zones], np.int64)[dest_codes]
+    has_summer = np.array([zone.has_summer for zone in zones])[dest_codes]
+    local_min = at_min + standard
+    is_summer = has_summer & (local_min >= SUMMER_FROM_MIN) & (local_min < SUMMER_TO_MIN)
+    return np.asarray(standard + is_summer * HOUR_MINUTES)
