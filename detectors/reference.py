@@ -8,6 +8,8 @@ were batched, so the same rows give the same hash.
 from __future__ import annotations
 
 import hashlib
+import struct
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -24,6 +26,8 @@ from detectors.tensor import ReferenceCounts
 from schemas.errors import UnusableReference
 
 _MAGIC = b"DLR1"
+_HEADER = struct.Struct("<II")  # bytes and CRC-32 of what was compressed
+_LONGEST = 1 << 30
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -81,8 +85,8 @@ class Reference:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the bytes, in hexadecimal."""
-        return hashlib.sha256(self.to_bytes()).hexdigest()
+        """SHA-256 of the bytes before they are compressed, in hexadecimal; no library version changes it."""
+        return hashlib.sha256(_MAGIC + _unpacked(self.to_bytes())).hexdigest()
 
     @cached_property
     def tensor(self) -> ReferenceCounts:
@@ -112,7 +116,7 @@ class Reference:
             )
             raw = msgspec.msgpack.encode(state, order="deterministic")
             packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
-            self._kept["bytes"] = _MAGIC + len(raw).to_bytes(8, "little") + packed
+            self._kept["bytes"] = _MAGIC + _HEADER.pack(len(raw), zlib.crc32(raw)) + packed
         return self._kept["bytes"]
 
     @classmethod
@@ -128,9 +132,8 @@ class Reference:
             msg = f"not a reference of a known version (starts with {bytes(data[:4])!r}, {_MAGIC!r} is known)"
             raise UnusableReference(msg)
         try:
-            raw = pa.decompress(data[12:], int.from_bytes(data[4:12], "little"), codec="zstd", asbytes=True)
-            state = msgspec.msgpack.decode(raw, type=_State)
-        except (OSError, msgspec.MsgspecError, pa.ArrowException) as error:
+            state = msgspec.msgpack.decode(_unpacked(data), type=_State)
+        except (OSError, struct.error, msgspec.MsgspecError, pa.ArrowException) as error:
             msg = f"damaged reference: {error}"
             raise UnusableReference(msg) from error
         bins = int(state.binning.offsets[-1])
@@ -151,6 +154,18 @@ class Reference:
             np.array(state.deviations, np.float64),
             {"bytes": bytes(data)},
         )
+
+
+def _unpacked(data: bytes) -> bytes:
+    size, checksum = _HEADER.unpack_from(data, len(_MAGIC))
+    if size > _LONGEST:
+        msg = f"damaged reference: it says that it has {size} bytes"
+        raise UnusableReference(msg)
+    raw: bytes = pa.decompress(data[12:], size, codec="zstd", asbytes=True)
+    if zlib.crc32(raw) != checksum:
+        msg = "damaged reference: wrong checksum"
+        raise UnusableReference(msg)
+    return raw
 
 
 def build(

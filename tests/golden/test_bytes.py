@@ -1,0 +1,123 @@
+"""Stored profiles and references can still be read, and are still written byte for byte as they were.
+
+If a format changes on purpose, give it a new version, keep reading the old one, and write the files anew with
+``python -m tests.golden.test_bytes``.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from detectors.cells import keys_to_floats
+from detectors.profile import Profile, profile_batch
+from detectors.reference import Reference, build
+from schemas.batch import Batch, Categories
+from schemas.column import ColumnSpec, Kind, Source
+
+FOLDER = Path(__file__).parent
+SLICE_MS = 60_000
+N = 40
+HASH = "4005c9c4c63256d208aa02075048fa1a3cb0da0cf9ac21b56f2b33733037f62b"
+
+
+def batch() -> Batch:
+    """Build a few rows of every kind."""
+    i = np.arange(N)
+    status = np.zeros((2, N), np.uint8)
+    status[0, 3], status[0, 5] = 1, 2
+    numbers = np.vstack([i % 7 - 3.5, (i % 3) / 4])
+    numbers[status != 0] = 0.0
+    return Batch(
+        event_ms=i * 3_000,
+        numeric=(
+            ColumnSpec("delay", Kind.NUMERIC, path=("delay",)),
+            ColumnSpec("score", Kind.NUMERIC, Source.SCORE),
+        ),
+        numbers=numbers,
+        status=status,
+        categorical=(ColumnSpec("carrier", Kind.CATEGORICAL, path=("flight", "carrier")),),
+        categories=(Categories((i % 4 - 1).astype(np.int32), pa.array(["UA", "DL", "é"])),),
+        vectors=((ColumnSpec("embedding", Kind.VECTOR, path=("embedding",)), (i % 5 == 0).astype(np.uint8)),),
+        segments={"origin": Categories((i % 3 - 1).astype(np.int32), pa.array(["EWR", "JFK"]))},
+    )
+
+
+def reference() -> Reference:
+    """Build a reference of all rows."""
+    return build(
+        profile_batch(batch(), SLICE_MS),
+        slice_ms=SLICE_MS,
+        window_ms=SLICE_MS,
+        segments=("origin",),
+        max_segment_values=1,
+    )
+
+
+def made() -> dict[str, bytes]:
+    """Write everything anew."""
+    new = reference()
+    binned = profile_batch(batch(), SLICE_MS, new.binning, new.hash)
+    return {
+        "reference.bin": new.to_bytes(),
+        "profile-learned.bin": profile_batch(batch(), SLICE_MS)[SLICE_MS].to_bytes(),
+        "profile-binned.bin": binned[SLICE_MS].to_bytes(),
+    }
+
+
+def test_what_was_stored_is_read_as_it_was_meant() -> None:
+    stored = Reference.from_bytes((FOLDER / "reference.bin").read_bytes())
+    assert stored.rows == N
+    assert stored.binning.groups == ("", "origin=EWR", "origin=(other)", "origin=(missing)")
+    assert stored.group_rows.tolist() == [40, 13, 13, 14]
+    learned = Profile.from_bytes((FOLDER / "profile-learned.bin").read_bytes())
+    assert (learned.rows, learned.missing("carrier"), learned.missing("embedding")) == (20, 5, 4)
+    keys, counts = learned.cells["delay"].of_group(0)
+    wanted = np.unique((np.arange(20, 40) % 7) - 3.5, return_counts=True)
+    assert keys_to_floats(keys).tolist() == wanted[0].tolist()
+    assert counts.tolist() == wanted[1].tolist()
+    binned = Profile.from_bytes((FOLDER / "profile-binned.bin").read_bytes(), stored.binning)
+    moved, _ = learned.rebinned(stored.binning, stored.hash)
+    assert binned.reference_hash == stored.hash
+    assert np.array_equal(binned.counts, moved.counts)
+    assert np.array_equal(binned.group_rows, moved.group_rows)
+
+
+def test_references_are_named_by_the_same_hash_as_ever() -> None:
+    stored = Reference.from_bytes((FOLDER / "reference.bin").read_bytes())
+    assert reference().hash == stored.hash == HASH
+
+
+def test_profiles_carry_the_same_state_as_ever() -> None:
+    """Their sketches are other libraries' bytes: compared by what they say."""
+    for name, data in made().items():
+        if name == "reference.bin":
+            continue
+        binning = reference().binning if "binned" in name else None
+        old = Profile.from_bytes((FOLDER / name).read_bytes(), binning)
+        new = Profile.from_bytes(data, binning)
+        assert data[:4] == (FOLDER / name).read_bytes()[:4]
+        assert new.groups == old.groups
+        assert np.array_equal(new.group_rows, old.group_rows)
+        assert np.array_equal(new.counts, old.counts)
+        assert list(new.summaries) == list(old.summaries)
+        for column, summary in new.summaries.items():
+            before = old.summaries[column]
+            assert (summary.spec, summary.ok, summary.invalid) == (before.spec, before.ok, before.invalid)
+            assert (summary.lowest, summary.highest) == (before.lowest, before.highest)
+            assert summary.sum == before.sum
+            assert summary.distinct.estimate() == before.distinct.estimate()
+            assert summary.quantile([0.0, 0.5, 1.0]) == before.quantile([0.0, 0.5, 1.0])
+            if summary.frequent is not None and before.frequent is not None:
+                assert summary.frequent.items() == before.frequent.items()
+
+
+def test_the_files_are_small() -> None:
+    sizes = {path.name: path.stat().st_size for path in FOLDER.glob("*.bin")}
+    assert set(sizes) == {"reference.bin", "profile-learned.bin", "profile-binned.bin"}
+    assert all(size < 4_000 for size in sizes.values())
+
+
+if __name__ == "__main__":
+    for name, data in made().items():
+        (FOLDER / name).write_bytes(data)
