@@ -26,7 +26,7 @@ class Effect(Enum):
     REPEATED = "every event of the day is sent again when the day is over"
     MISSING = "the code arrives as null"
     CELSIUS = "temperatures arrive in °C instead of °F"
-    HELD_BACK = "predictions arrive two days after their flights"
+    HELD_BACK = "predictions arrive a week after their flights"
     FLIPPED = "labels say the opposite"
     MALFORMED = "messages that nobody can read are mixed in"
 
@@ -96,7 +96,7 @@ FAULTS = (
     Fault("Kennedy held back", Effect.HELD_BACK, "2013-04-03", "2013-04-04", "origin", "JFK"),
     Fault("Miami's labels flipped", Effect.FLIPPED, "2013-05-06", "2013-05-20", "dest", "MIA"),
 )
-HELD_BACK_MS = 2 * DAY_MS
+HELD_BACK_MS = 7 * DAY_MS
 # What a careless producer sends; each kind comes once on every day of the fault.
 MALFORMED = (
     b'{"event_id": "cut-off", "model": "flight-delay", "timesta',
