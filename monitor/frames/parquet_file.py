@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 
 from monitor.frames.table import Table, flattened, rows_together
 
+BUFFER_BYTES = 1 << 20  # of each column
+
 
 def read(path: str | Path) -> Table:
     """Open a Parquet file.
@@ -27,7 +29,8 @@ def read(path: str | Path) -> Table:
     rows = rows_together(len(schema))
 
     def parts() -> Iterator[pa.Table]:
-        with pq.ParquetFile(path) as file:
+        # Otherwise Arrow keeps all column chunks that it has read, in the end the whole file.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=BUFFER_BYTES) as file:
             for batch in file.iter_batches(rows):
                 yield flattened(pa.Table.from_batches([batch]))
 

@@ -23,6 +23,7 @@ from schemas.errors import UnusableReference, UsageError
 DOCS = Path(__file__).parents[2] / "docs"
 INSTANT_MS = 1_362_132_000_000
 PLAIN = ModelSettings.model_validate({"windows": ["1h"], "reference": {"min_rows": 2}})
+PLAIN_KINDS = KnownKinds(PLAIN, {})
 
 
 def settings_of(**options):
@@ -264,6 +265,19 @@ def test_without_timestamps_there_are_no_windows():
     assert again.tensor.windows.shape[0] == 0
     verdicts = PLAIN.build_detector().judge(reference.tensor, reference.binning.tensor(reference.counts))
     assert [verdict.column for verdict in verdicts] == ["x"]
+
+
+def test_memory_does_not_grow_with_a_parquet_file(tmp_path):
+    rng = np.random.default_rng(0)
+    held = []
+    for rows in (200_000, 800_000):
+        table = pa.table({f"x{i}": rng.normal(size=rows) for i in range(12)})
+        pq.write_table(table, tmp_path / "rows.parquet", row_group_size=rows)
+        del table
+        before = pa.total_allocated_bytes()
+        batches = Batches(open_table(tmp_path / "rows.parquet", PLAIN_KINDS), PLAIN)
+        held.append(max(pa.total_allocated_bytes() - before for _ in batches))
+    assert held[1] < held[0] + 8_000_000
 
 
 # --- what is wrong ------------------------------------------------------------------------------------------
