@@ -1,10 +1,11 @@
-"""Slow work in a thread that nobody has to wait for: whoever wants to leave may, while it goes on."""
+"""Slow work in a thread: whoever wants to leave need not wait for all of it, only for the step under way."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from types import TracebackType
+from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
 
@@ -21,19 +22,36 @@ class Background(Generic[T]):
     Parameters
     ----------
     work : callable
+        Given a function to call between its steps, which raises `InterruptedDemo` once nobody waits any more.
+
+    Notes
+    -----
+    Leaving the context waits for the step under way. A thread that is still inside a library when the
+    interpreter ends can keep the process from ending.
 
     Examples
     --------
-    >>> Background(lambda: 6 * 7).result(threading.Event())
+    >>> with Background(lambda step: 6 * 7) as work:
+    ...     work.result(threading.Event())
     42
     """
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[Callable[[], None]], T]) -> None:
         self._work = work
         self._results: list[T] = []
         self._error: BaseException | None = None
-        self._done = threading.Event()
-        threading.Thread(target=self._run, name="background", daemon=True).start()
+        self._done, self._left = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="background", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._left.set()
+        self._thread.join()
 
     def result(self, stop: threading.Event) -> T:
         """Wait for the result.
@@ -52,9 +70,13 @@ class Background(Generic[T]):
             raise self._error
         return self._results[0]
 
+    def _step(self) -> None:
+        if self._left.is_set():
+            raise InterruptedDemo
+
     def _run(self) -> None:
         try:
-            self._results.append(self._work())
+            self._results.append(self._work(self._step))
         except BaseException as error:  # raised again by result
             self._error = error
         finally:

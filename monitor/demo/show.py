@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from monitor.demo.slack_server import LOOPBACK, LoopbackSlack
 from monitor.store.engine import reading
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import outbox
+from schemas.errors import Unavailable
 
 if TYPE_CHECKING:
     from monitor.demo.service import DemoService
@@ -117,8 +119,9 @@ class Demo:
         """
         data = flights.data_folder()
         # One after the other: two threads that load the same libraries get in each other's way.
-        service = Background(_load_service).result(self._stop)
-        trained = Background(lambda: _trained(data))
+        loaded = self._parts.enter_context(Background(_load_service))
+        service = loaded.result(self._stop)
+        trained = self._parts.enter_context(Background(lambda step: _trained(data, step)))
         self._start(service)
         script = self._prepare(*trained.result(self._stop))
         replay = self._replay(script)
@@ -133,24 +136,32 @@ class Demo:
         slack = self._parts.enter_context(LoopbackSlack(self._screen.posted))
         os.environ[settings.TOKEN_NAME] = slack.token
         keep_loopback_direct()
-        port = free_port(self._options.port)
-        if port != self._options.port:
-            self._screen.say(f"port {self._options.port} is taken: the console is on port {port}")
-        self.config_path = settings.write(
-            self._options.folder,
-            kafka=self.broker.address,
-            slack=slack.base_url,
-            port=port,
-            reference=f"file: {self._options.folder / training.FILE}",
-        )
-        self.configuration: Configuration = load(str(self.config_path))
+        self._configure(slack.base_url, free_port(self._options.port))
         names = self.configuration.topics
         self.broker.create(PREDICTIONS, LABELS, names.control, names.results, names.alerts)
-        self.service = service(self.configuration)
+        try:
+            self.service = service(self.configuration)
+        except Unavailable:  # somebody took the port a moment ago
+            self._configure(slack.base_url, free_port(0))
+            self.service = service(self.configuration)
+        if self.service.serving.port != self._options.port != 0:
+            taken = f"port {self._options.port} is taken"
+            self._screen.say(f"{taken}: the console is on port {self.service.serving.port}")
         self._parts.callback(self.service.close)
         self.service.start()
         self._window = str(self.configuration.for_model(model.NAME).windows[0])
         self._screen.say(f"console {self.url}/ · configuration {self.config_path}")
+
+    def _configure(self, slack: str, port: int) -> None:
+        """Write the configuration, and read it as the service would."""
+        self.config_path = settings.write(
+            self._options.folder,
+            kafka=self.broker.address,
+            slack=slack,
+            port=port,
+            reference=f"file: {self._options.folder / training.FILE}",
+        )
+        self.configuration: Configuration = load(str(self.config_path))
 
     def _prepare(self, rows: flights.Flights, scorer: model.DelayModel) -> Script:
         """Training file, reference; and the script of what follows."""
@@ -230,15 +241,16 @@ class Demo:
         return f"{waiting} messages to be delivered" if waiting else ""
 
 
-def _load_service() -> type[DemoService]:
-    """Load the whole service, which takes seconds."""
+def _load_service(_step: Callable[[], None]) -> type[DemoService]:
+    """Load the whole service, which takes a second or two."""
     from monitor.demo.service import DemoService
 
     return DemoService
 
 
-def _trained(data: Path) -> tuple[flights.Flights, model.DelayModel]:
+def _trained(data: Path, step: Callable[[], None]) -> tuple[flights.Flights, model.DelayModel]:
     rows = flights.read_flights(data)
+    step()
     return rows, model.train(rows)
 
 

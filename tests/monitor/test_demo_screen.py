@@ -2,6 +2,7 @@
 
 import io
 import json
+import threading
 import urllib.parse
 import urllib.request
 
@@ -17,11 +18,13 @@ from monitor.commands import demo as demo_command
 from monitor.config import load
 from monitor.demo import faults, settings, show, summary
 from monitor.demo.account import Account, Finding
+from monitor.demo.background import Background, InterruptedDemo
 from monitor.demo.report import AlertReport, FaultReport, Report, _Seen, _streams
 from monitor.demo.screen import LiveScreen, PlainScreen, Progress, open_screen
 from monitor.demo.script import Kind
 from monitor.demo.slack_server import LoopbackSlack, Posted
 from monitor.demo.slack_view import lines_of, rendered
+from schemas.errors import UsageError
 
 BLOCKS = (
     {"type": "header", "text": {"type": "plain_text", "text": ":red_circle: Firing (info): flight-delay v1"}},
@@ -234,3 +237,32 @@ def test_the_server_reads_forms_as_well_as_json():
         with urllib.request.urlopen(request) as answer:
             assert json.load(answer)["ok"]
     assert (posted[0].text, len(posted[0].blocks)) == ("hi", 1)
+
+
+def test_work_in_the_background_ends_at_its_next_step_when_nobody_waits():
+    begun, go_on, stop = threading.Event(), threading.Event(), threading.Event()
+    steps = []
+
+    def work(step):
+        begun.set()
+        assert go_on.wait(10)
+        step()
+        steps.append("not reached")
+
+    with pytest.raises(InterruptedDemo), Background(work) as background:
+        begun.wait(10)
+        stop.set()
+        threading.Timer(0.2, go_on.set).start()
+        background.result(stop)
+    assert steps == []
+    assert not background._thread.is_alive()
+
+
+def test_what_goes_wrong_in_the_background_is_raised_where_it_is_waited_for():
+    with pytest.raises(UsageError, match="no flights"), Background(missing_flights) as background:
+        background.result(threading.Event())
+
+
+def missing_flights(_step):
+    msg = "no flights"
+    raise UsageError(msg)
