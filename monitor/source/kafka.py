@@ -73,9 +73,10 @@ class KafkaSource:
         self._failure: BaseException | None = None
         self._places: dict[Place, int] = {}
         self._fresh: dict[Place, int] = {}
+        self._held: list[Any] = []
         self._complained: set[str] = set()
 
-    # --- assignment -----------------------------------------------------------------------------------------
+    # --- assignment ----------------------------------------------------------------------------------------
 
     def subscribe(self, topics: Sequence[str], listener: Listener) -> None:
         """Ask for partitions of topics."""
@@ -108,10 +109,12 @@ class KafkaSource:
         self._kept(take)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._let_go([Place(p.topic, p.partition) for p in partitions])
         self._kept(lambda: self._need_listener().revoked([Place(p.topic, p.partition) for p in partitions]))
         self._kept(lambda: consumer.incremental_unassign(partitions))
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._let_go([Place(p.topic, p.partition) for p in partitions])
         self._kept(lambda: self._need_listener().lost([Place(p.topic, p.partition) for p in partitions]))
         self._kept(lambda: consumer.incremental_unassign(partitions))
 
@@ -121,7 +124,7 @@ class KafkaSource:
             raise RuntimeError(msg)
         return self._listener
 
-    # --- messages -------------------------------------------------------------------------------------------
+    # --- messages ------------------------------------------------------------------------------------------
 
     def fetch(self, limit: int, timeout_s: float) -> Fetched:
         """Messages that are there, at most `limit`; waits up to `timeout_s` for the first.
@@ -132,6 +135,8 @@ class KafkaSource:
             Whatever a rebalance callback raised. Everything in memory must then be dropped.
         """
         messages = self._consumer.consume(limit, timeout_s)
+        if self._held:
+            messages, self._held = [*self._held, *messages], []
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
@@ -196,7 +201,7 @@ class KafkaSource:
         """Headers of a message."""
         return list(message.headers() or [])
 
-    # --- positions ------------------------------------------------------------------------------------------
+    # --- positions -----------------------------------------------------------------------------------------
 
     def range_of(self, place: Place) -> tuple[int, int]:
         """First offset that is kept, and the one after the last.
@@ -229,7 +234,16 @@ class KafkaSource:
 
     def seek(self, place: Place, offset: int) -> None:
         """Go on elsewhere in a partition that is assigned."""
-        self._consumer.seek(TopicPartition(*_pair(place), offset))
+        self._let_go([place])
+        position = TopicPartition(*_pair(place), offset)
+        try:
+            self._consumer.seek(position)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:
+                raise
+            # Nothing is being fetched of it, for one because its old position was lost: begin with it anew.
+            self._consumer.incremental_unassign([position])
+            self._consumer.incremental_assign([position])
 
     def pause(self, places: Sequence[Place]) -> None:
         """Fetch nothing of some partitions for a while."""
@@ -241,15 +255,20 @@ class KafkaSource:
 
     def keep_alive(self, seconds: float) -> None:
         """Let time pass while everything is paused; partitions may come and go meanwhile."""
-        message = self._consumer.poll(seconds)
+        message: Any = self._consumer.poll(seconds)
         if message is not None and message.error() is None:
-            # Taken before the pause took hold: ask for it again.
-            topic, partition, offset = message.topic(), message.partition(), message.offset()
-            if topic is not None and partition is not None and offset is not None:
-                self.seek(Place(topic, partition), offset)
+            self.seek(
+                _place_of(message), message.offset()
+            )  # taken before the pause took hold: ask for it again
+        elif message is not None:
+            self._held.append(message)  # an end, or a position that was lost, is told only once
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+    def _let_go(self, places: Sequence[Place]) -> None:
+        """Forget what was held back of partitions that are read from elsewhere."""
+        self._held = [message for message in self._held if _place_of(message) not in places]
 
     def show_position(self, offsets: dict[Place, int]) -> None:
         """Commit offsets to Kafka, which are for display only."""
