@@ -249,11 +249,12 @@ def test_work_in_the_background_ends_at_its_next_step_when_nobody_waits():
         step()
         steps.append("not reached")
 
-    with pytest.raises(InterruptedDemo), Background(work) as background:
-        begun.wait(10)
+    with Background(work) as background:
+        assert begun.wait(10)
         stop.set()
+        with pytest.raises(InterruptedDemo):
+            background.result(stop)
         threading.Timer(0.2, go_on.set).start()
-        background.result(stop)
     assert steps == []
     assert not background._thread.is_alive()
 
