@@ -166,6 +166,7 @@ def _counted(fault: Fault, found: int, sent: int, what: str) -> FaultReport:
 
 def _alert(row: Any, findings: Sequence[Finding]) -> AlertReport:
     closed_ms = row.closed_at_ms
+    stream = f"{row.column} where {row.segment}" if row.segment else row.column
     end_ms = inf if closed_ms is None else closed_ms
     mine = [finding for finding in findings if row.window_start_ms <= finding.start_ms < end_ms]
     return AlertReport(
@@ -174,10 +175,10 @@ def _alert(row: Any, findings: Sequence[Finding]) -> AlertReport:
         severity=row.severity,
         opened=_day(row.window_start_ms),
         closed=None if closed_ms is None else _day(closed_ms),
-        stream=f"{row.column} where {row.segment}" if row.segment else row.column,
+        stream=stream,
         streams=_streams(mine),
         summary=row.summary,
-        planted=_planted(row.window_start_ms, {finding.stream for finding in mine}),
+        planted=_planted(row.window_start_ms, {stream, *(finding.stream for finding in mine)}),
     )
 
 
@@ -204,7 +205,11 @@ def _planted(opened_ms: int, streams: set[str]) -> str | None:
 
 def stream_of(fault: Fault) -> str:
     """Name the stream that a fault in the features shows in; empty for other faults."""
-    by_effect = {Effect.MISSING: fault.column, Effect.CELSIUS: f"temp where {fault.column}={fault.value}"}
+    by_effect = {
+        Effect.MISSING: fault.column,
+        Effect.HELD_BACK: fault.column,
+        Effect.CELSIUS: f"temp where {fault.column}={fault.value}",
+    }
     return by_effect.get(fault.effect, "")
 
 

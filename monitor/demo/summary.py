@@ -105,5 +105,6 @@ def _streams(alert: AlertReport) -> str:
 
 def _cause(alert: AlertReport) -> Text:
     if alert.planted:
-        return Text(f"planted: {alert.planted}", style="yellow")
+        back = ", taken back when the rest arrived" if alert.state == "retracted" else ""
+        return Text(f"planted: {alert.planted}{back}", style="yellow")
     return Text("real: the year itself", style="cyan")
