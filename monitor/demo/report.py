@@ -140,7 +140,7 @@ class _Seen:
             case Effect.MISSING | Effect.CELSIUS:
                 return self._flagged(fault, stream_of(fault))
             case Effect.HELD_BACK:
-                again = f", {self.account.revisions} windows judged again" if self.account.revisions else ""
+                again = ", and the day judged again" if self.account.revisions else ""
                 return FaultReport(fault, outcomes["late"] == 0, f"all merged into their day{again}")
             case Effect.FLIPPED:
                 return self._labels(fault)
