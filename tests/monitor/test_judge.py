@@ -1,0 +1,248 @@
+"""From events to results, alerts and their retraction, through the real ingest and the real judge."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from monitor.clock import ManualClock
+from monitor.config import Configuration
+from monitor.ingest import Ingest
+from monitor.judge import Judge
+from monitor.silence import Silences
+from monitor.source.memory import MemoryBroker, MemorySource
+from monitor.store import engine as engines
+from monitor.store import schema
+from monitor.store.engine import reading
+from monitor.store.positions import Place, ensure_counters, resume
+from monitor.telemetry import Telemetry
+
+START_MS = 1_767_225_600_000
+MINUTE_MS = 60_000
+
+
+class World:
+    """One ingest process, one judge, a broker in memory and a clock that is turned by hand."""
+
+    def __init__(self, url: str, **defaults: Any) -> None:
+        self.clock = ManualClock(START_MS + 30 * 86_400_000)
+        self.engine = engines.create(url)
+        schema.upgrade(self.engine)
+        ensure_counters(self.engine)
+        self.configuration = Configuration.model_validate(
+            {
+                "kafka": {"bootstrap_servers": "memory"},
+                "database_url": "sqlite:///unused.db",
+                "streams": [{"topic": "pp", "kind": "predictions"}],
+                "defaults": {
+                    "windows": ["10m", "30m"],
+                    "lateness": "1m",
+                    "horizon": "60d",
+                    "reference": {"first": "1h"},
+                    **defaults,
+                },
+                "alerts": {"routes": [{"match": {}, "to": ["hook"]}]},
+                "receivers": {
+                    "hook": {"type": "webhook", "url": "https://example.org/x", "secret_env": "HOOK"}
+                },
+            }
+        )
+        self.broker = MemoryBroker()
+        self.broker.create_topic("pp", 1)
+        parts = (self.engine, self.clock, Telemetry())
+        self.ingest = Ingest(
+            self.configuration, self.engine, MemorySource(self.broker, self.clock), *parts[1:]
+        )
+        self.ingest.begin()
+        self.judge = Judge(self.configuration, *parts)
+        self.silences = Silences(self.configuration, *parts)
+        self.rng = np.random.default_rng(7)
+        self.sent = 0
+
+    def send(self, first_minute: int, minutes: int, shift: float = 0.0, per_minute: int = 60) -> None:
+        """Produce events of consecutive minutes and take them in."""
+        for i in range(minutes * per_minute):
+            event = {
+                "event_id": f"e{self.sent}",
+                "model": "churn",
+                "version": "1",
+                "timestamp": START_MS + first_minute * MINUTE_MS + i * MINUTE_MS // per_minute,
+                "features": {"age": round(float(self.rng.normal(40 + 9 * shift, 9)), 3)},
+                "prediction": 1,
+                "score": round(float(np.clip(self.rng.beta(2, 5) + 0.3 * shift, 0, 1)), 4),
+            }
+            self.broker.append("pp", 0, json.dumps(event).encode(), timestamp_ms=self.clock.now_ms())
+            self.sent += 1
+        self.take_in()
+
+    def take_in(self) -> None:
+        """Fetch all there is, and commit."""
+        for _ in range(200):
+            self.ingest.step()
+            if self.rows("SELECT sum(next_offset) FROM partition_state") == [(self.sent,)]:
+                break
+            self.clock.advance(100)
+        self.ingest.commit()
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with reading(self.engine) as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+    def close(self) -> None:
+        self.ingest.leave()
+        self.engine.dispose()
+
+
+@pytest.fixture
+def world(database_url: str) -> Any:
+    made = World(database_url)
+    yield made
+    made.close()
+
+
+def results(world: World) -> list[tuple[Any, ...]]:
+    return world.rows(
+        'SELECT "window", start_ms, "column", segment, revision, decision, n, statistic FROM result '
+        'ORDER BY "window", start_ms, "column", segment, revision'
+    )
+
+
+def test_a_reference_is_learned_and_every_complete_window_judged_once(world: World) -> None:
+    world.send(0, 60)
+    assert world.judge.sweep() == []  # event time has not passed the first hour by the allowed lateness
+    world.send(60, 42)
+    judged = world.judge.sweep()
+    starts = [(str(j.due.spec), (j.due.start_ms - START_MS) // MINUTE_MS) for j in judged]
+    assert sorted(starts) == [("10m", 60), ("10m", 70), ("10m", 80), ("10m", 90), ("30m", 60)]
+    assert world.judge.sweep() == []
+    assert world.rows('SELECT "window", "rows" FROM judgement ORDER BY "window", start_ms') == [
+        ("10m", 600), ("10m", 600), ("10m", 600), ("10m", 600), ("30m", 1800)
+    ]  # fmt: skip
+    assert {row[2] for row in results(world)} == {"age", "prediction", "score"}
+    assert {row[5] for row in results(world)} == {"ok"}
+    (hash_,) = {row[0] for row in world.rows("SELECT hash FROM reference_pointer")}
+    assert world.rows("SELECT DISTINCT reference_hash FROM judgement") == [(hash_,)]
+    (sources,) = world.rows(f"SELECT sources FROM judgement WHERE start_ms = {START_MS + 90 * MINUTE_MS}")[0]
+    assert set(json.loads(sources)) == {"pp"}
+
+
+def test_adding_slices_up_changes_no_count(world: World) -> None:
+    for minute in range(0, 80, 4):  # several commits for each slice
+        world.send(minute, 4, per_minute=20)
+        world.send(minute, 4, per_minute=20)
+    before = world.rows("SELECT count(*), sum(rows) FROM slice_profile")
+    assert len(world.judge.sweep()) > 0
+    after = world.rows("SELECT count(*), sum(rows) FROM slice_profile")
+    assert after[0][1] == before[0][1] == world.sent
+    assert after[0][0] < before[0][0]
+    world.send(60, 1, per_minute=5)  # late: the window is judged again, over the added-up slice
+    world.judge.sweep()
+    assert world.rows(
+        'SELECT "rows" FROM judgement WHERE "window" = \'10m\' '
+        f"AND start_ms = {START_MS + 60 * MINUTE_MS} ORDER BY revision"
+    ) == [(400,), (405,)]
+
+
+def test_a_drift_opens_one_incident_with_messages_in_the_same_transaction(world: World) -> None:
+    world.send(0, 80)
+    world.judge.sweep()
+    world.send(80, 31, shift=1.0)
+    changes = [change for judged in world.judge.sweep() for change in judged.changes]
+    assert changes == ["opened"]
+    ((state, summary, severity),) = world.rows("SELECT state, summary, severity FROM alert")
+    assert (state, severity) == ("firing", "page")
+    assert summary.startswith("churn v1: score drifted")
+    assert "also age" in summary
+    assert world.rows("SELECT receiver, state FROM outbox") == [("hook", "waiting")]
+
+
+def test_late_events_can_take_an_alert_back(world: World) -> None:
+    world.send(0, 80)
+    world.send(80, 10, shift=1.0, per_minute=20)
+    world.send(90, 2)
+    world.judge.sweep()
+    assert world.rows("SELECT state FROM alert") == [("firing",)]
+    world.send(80, 10, per_minute=3_000)  # what was held back: now the drifted events are few
+    world.judge.sweep()
+    assert world.rows("SELECT state FROM alert") == [("retracted",)]
+    revisions = {row[4] for row in results(world) if row[1] == START_MS + 80 * MINUTE_MS and row[0] == "10m"}
+    assert revisions == {1, 2}
+
+
+def test_several_judges_at_once_judge_each_window_once(world: World) -> None:
+    world.send(0, 130)
+    parts = (world.configuration, world.engine, world.clock, Telemetry())
+    judged: list[int] = []
+    threads = [threading.Thread(target=lambda: judged.append(len(Judge(*parts).sweep()))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    windows = world.rows("SELECT count(*) FROM judgement")[0][0]
+    assert sum(judged) == windows > 0
+    assert world.rows('SELECT count(*) FROM (SELECT DISTINCT "window", start_ms FROM judgement) AS w') == [
+        (windows,)
+    ]
+    assert world.rows("SELECT count(*) FROM reference_pointer") == [(1,)]
+
+
+def test_results_do_not_depend_on_when_windows_are_judged(tmp_path: Any) -> None:
+    """A judge that was away for the whole stream, and one that looked after every minute, say the same."""
+    found = []
+    for number, every in enumerate((1, 200)):
+        world = World(f"sqlite:///{tmp_path}/{number}.db")
+        for minute in range(130):
+            world.send(minute, 1, shift=1.0 if 90 <= minute < 110 else 0.0, per_minute=20)
+            if minute % every == every - 1:
+                world.judge.sweep()
+        world.judge.sweep()
+        found.append((results(world), world.rows("SELECT id, state, summary FROM alert ORDER BY id")))
+        world.close()
+    assert found[0] == found[1]
+    assert len(found[0][1]) == 1
+
+
+def test_silence_is_an_alert_until_events_come_again(world: World) -> None:
+    world.send(0, 90)
+    world.judge.sweep()
+    assert world.silences.sweep() == []
+    world.clock.advance(15_000)
+    world.ingest.step()
+    world.ingest.commit()  # the partition is at its end
+    for _ in range(30):  # event time goes on at wall speed while the reader says that nothing comes
+        world.clock.advance(MINUTE_MS)
+        world.ingest.step()
+        world.ingest.commit()
+    changes = world.silences.sweep()
+    assert [change.change for change in changes] == ["opened"]
+    assert world.silences.sweep() == []
+    assert world.rows("SELECT kind, state FROM alert") == [("no_data", "firing")]
+    world.send(125, 3)
+    assert [change.change for change in world.silences.sweep()] == ["resolved"]
+
+
+def test_a_replay_of_the_past_is_not_silent(world: World) -> None:
+    world.send(0, 90)
+    world.judge.sweep()
+    world.clock.advance(5_000)
+    assert world.silences.sweep() == []
+
+
+def test_a_stopped_partition_is_an_alert_until_reading_goes_on(world: World) -> None:
+    world.send(0, 3)
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE partition_state SET stopped_reason = 'offsets 5 to 9 are no longer in Kafka'")
+        )
+    assert [change.change for change in world.silences.sweep()] == ["opened"]
+    ((kind, severity, summary),) = world.rows("SELECT kind, severity, summary FROM alert")
+    assert (kind, severity) == ("partition_stopped", "page")
+    assert "pp/0" in summary
+    assert "no longer in Kafka" in summary
+    resume(world.engine, Place("pp", 0), next_offset=180, topic_id="", now_ms=world.clock.now_ms())
+    assert [change.change for change in world.silences.sweep()] == ["resolved"]
