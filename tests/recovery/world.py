@@ -125,12 +125,16 @@ class Faults:
     """Fails at a named point of a commit, as often as it is told to."""
 
     def __init__(self) -> None:
-        self._planned: dict[str, list[BaseException]] = {}
+        self._planned: dict[str, list[BaseException | Callable[[], object]]] = {}
         self.met: list[str] = []
 
     def plan(self, point: str, error: BaseException, times: int = 1) -> None:
         """Raise at the next `times` passages of a point."""
         self._planned.setdefault(point, []).extend([error] * times)
+
+    def do(self, point: str, action: Callable[[], object]) -> None:
+        """Do something at the next passage of a point."""
+        self._planned.setdefault(point, []).append(action)
 
     def planned(self) -> int:
         """Number of failures that are still to come."""
@@ -143,7 +147,10 @@ class Faults:
     def __call__(self, point: str) -> None:
         self.met.append(point)
         if waiting := self._planned.get(point):
-            raise waiting.pop(0)
+            what = waiting.pop(0)
+            if isinstance(what, BaseException):
+                raise what
+            what()
 
 
 class Member:
