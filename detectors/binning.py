@@ -65,7 +65,7 @@ class NumericBins(msgspec.Struct, frozen=True, tag="numeric"):
         return (f"< {edges[0]}", *inner, f">= {edges[-1]}", "missing", "invalid")
 
 
-class CategoricalBins(msgspec.Struct, frozen=True, tag="categorical"):
+class CategoricalBins(msgspec.Struct, frozen=True, dict=True, tag="categorical"):
     """Bins of a categorical column.
 
     `hashes` are all values that the reference knows (sorted, as unsigned 64-bit numbers), `bin_of` the bin of
@@ -83,12 +83,17 @@ class CategoricalBins(msgspec.Struct, frozen=True, tag="categorical"):
 
     def codes(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Bin of each hashed value."""
-        known = np.array(self.hashes, np.uint64)
+        known, bin_of = self._arrays
         unseen = len(self.top) + 1
         if not len(known):
             return np.full(len(hashes), unseen, np.intp)
         at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-        return np.where(known[at] == hashes, np.array(self.bin_of, np.intp)[at], unseen)
+        return np.where(known[at] == hashes, bin_of[at], unseen)
+
+    @cached_property
+    def _arrays(self) -> tuple[NDArray[np.uint64], NDArray[np.intp]]:
+        """`hashes` and `bin_of`; making arrays of tuples takes longer than looking up a batch."""
+        return np.array(self.hashes, np.uint64), np.array(self.bin_of, np.intp)
 
     def labels(self) -> tuple[str, ...]:
         """Name of each bin, in order."""
@@ -128,7 +133,7 @@ class PresenceBins(msgspec.Struct, frozen=True, tag="presence"):
 Bins = NumericBins | CategoricalBins | HashBins | PresenceBins
 
 
-class SegmentValues(msgspec.Struct, frozen=True):
+class SegmentValues(msgspec.Struct, frozen=True, dict=True):
     """Values of one segment column with counts of their own; `hashes` sorted, `names` in the same order."""
 
     column: str
@@ -141,11 +146,15 @@ class SegmentValues(msgspec.Struct, frozen=True):
 
     def groups(self, hashes: NDArray[np.uint64]) -> NDArray[np.intp]:
         """Group of each hashed value, counted from 0."""
-        known = np.array(self.hashes, np.uint64)
+        known = self._known
         if not len(known):
             return np.zeros(len(hashes), np.intp)
         at = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
         return np.where(known[at] == hashes, at, len(known))
+
+    @cached_property
+    def _known(self) -> NDArray[np.uint64]:
+        return np.array(self.hashes, np.uint64)
 
 
 class Binning(msgspec.Struct, frozen=True, dict=True):

@@ -18,6 +18,7 @@ without loss.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +69,16 @@ def _needed_shift(cells: Keys, limit: int) -> int:
 def _run_lengths(ordered: Keys) -> tuple[Keys, Counts]:
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
     return ordered[starts], np.diff(np.append(starts, len(ordered)))
+
+
+def _fitted(cell: Keys, count: Counts) -> tuple[Keys, Counts, int]:
+    """Sorted distinct cells at the smallest further shift at which they fit, their counts, and that shift."""
+    more = _needed_shift(cell, LIMIT)
+    if more:
+        cell = cell >> np.int64(more)
+        starts = np.flatnonzero(np.concatenate(([True], cell[1:] != cell[:-1])))
+        cell, count = cell[starts], np.add.reduceat(count, starts)
+    return cell, count, more
 
 
 @dataclass
@@ -127,10 +138,7 @@ class Cells:
         every = bool(valid.all())
         order = np.argsort(keys) if every else np.flatnonzero(valid)[np.argsort(keys[valid])]
         cell, count = _run_lengths(keys[order] >> np.int64(floor)) if len(order) else (keys[:0], keys[:0])
-        more = _needed_shift(cell, LIMIT)
-        if more:
-            cell, starts = np.unique(cell >> np.int64(more), return_index=True)
-            count = np.add.reduceat(count, starts)
+        cell, count, more = _fitted(cell, count)
         parts = [(np.zeros(len(cell), np.int32), cell, count)]
         invalid = np.zeros(size, np.int64)
         invalid[0] = np.count_nonzero(status == INVALID)
@@ -147,6 +155,56 @@ class Cells:
                 ((pairs // max(len(cell), 1)).astype(np.int32), cell[pairs % max(len(cell), 1)], pair_count)
             )
         return cls(floor + more, *_join(parts), invalid)
+
+    @classmethod
+    def count_matrix(
+        cls, keys: Keys, groups: tuple[NDArray[np.int32], ...], size: int, floors: list[int]
+    ) -> list[Cells]:
+        """Count rows of many columns at once, none of which is missing or invalid; see `count_keys`.
+
+        Parameters
+        ----------
+        keys : int64 array [columns, n]
+            n is at least 1.
+        groups, size
+            As for `count_keys`.
+        floors : list of int
+            For each column a shift that is known to be needed.
+        """
+        columns, n = keys.shape
+        if any(floors):
+            keys = keys >> np.array(floors, np.int64)[:, None]
+        order = np.argsort(keys, axis=1) if groups else None
+        ordered = np.sort(keys, axis=1) if order is None else np.take_along_axis(keys, order, axis=1)
+        new = np.ones((columns, n), bool)
+        np.not_equal(ordered[:, 1:], ordered[:, :-1], out=new[:, 1:])
+        starts = np.flatnonzero(new)
+        cells, counts = ordered.ravel()[starts], np.diff(starts, append=columns * n)
+        bounds = np.searchsorted(starts, np.arange(columns + 1) * n).tolist()
+        parts, shifts = [], []
+        for i, (first, last) in enumerate(pairwise(bounds)):
+            cell, count, more = _fitted(cells[first:last], counts[first:last])
+            parts.append((cell, count))
+            shifts.append(floors[i] + more)
+            if more and order is not None:
+                ordered[i] >>= np.int64(more)
+                np.not_equal(ordered[i, 1:], ordered[i, :-1], out=new[i, 1:])
+        none = np.zeros(size, np.int64)
+        if order is None:
+            return [
+                cls(shift, np.zeros(len(cell), np.int32), cell, count, none.copy())
+                for shift, (cell, count) in zip(shifts, parts, strict=True)
+            ]
+        rank = np.cumsum(new, axis=1) - 1
+        packed = np.concatenate([group.astype(np.int64)[order] * n + rank for group in groups], axis=1)
+        packed.sort(axis=1)
+        found = []
+        for shift, (cell, count), pairs in zip(shifts, parts, packed, strict=True):
+            pair, pair_count = _run_lengths(pairs)
+            group = np.concatenate((np.zeros(len(cell), np.int32), (pair // n).astype(np.int32)))
+            both = np.concatenate((cell, cell[pair % n])), np.concatenate((count, pair_count))
+            found.append(cls(shift, group, *both, none.copy()))
+        return found
 
     def coarsened(self, shift: int) -> Cells:
         """Return the same counts at a larger shift."""

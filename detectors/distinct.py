@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -89,14 +90,8 @@ class Distinct:
         hashes : HashArray
             uint64 hashes of the values, from `detectors.hashing`; repeats change nothing.
         """
-        value_bits = 64 - self.precision
-        register = hashes >> np.uint64(value_bits)
-        marked = hashes | np.uint64(1 << value_bits)  # an end mark: the rank is at most value_bits + 1
-        lowest_one = marked & (~marked + np.uint64(1))
-        powers = lowest_one.astype(np.float64)  # exact, and their exponents can be read from the bits
-        exponent = powers.view(np.uint64) >> np.uint64(52)
-        rank = (exponent - np.uint64(1022)).astype(np.uint8)
-        np.maximum.at(self.registers, register.astype(np.intp), rank)
+        register, rank = _registers_and_ranks(hashes, self.precision)
+        np.maximum.at(self.registers, register, rank)
 
     def merge(self, other: Distinct) -> Distinct:
         """Sketch of the union of both sets; neither operand changes.
@@ -165,6 +160,41 @@ class Distinct:
             msg = f"distinct count: rank {sketch.registers.max()} (at most {65 - precision} is possible)"
             raise ProfileError(msg)
         return sketch
+
+
+def update_all(sketches: Sequence[Distinct], hashes: HashArray, use: npt.NDArray[np.bool_] | None) -> None:
+    """Add values to many sketches of one precision at once.
+
+    Parameters
+    ----------
+    sketches : sequence of Distinct
+    hashes : HashArray
+        ``[sketches, n]``: hashes of the values of each.
+    use : bool array [sketches, n] or None
+        Which of them count; None for all.
+    """
+    if not sketches:
+        return
+    register, rank = _registers_and_ranks(hashes, sketches[0].precision)
+    if use is not None:
+        rank *= use  # a rank of 0 changes nothing
+    size = len(sketches[0].registers)
+    register += np.arange(len(sketches))[:, None] * size
+    together = np.zeros(len(sketches) * size, np.uint8)
+    np.maximum.at(together, register.ravel(), rank.ravel())
+    for sketch, found in zip(sketches, together.reshape(-1, size), strict=True):
+        np.maximum(sketch.registers, found, out=sketch.registers)
+
+
+def _registers_and_ranks(hashes: HashArray, precision: int) -> tuple[npt.NDArray[np.intp], RegisterArray]:
+    """Register of each hash, and the position of the lowest 1-bit in the rest of it."""
+    value_bits = 64 - precision
+    register = (hashes >> np.uint64(value_bits)).astype(np.intp)
+    marked = hashes | np.uint64(1 << value_bits)  # an end mark: the rank is at most value_bits + 1
+    lowest_one = marked & (~marked + np.uint64(1))
+    powers = lowest_one.astype(np.float64)  # exact, and their exponents can be read from the bits
+    exponent = powers.view(np.uint64) >> np.uint64(52)
+    return register, (exponent - np.uint64(1022)).astype(np.uint8)
 
 
 def _dense(body: bytes, precision: int) -> RegisterArray:

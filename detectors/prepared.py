@@ -17,11 +17,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from detectors.binning import Binning, NumericBins, PresenceBins
-from detectors.cells import float_keys
 from detectors.hashing import hash_numbers, hash_strings
-from schemas.batch import CODE_INVALID, INVALID, MISSING, OK, Batch
+from schemas.batch import CODE_INVALID, INVALID, MISSING, Batch
 from schemas.column import ColumnSpec
 from schemas.errors import ProfileError
+
+FEW = 2_048  # strings that are made into Python strings all together
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Prepared:
         )
         self.batch, self.binning = batch, binning
         self.sections = [Section(int(index[a]) * slice_ms, int(a), int(b)) for a, b in pairwise(starts)]
-        self.clean: list[bool] = [not row.any() for row in batch.status]
+        self.clean: list[bool] = np.logical_not(batch.status.any(axis=1)).tolist()
         self._hashes = hash_numbers(batch.numbers.ravel()).reshape(batch.numbers.shape)
         self._category_hashes = [hash_strings(categories.values) for categories in batch.categories]
 
@@ -72,18 +73,16 @@ class Prepared:
 
     # --- numbers --------------------------------------------------------------------------------------------
 
-    def numbers(self, i: int, section: Section) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
-        """Valid values of numeric column `i` in a section, and their hashes."""
+    def numbers(
+        self, columns: Sequence[int], section: Section
+    ) -> tuple[NDArray[np.float64], NDArray[np.uint8] | None, NDArray[np.uint64]]:
+        """Values, status and hashes of numeric columns in a section, a row each; no status: all are OK."""
         rows = slice(section.start, section.stop)
-        values, hashes = self.batch.numbers[i, rows], self._hashes[i, rows]
-        if self.clean[i]:
-            return values, hashes
-        ok = self.batch.status[i, rows] == OK
-        return values[ok], hashes[ok]
-
-    def number_keys(self, i: int, section: Section) -> NDArray[np.int64]:
-        """Keys of all values of numeric column `i` in a section, for counting on cells."""
-        return float_keys(self.batch.numbers[i, section.start : section.stop])
+        values, status = self.batch.numbers[:, rows], self.batch.status[:, rows]
+        hashes = self._hashes[:, rows]
+        if len(columns) < len(values):
+            values, status, hashes = values[columns], status[columns], hashes[columns]
+        return values, None if all(self.clean[i] for i in columns) else status, hashes
 
     # --- categories -----------------------------------------------------------------------------------------
 
@@ -107,7 +106,10 @@ class Prepared:
         codes = categories.codes[section.start : section.stop]
         counts = np.bincount(codes[codes >= 0], minlength=len(categories.values))
         used = np.flatnonzero(counts)
-        return _Strings(categories.values, used), counts[used], self._category_hashes[i][used]
+        names = categories.values
+        few = len(used) <= FEW
+        values = names.take(pa.array(used)).to_pylist() if few else _Strings(names, used)
+        return values, counts[used], self._category_hashes[i][used]
 
     # --- counts on the bins of the reference ----------------------------------------------------------------
 
@@ -166,11 +168,11 @@ class Prepared:
                 self._category_codes(i, at, codes[at])
         for spec, status in self.batch.vectors:
             if (at := binning.index.get(spec.name)) is not None:
-                codes[at] = (
-                    binning.offsets[at + 1] - 3 + status
-                    if isinstance(binning.bins[at], PresenceBins)
-                    else codes[at]
-                )
+                end = binning.offsets[at + 1]
+                if isinstance(binning.bins[at], PresenceBins):
+                    codes[at] = end - 3 + status
+                else:  # the reference knows this column as something else
+                    codes[at] = np.where(status == MISSING, end - 2, end - 1)
         return codes
 
     def _number_codes(self, i: int, at: int, out: NDArray[np.int64]) -> None:

@@ -7,8 +7,9 @@ Columns that turn up after the reference was made stay on cells. Merging is addi
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections import Counter
-from collections.abc import Iterable
 from collections.abc import Iterable
 
 import msgspec
@@ -17,15 +18,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from detectors.binning import Binning, Bins, bins_for, rebin
-from detectors.cells import LIMIT, Cells
+from detectors.cells import LIMIT, Cells, float_keys
 from detectors.hashing import hash_strings
 from detectors.prepared import Prepared, Section
-from detectors.summary import FREQUENT, Summary, SummaryState
-from schemas.batch import CODE_MISSING, INVALID, OK, Batch
+from detectors.summary import FREQUENT, Summary, SummaryState, add_matrix
+from schemas.batch import CODE_MISSING, INVALID, OK, Batch, Categories
 from schemas.column import ColumnSpec, Kind
 from schemas.errors import ProfileError
 
 _MAGIC = b"DLP1"
+_HEADER = struct.Struct("<II")  # bytes and CRC-32 of what was compressed
+LONGEST = 1 << 30
 SEGMENT_VALUES = 200
 Groups = tuple[NDArray[np.int32], ...]
 
@@ -69,8 +72,10 @@ class Profile:
         Counts of the columns without bins.
     summaries : dict of str to Summary
 
-    Guarantees ---------- Splitting rows into batches in any way, and merging in any order, gives the same
-    counts. Memory is bounded by the number of columns, segment values and bins, not by the number of rows.
+    Guarantees
+    ----------
+    Splitting rows into batches in any way, and merging in any order, gives the same counts. Memory is
+    bounded by the number of columns, segment values and bins, not by the number of rows.
     """
 
     def __init__(self, binning: Binning | None = None, reference_hash: str = "") -> None:
@@ -114,45 +119,74 @@ class Profile:
             groups: Groups = ()
         else:
             groups = self._groups_of(prepared.batch, section)
-        rows = slice(section.start, section.stop)
-        for i, spec in enumerate(prepared.batch.numeric):
-            status = prepared.batch.status[i, rows]
+        self._add_numbers(prepared, section, groups)
+        self._add_categories(prepared, section, groups)
+        for spec, every in prepared.batch.vectors:
+            status = every[section.start : section.stop]
             summary = self._summary(spec)
             if summary.spec.kind is not spec.kind:
                 self._refuse(spec.name, status, groups)
                 continue
-            values, hashes = prepared.numbers(i, section)
-            summary.count(len(values), 0 if prepared.clean[i] else int(np.count_nonzero(status == INVALID)))
-            if len(values):
-                summary.add_numbers(values, hashes)
+            summary.count(int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID)))
             if not prepared.is_binned(spec):
-                self._count_cells(spec.name, prepared.number_keys(i, section), status, groups)
+                self._count_cells(spec.name, np.zeros(section.rows, np.int64), status, groups)
+
+    def _add_numbers(self, prepared: Prepared, section: Section, groups: Groups) -> None:
+        every = prepared.batch.numeric
+        mine = [i for i, spec in enumerate(every) if self._summary(spec).spec.kind is spec.kind]
+        if len(mine) < len(every):
+            for i in set(range(len(every))) - set(mine):
+                self._refuse(every[i].name, prepared.batch.status[i, section.start : section.stop], groups)
+        if not mine or not section.rows:
+            return
+        values, status, hashes = prepared.numbers(mine, section)
+        summaries = [self.summaries[every[i].name] for i in mine]
+        use = None
+        if status is None:
+            for summary in summaries:
+                summary.count(section.rows, 0)
+        else:
+            use = status == OK
+            invalid = np.count_nonzero(status == INVALID, axis=1).tolist()
+            for summary, right, wrong in zip(summaries, use.sum(axis=1).tolist(), invalid, strict=True):
+                summary.count(right, wrong)
+        add_matrix(summaries, values, use, hashes)
+        free = [at for at, i in enumerate(mine) if not prepared.is_binned(every[i])]
+        if free:
+            names = [every[mine[at]].name for at in free]
+            if len(free) < len(mine):
+                values, status = values[free], None if status is None else status[free]
+            self._count_all_cells(names, float_keys(values), status, groups)
+
+    def _add_categories(self, prepared: Prepared, section: Section, groups: Groups) -> None:
+        free: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
         for i, spec in enumerate(prepared.batch.categorical):
             status = prepared.category_status(i, section)
             summary = self._summary(spec)
             if summary.spec.kind is not spec.kind:
                 self._refuse(spec.name, status, groups)
                 continue
-            summary.count(int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID)))
+            right = int(np.count_nonzero(status == OK))
+            summary.count(right, 0 if right == len(status) else int(np.count_nonzero(status == INVALID)))
             summary.add_categories(*prepared.distinct_categories(i, section))
             if not prepared.is_binned(spec):
-                self._count_cells(spec.name, prepared.category_keys(i, section), status, groups)
-        for spec, every in prepared.batch.vectors:
-            status = every[rows]
-            self._summary(spec).count(
-                int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID))
-            )
-            if not prepared.is_binned(spec):
-                self._count_cells(spec.name, np.zeros(section.rows, np.int64), status, groups)
+                free[spec.name] = prepared.category_keys(i, section), status
+        if free:
+            keys, status = (np.vstack(column) for column in zip(*free.values(), strict=True))
+            self._count_all_cells(list(free), keys, status, groups)
 
     def _summary(self, spec: ColumnSpec) -> Summary:
         summary = self.summaries.get(spec.name)
         if summary is None:
             # While learning, every value that can still be told apart keeps its name.
-            summary = self.summaries[spec.name] = Summary(
-                spec, FREQUENT if self.binning is not None else LIMIT
-            )
+            kept = FREQUENT if self.binning is not None else LIMIT
+            summary = self.summaries[spec.name] = Summary(self._known(spec), kept)
         return summary
+
+    def _known(self, spec: ColumnSpec) -> ColumnSpec:
+        """Return the column as the reference knows it."""
+        at = None if self.binning is None else self.binning.index.get(spec.name)
+        return spec if self.binning is None or at is None else self.binning.columns[at]
 
     def _refuse(self, name: str, status: NDArray[np.uint8], groups: Groups) -> None:
         """Count values of another kind than the column's as invalid."""
@@ -161,26 +195,45 @@ class Profile:
         if name in self.cells:
             self._count_cells(name, np.zeros(len(wrong), np.int64), wrong, groups)
 
+    def _count_all_cells(
+        self,
+        names: list[str],
+        keys: NDArray[np.int64],
+        status: NDArray[np.uint8] | None,
+        groups: Groups,
+    ) -> None:
+        """Count columns on cells, all those without missing or invalid values at once."""
+        clean = np.ones(len(names), bool) if status is None else ~status.any(axis=1)
+        together = np.flatnonzero(clean).tolist()
+        if together and keys.shape[1]:
+            floors = [self._shift(names[i]) for i in together]
+            picked = keys if len(together) == len(names) else keys[together]
+            for i, new in zip(
+                together, Cells.count_matrix(picked, groups, len(self.groups), floors), strict=True
+            ):
+                self._add_cells(names[i], new)
+        if status is not None:
+            for i in np.flatnonzero(~clean).tolist():
+                self._count_cells(names[i], keys[i], status[i], groups)
+
     def _count_cells(
         self, name: str, keys: NDArray[np.int64], status: NDArray[np.uint8], groups: Groups
     ) -> None:
+        self._add_cells(name, Cells.count_keys(keys, status, groups, len(self.groups), self._shift(name)))
+
+    def _shift(self, name: str) -> int:
         known = self.cells.get(name)
-        floor = 0 if known is None else known.shift
-        new = Cells.count_keys(keys, status, groups, len(self.groups), floor)
+        return 0 if known is None else known.shift
+
+    def _add_cells(self, name: str, new: Cells) -> None:
+        known = self.cells.get(name)
         self.cells[name] = new if known is None else known.merge((new, None))
 
     def _groups_of(self, batch: Batch, section: Section) -> Groups:
         found = []
         for column, categories in (batch.segments or {}).items():
             used, position = np.unique(categories.codes[section.start : section.stop], return_inverse=True)
-            names = [
-                "(missing)"
-                if code == CODE_MISSING
-                else "(other)"
-                if code < 0
-                else str(categories.values[code].as_py())
-                for code in used.tolist()
-            ]
+            names = [_segment_name(categories, code) for code in used.tolist()]
             found.append(np.array([self._group(column, name) for name in names], np.int32)[position])
         rows = np.zeros(len(self.groups), np.int64)
         rows[: len(self.group_rows)] = self.group_rows
@@ -204,7 +257,7 @@ class Profile:
         return found
 
     def declare(self, specs: Iterable[ColumnSpec]) -> None:
-        """Fix the kinds of columns before anything is merged; values of another kind will count as invalid."""
+        """Fix the kinds of columns before anything is merged; values of another kind count as invalid."""
         for spec in specs:
             self._summary(spec)
 
@@ -313,7 +366,7 @@ class Profile:
         )
         raw = msgspec.msgpack.encode(state)
         packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
-        return _MAGIC + len(raw).to_bytes(8, "little") + packed
+        return _MAGIC + _HEADER.pack(len(raw), zlib.crc32(raw)) + packed
 
     @staticmethod
     def reference_of(data: bytes) -> str:
@@ -378,6 +431,14 @@ def profile_batch(
     return profiles
 
 
+def _segment_name(categories: Categories, code: int) -> str:
+    """Name of a segment value; one that looks like a group of ours is none of its own."""
+    if code == CODE_MISSING:
+        return "(missing)"
+    name = "(other)" if code < 0 else str(categories.values[code].as_py())
+    return "(other)" if name == "(missing)" else name
+
+
 def _place(label: str, places: dict[str, int], spare: int) -> int:
     """Group of the reference that rows of a segment value belong to."""
     return places.get(label, places.get(f"{label.split('=', 1)[0]}=(other)", spare) if label else 0)
@@ -404,9 +465,16 @@ def _decode(data: bytes) -> _State:
         msg = f"not a profile of a known version (starts with {bytes(data[:4])!r}, {_MAGIC!r} is known)"
         raise ProfileError(msg)
     try:
-        raw = pa.decompress(data[12:], int.from_bytes(data[4:12], "little"), codec="zstd", asbytes=True)
+        size, checksum = _HEADER.unpack_from(data, len(_MAGIC))
+        if size > LONGEST:
+            msg = f"damaged profile: it says that it has {size} bytes"
+            raise ProfileError(msg)
+        raw = pa.decompress(data[12:], size, codec="zstd", asbytes=True)
+        if zlib.crc32(raw) != checksum:
+            msg = "damaged profile: wrong checksum"
+            raise ProfileError(msg)
         return msgspec.msgpack.decode(raw, type=_State)
-    except (OSError, msgspec.MsgspecError, pa.ArrowException) as error:
+    except (OSError, struct.error, msgspec.MsgspecError, pa.ArrowException) as error:
         msg = f"damaged profile: {error}"
         raise ProfileError(msg) from error
 
@@ -414,11 +482,15 @@ def _decode(data: bytes) -> _State:
 def _pack(values: NDArray[np.integer]) -> bytes:
     """Differences in the smallest integer type that holds them; the first byte is its size."""
     flat = np.ascontiguousarray(values, np.int64).ravel()
-    delta = np.diff(flat, prepend=np.int64(0))
+    if not len(flat):
+        return b"\x01"
+    delta = np.empty_like(flat)
+    delta[0] = flat[0]
+    np.subtract(flat[1:], flat[:-1], out=delta[1:])
+    low, high = int(delta.min()), int(delta.max())
     for size in (1, 2, 4):
-        small = delta.astype(f"<i{size}")
-        if (small == delta).all():
-            return bytes([size]) + small.tobytes()
+        if -(1 << (8 * size - 1)) <= low and high < 1 << (8 * size - 1):
+            return bytes([size]) + delta.astype(f"<i{size}").tobytes()
     return b"\x08" + delta.astype("<i8").tobytes()
 
 

@@ -10,13 +10,14 @@ import numpy as np
 from datasketches import kll_floats_sketch
 from numpy.typing import NDArray
 
-from detectors.distinct import Distinct
+from detectors.distinct import Distinct, update_all
 from detectors.frequent import FrequentItems
 from schemas.column import ColumnSpec, Kind
 from schemas.errors import ProfileError
 
 QUANTILES_K = 128  # rank error about 2 %, 1.7 KiB
 FREQUENT = 64
+_LARGEST = float(np.finfo(np.float32).max)  # the quantile sketch keeps numbers of 32 bits
 Hashes = NDArray[np.uint64]
 
 
@@ -74,18 +75,6 @@ class Summary:
         """Add numbers of rows with a valid and with an invalid value; the other rows have none."""
         self.ok += ok
         self.invalid += invalid
-
-    def add_numbers(self, values: NDArray[np.float64], hashes: Hashes) -> None:
-        """Add valid numbers; at least one."""
-        if self.quantiles is None:
-            msg = f"column {self.spec.name} is {self.spec.kind}, not numeric"
-            raise ProfileError(msg)
-        self.sum += float(values.sum())
-        self.squares += float(values @ values)
-        self.lowest = min(self.lowest, float(values.min()))
-        self.highest = max(self.highest, float(values.max()))
-        self.quantiles.update(np.sort(values.astype(np.float32)))  # the sketch takes ordered values faster
-        self.distinct.update(hashes)
 
     def add_categories(self, values: Sequence[str], counts: NDArray[np.int64], hashes: Hashes) -> None:
         """Add distinct categories, each with its number of rows."""
@@ -151,6 +140,47 @@ class Summary:
         new.distinct = Distinct.from_bytes(state.distinct)
         new.frequent = FrequentItems.from_bytes(state.frequent) if state.frequent else None
         return new
+
+
+def add_matrix(
+    summaries: Sequence[Summary],
+    numbers: NDArray[np.float64],
+    use: NDArray[np.bool_] | None,
+    hashes: Hashes,
+) -> None:
+    """Add the numbers of many numeric columns at once; a call for each column would cost more than the sums.
+
+    Parameters
+    ----------
+    summaries : sequence of Summary
+        Of numeric columns; their rows must have been counted already.
+    numbers : float64 array [columns, n]
+        0 where they do not count; n is at least 1.
+    use : bool array [columns, n] or None
+        Which of them count; None for all.
+    hashes : uint64 array [columns, n]
+    """
+    with np.errstate(over="ignore", invalid="ignore"):  # sums of numbers near the largest one are infinite
+        sums, squares = numbers.sum(axis=1).tolist(), np.einsum("ij,ij->i", numbers, numbers).tolist()
+    low = high = numbers
+    if use is not None:
+        low, high = np.where(use, numbers, np.inf), np.where(use, numbers, -np.inf)
+    lowest, highest = low.min(axis=1).tolist(), high.max(axis=1).tolist()
+    # The sketch takes ordered values faster; those that do not count are last.
+    ordered = np.clip(low, -_LARGEST, _LARGEST).astype(np.float32)
+    ordered.sort(axis=1)
+    counts = [ordered.shape[1]] * len(summaries) if use is None else use.sum(axis=1).tolist()
+    for i, summary in enumerate(summaries):
+        if summary.quantiles is None:
+            msg = f"column {summary.spec.name} is {summary.spec.kind}, not numeric"
+            raise ProfileError(msg)
+        if counts[i]:
+            summary.sum += sums[i]
+            summary.squares += squares[i]
+            summary.lowest = min(summary.lowest, lowest[i])
+            summary.highest = max(summary.highest, highest[i])
+            summary.quantiles.update(ordered[i, : counts[i]])
+    update_all([summary.distinct for summary in summaries], hashes, use)
 
 
 def _resized(frequent: FrequentItems, capacity: int) -> FrequentItems:

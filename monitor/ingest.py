@@ -491,8 +491,10 @@ class Ingest:
                     partition.claim.place, "undecodable", reason, offset, value, None, self._clock.now_ms()
                 )
         slices = [
-            SliceDelta(model, version, slice_ms, profile.reference_hash, profile.rows, profile.to_bytes())
-            for (model, version, slice_ms), profile in collected.profiles
+            SliceDelta(model, version, slice_ms, profile.reference_hash, profile.rows, data)
+            for ((model, version, slice_ms), profile), data in zip(
+                collected.profiles, collected.data, strict=True
+            )
         ]
         now_ms = self._clock.now_ms()
         deltas = owned_delta(self._owned, self._times, now_ms)

@@ -1,0 +1,108 @@
+"""The events that the benchmarks measure: made once, put into Kafka once, read by every measured side."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from confluent_kafka import Producer
+
+from tests.kit.kafka import KafkaCluster
+
+PARTITIONS = 4
+OBJECTS = 5_000
+NUMBERS = 20
+REGIONS = 10  # values of the column that the benchmarks of many models break down by
+EVENTS_PER_S = 10_000  # of event time
+WRONG_EVERY = 100
+_BLOCK = 50  # events that go into one partition together
+_TEXT_FOR_NUMBER = re.compile(rb'"n07":[^,]*')
+_HEAD = b'{"event_id":"%c-%09d","model":"m%03d","version":"1","timestamp":"%b","features":'
+_TAIL = b',"prediction":%d,"score":0.%03d}'
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a topic holds.
+
+    Parameters
+    ----------
+    topic : str
+    events : int
+    models : int
+        Events are spread over them at random.
+    wrong : str
+        What one event in a hundred is: ``""`` (nothing wrong), ``"undecodable"`` (cut off) or ``"type"``
+        (text where a number belongs).
+    """
+
+    topic: str
+    events: int
+    models: int = 1
+    wrong: str = ""
+
+
+def feature_objects(seed: int = 1) -> list[bytes]:
+    """Make JSON objects of 20 numbers and 5 texts, about 310 bytes each."""
+    generator = np.random.default_rng(seed)
+    numbers = generator.normal(0.0, 10.0, (OBJECTS, NUMBERS)).round(3).tolist()
+    codes = generator.integers(0, (REGIONS, 3, 40, 300, 2_000), (OBJECTS, 5)).tolist()
+    return [
+        msgspec.json.encode(
+            {
+                **{f"n{i:02d}": value for i, value in enumerate(row)},
+                **{f"c{i}": f"v{code}" for i, code in enumerate(texts)},
+            }
+        )
+        for row, texts in zip(numbers, codes, strict=True)
+    ]
+
+
+def events(shape: Shape, first_ms: int) -> Iterator[tuple[bytes, int]]:
+    """Events in order of time, each with its timestamp."""
+    objects = feature_objects()
+    generator = np.random.default_rng(2)
+    models = generator.integers(0, shape.models, shape.events).tolist()
+    picks = generator.integers(0, OBJECTS, shape.events).tolist()
+    per_ms = max(1, EVENTS_PER_S // 1000)
+    text = b""
+    for number, (model, pick) in enumerate(zip(models, picks, strict=True)):
+        at_ms = first_ms + number // per_ms
+        if number % per_ms == 0:
+            second, rest = divmod(at_ms, 1000)
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode() + b".%03dZ" % rest
+        features = objects[pick]
+        if shape.wrong and number % WRONG_EVERY == WRONG_EVERY // 2:
+            if shape.wrong == "undecodable":
+                features = features[:-20]
+            else:
+                features = _TEXT_FOR_NUMBER.sub(b'"n07":"n/a"', features)
+        yield _HEAD % (101, number, model, text) + features + _TAIL % (pick & 1, pick % 1000), at_ms
+
+
+def produce(cluster: KafkaCluster, shape: Shape) -> None:
+    """Create a topic and fill it; the youngest event is a few seconds old."""
+    cluster.create_topic(shape.topic, PARTITIONS)
+    producer = Producer(
+        {
+            "bootstrap.servers": cluster.bootstrap,
+            "linger.ms": 50,
+            "batch.size": 1_000_000,
+            "queue.buffering.max.messages": 2_000_000,
+            "queue.buffering.max.kbytes": 2_000_000,
+        }
+    )
+    span_ms = shape.events * 1000 // EVENTS_PER_S
+    first_ms = time.time_ns() // 1_000_000 - span_ms - 5_000
+    send = producer.produce
+    for number, (value, at_ms) in enumerate(events(shape, first_ms)):
+        send(shape.topic, value, partition=number // _BLOCK % PARTITIONS, timestamp=at_ms)
+        if number % 100_000 == 0:
+            producer.poll(0)
+    if producer.flush(120):
+        msg = f"the broker did not take all events of {shape.topic}"
+        raise RuntimeError(msg)
