@@ -104,8 +104,12 @@ class Service:
         self._parts: list[Part] = []
         self._closers: list[Callable[[], None]] = []
         self.engine = self._open_database()
-        self._build()
-        self.serving = self._serve()
+        try:
+            self._build()
+            self.serving = self._serve()
+        except BaseException:
+            self._close_parts()
+            raise
 
     # --- building -------------------------------------------------------------------------------------------
 
@@ -238,11 +242,14 @@ class Service:
         late = [part.name for part in self._parts if part.thread is not None and part.thread.is_alive()]
         if late:
             logger.error("left without: %s", ", ".join(late))
+        self.serving.stop()
+        self._close_parts()
+        return not late
+
+    def _close_parts(self) -> None:
         for closer in self._closers:
             closer()
-        self.serving.stop()
         self.engine.dispose()
-        return not late
 
 
 def create_topics(configuration: Configuration, options: dict[str, Any], stop: threading.Event) -> None:
@@ -264,6 +271,6 @@ def create_topics(configuration: Configuration, options: dict[str, Any], stop: t
         for name, future in (admin.create_topics(wanted) if wanted else {}).items():
             try:
                 future.result(10)
-            except KafkaException as error:
-                logger.info("topic %s was not created: %s", name, error.args[0].str())
+            except (KafkaException, TimeoutError) as error:
+                logger.info("topic %s was not created: %s", name, error)
         return

@@ -230,6 +230,9 @@ class KafkaSource:
                 return ""
             msg = f"kafka: {error.args[0].str()}"
             raise Unavailable(msg) from error
+        except TimeoutError as error:
+            msg = f"kafka: nobody answers for topic {topic}"
+            raise Unavailable(msg) from error
         return "" if set(found) <= {"A", "0", "-"} else found
 
     def seek(self, place: Place, offset: int) -> None:
