@@ -217,7 +217,7 @@ def numeric_bins(cells: Cells, lowest: float, highest: float) -> NumericBins:
         keys |= {int(low[i]), int(high[i])}
     limit = float_keys(np.array([np.finfo(np.float64).max]))[0]
     edges = keys_to_floats(np.array(sorted(min(max(key, -limit), limit) for key in keys), np.int64))
-    return NumericBins(tuple(edges.tolist()), lowest, highest)
+    return NumericBins(tuple(edges.tolist()), lowest + 0.0, highest + 0.0)  # -0.0 and 0.0 are the same value
 
 
 def categorical_bins(cells: Cells, names: dict[int, str]) -> CategoricalBins | HashBins:
