@@ -35,6 +35,7 @@ FULL = 4_096  # events of one model version that are worth a task of their own
 WAITING = 200_000  # events that may wait for more of their model version
 FETCH_TIMEOUT_S = 0.1
 RETRY_S = 1.0
+LOOK_S = 5.0  # between two looks whether a stopped partition may be read again
 LEAVE_TIMEOUT_S = 5.0
 REVOKE_TIMEOUT_S = 60.0  # well inside max.poll.interval.ms
 LONGEST_DEAD_LETTER = 1_048_576
@@ -89,6 +90,7 @@ class Ingest:
         self._uncommitted = self._held_bytes = 0
         self._committed_at = clock.monotonic()
         self._must_rewind = self._committing = False
+        self._look_at = 0.0
         self._stop = threading.Event()
         self.has_joined = False
 
@@ -147,6 +149,7 @@ class Ingest:
             self._owned[place].at_end()
         if self._due():
             self.commit()
+            self._look_after_stopped()
 
     def _due(self) -> bool:
         waited_ms = (self._clock.monotonic() - self._committed_at) * 1000
@@ -225,6 +228,17 @@ class Ingest:
         partition.stopped = True
         self._source.pause([place])
         logger.error("partition stopped: %s", message)
+
+    def _look_after_stopped(self) -> None:
+        """Read on in partitions whose gap has been accepted meanwhile."""
+        stopped = [place for place, partition in self._owned.items() if partition.stopped]
+        if not stopped or self._clock.monotonic() < self._look_at:
+            return
+        self._look_at = self._clock.monotonic() + LOOK_S
+        try:
+            self._must_rewind |= not all(positions.is_stopped(self._engine, place) for place in stopped)
+        except Unavailable as error:
+            logger.warning("cannot look after stopped partitions: %s", error)
 
     def _release(self, places: list[Place]) -> None:
         for place in places:

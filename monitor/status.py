@@ -144,7 +144,7 @@ def _open_alerts(connection: Connection) -> dict[str, int]:
 def _stopped(partitions: list[PartitionStanding]) -> list[str]:
     return [
         f"{p.topic}/{p.partition} is stopped: {p.stopped_reason} (accept the loss: driftline partitions "
-        f"resume --topic {p.topic} --partition {p.partition} --at earliest; then restart ingestion)"
+        f"resume --topic {p.topic} --partition {p.partition} --at earliest)"
         for p in partitions
         if p.stopped_reason
     ]

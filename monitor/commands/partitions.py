@@ -62,8 +62,7 @@ def list_partitions(config: str, topic: str | None, as_json: bool) -> None:
 def resume_partition(config: str, topic: str, partition: int, at: str, yes: bool, as_json: bool) -> None:
     """Accept that the events of a gap are lost, and let reading go on.
 
-    A stopped partition is taken up again by the next process that claims it: restart the process that
-    ingests, if it is running.
+    The process that owns the partition reads on within a few seconds; if none runs, the next one does.
     """
     configuration, place = load(config), Place(topic, partition)
     with _database(configuration) as database:

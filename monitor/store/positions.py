@@ -285,6 +285,21 @@ def resume(engine: Engine, place: Place, *, next_offset: int, topic_id: str, now
         )
 
 
+def is_stopped(engine: Engine, place: Place) -> bool:
+    """Whether a partition must not be read, as of now.
+
+    Raises
+    ------
+    Unavailable
+        If the database is away.
+    """
+    with reading(engine) as connection:
+        return (
+            connection.execute(_of(place, partition_state, partition_state.c.stopped_reason)).scalar()
+            is not None
+        )
+
+
 def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_fault) -> None:
     """Move positions and keep what the events up to there amount to, in one transaction.
 

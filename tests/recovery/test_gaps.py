@@ -88,6 +88,21 @@ def test_reading_goes_on_after_the_gap_once_it_is_accepted(engine: Engine) -> No
     assert gaps(engine) == [(30, 40, True)]
 
 
+def test_a_running_reader_goes_on_by_itself_once_the_gap_is_accepted(engine: Engine) -> None:
+    world, member = read_half(engine, 26)
+    world.produce(20, FIRST)
+    world.broker.trim(FIRST, 40)
+    rounds(world, member)
+    assert world.states()[FIRST].stopped_reason is not None
+    topic_id = world.broker.topic_id("flights")
+    positions.resume(engine, FIRST, next_offset=40, topic_id=topic_id, now_ms=world.clock.now_ms())
+    for _ in range(4):
+        world.clock.advance(6_000)
+        rounds(world, member)
+    state = world.states()[FIRST]
+    assert (state.stopped_reason, state.next_offset, state.fetched) == (None, 50, 40)
+
+
 def test_a_topic_that_was_created_again_with_fewer_messages(engine: Engine) -> None:
     world, member = read_half(engine, 24)
     world.broker.recreate_topic("flights", 2)
