@@ -12,6 +12,7 @@ from monitor.store.positions import ensure_counters
 from monitor.store.schema import upgrade
 
 pytest.register_assert_rewrite("tests.recovery.world")
+from tests.recovery.world import World  # noqa: E402 - once its assertions are rewritten
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +24,13 @@ def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ensure_counters(engine)
     engine.dispose()
     return path
+
+
+@pytest.fixture(autouse=True)
+def _end_of_the_world() -> Iterator[None]:
+    """End every process that a test has left running."""
+    yield
+    World.close_all()
 
 
 @pytest.fixture

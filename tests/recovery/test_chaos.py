@@ -13,7 +13,7 @@ from monitor.store.positions import Place
 from schemas.errors import Unavailable
 from tests.recovery.world import MINUTE_MS, POINTS, START_MS, Died, Member, World, wipe
 
-STEPS = 20
+STEPS = 18
 MOST_MEMBERS = 3
 
 
@@ -23,7 +23,7 @@ def some(world: World, rng: random.Random) -> Member:
 
 
 def produce(world: World, rng: random.Random) -> None:
-    world.produce(rng.choice([1, 10, 20, 60]))
+    world.produce(rng.choice([1, 5, 10, 40]))
 
 
 def step(world: World, rng: random.Random) -> None:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import Engine
 
 from monitor.ingest import Ingest
+from monitor.registry import Registry
 from monitor.source.memory import MemorySource
 from monitor.store.positions import Commit, Place
 from monitor.telemetry import Telemetry
@@ -194,16 +195,16 @@ def test_a_promotion_while_the_database_comes_and_goes(
     world.produce(60)
     world.step(member)
     assert world.promote("flight-delay", "1", 0)
-    real = member.ingest._registry.adopt_references
+    real = Registry.adopt_references
     answers = iter([Unavailable("away"), None])
 
-    def adopt(work: Commit) -> bool:
+    def adopt(self: Registry, work: Commit) -> bool:
         answer = next(answers)
         if answer is not None:
             raise answer
-        return real(work)
+        return real(self, work)
 
-    monkeypatch.setattr(member.ingest._registry, "adopt_references", adopt)
+    monkeypatch.setattr(Registry, "adopt_references", adopt)
     assert world.commit(member)
     assert next(answers, "asked twice") == "asked twice"
     monkeypatch.undo()

@@ -11,7 +11,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from sqlalchemy import Engine, delete, func, select
@@ -184,9 +184,12 @@ class World:
     topics : tuple of str
     """
 
+    opened: ClassVar[list[World]] = []
+
     def __init__(
         self, engine: Engine, seed: int, partitions: int = 3, topics: tuple[str, ...] = ("flights",)
     ) -> None:
+        World.opened.append(self)
         self.engine, self.random = engine, random.Random(seed)
         self.clock = TestClock(NOW_MS)
         self.configuration = configuration(topics)
@@ -231,6 +234,14 @@ class World:
             self.die(member)
             return False
         return True
+
+    @classmethod
+    def close_all(cls) -> None:
+        """End all members of all worlds."""
+        while cls.opened:
+            world = cls.opened.pop()
+            for member in list(world.members):
+                world.die(member)
 
     def leave(self, member: Member) -> None:
         """Let a member stop in good order."""
