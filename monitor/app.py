@@ -92,9 +92,9 @@ class Service:
         clock: Clock | None = None,
         http_port: int | None = None,
     ) -> None:
-        missing = configuration.secrets_missing()
+        missing = [problem for problem in configuration.secret_problems() if _needs(role, problem.path)]
         if missing:
-            raise ConfigurationError(missing)
+            raise ConfigurationError([str(problem) for problem in missing])
         self.configuration, self.role = configuration, role
         self.clock = clock or SystemClock()
         self.telemetry = Telemetry()
@@ -250,6 +250,11 @@ class Service:
         for closer in self._closers:
             closer()
         self.engine.dispose()
+
+
+def _needs(role: Role, path: tuple[str | int, ...]) -> bool:
+    """Whether a role needs a secret: only evaluators send anything to receivers."""
+    return role in (Role.ALL, Role.EVALUATE) or path[0] != "receivers"
 
 
 def create_topics(configuration: Configuration, options: dict[str, Any], stop: threading.Event) -> None:
