@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +31,7 @@ Tables = list[tuple[NDArray[np.int64], pa.Table]]
 Flats = list[tuple[int, dict[tuple[str, ...], Any]]]
 
 SMALLEST = 8
-CHUNK = 256  # rows that are looked at one by one when Arrow refuses a block
+TEACHERS = 16  # rows that new columns are learned from before the rest of a block is read with them
 LONGEST_NUMBER = 400  # digits; Python refuses to read more than a few thousand
 LONG_BYTES = 65_536  # a row longer than this is read on its own
 
@@ -93,7 +93,7 @@ class FeatureDecoder:
         slow: Flats = []
         problems: list[tuple[int, str]] = []
         every = np.arange(len(raws))
-        for rows in (every[:CHUNK], every[CHUNK:]):
+        for rows in (every[:TEACHERS], every[TEACHERS:]):
             read = self._together(raws, rows)
             tables += read
             left = np.setdiff1d(rows, np.concatenate([done for done, _ in read])) if read else rows
@@ -138,7 +138,7 @@ class FeatureDecoder:
         slow: Flats,
         problems: list[tuple[int, str]],
     ) -> None:
-        seen: dict[tuple[str, ...], Counter[type]] = {}
+        seen: defaultdict[tuple[str, ...], Counter[type]] = defaultdict(Counter)
         known = self.columns.now
         for row in rows.tolist():
             try:
@@ -148,17 +148,10 @@ class FeatureDecoder:
                 continue
             for path, value in flat.items():
                 if value is not None and known.is_new(path):
-                    seen.setdefault(path, Counter())[type(value)] += 1
-            slow.append(
-                (
-                    row,
-                    {
-                        path: v
-                        for path, v in flat.items()
-                        if not known.full or feature_name(path) in known.columns
-                    },
-                )
-            )
+                    seen[path][type(value)] += 1
+            if known.full:
+                flat = {path: v for path, v in flat.items() if feature_name(path) in known.columns}
+            slow.append((row, flat))
         if seen:
             self.columns.learn(seen)
 
