@@ -130,7 +130,7 @@ class Distinct:
 
     def to_bytes(self) -> bytes:
         """Serialise: version, precision, then all registers or, when few are set, only those."""
-        used = np.flatnonzero(self.registers)
+        used = self.registers.nonzero()[0]
         if len(used) * _ENTRY.itemsize >= len(self.registers):
             return _HEADER.pack(_VERSION, self.precision, _DENSE) + self.registers.tobytes()
         entries = np.empty(len(used), dtype=_ENTRY)

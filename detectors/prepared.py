@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from detectors.binning import Binning, NumericBins, PresenceBins
 from detectors.hashing import hash_numbers, hash_strings
-from schemas.batch import CODE_INVALID, INVALID, MISSING, Batch
+from schemas.batch import CODE_INVALID, INVALID, MISSING, Batch, Categories
 from schemas.column import ColumnSpec
 from schemas.errors import ProfileError
 
-FEW = 2_048  # strings that are made into Python strings all together
+FEW = 4_096  # strings that are made into Python strings all together
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Prepared:
         self.sections = [Section(int(index[a]) * slice_ms, int(a), int(b)) for a, b in pairwise(starts)]
         self.clean: list[bool] = np.logical_not(batch.status.any(axis=1)).tolist()
         self._hashes = hash_numbers(batch.numbers.ravel()).reshape(batch.numbers.shape)
-        self._category_hashes = [hash_strings(categories.values) for categories in batch.categories]
+        self._category_hashes = _hashed(batch.categories)
 
     def is_binned(self, spec: ColumnSpec) -> bool:
         """Whether the reference has bins for a column."""
@@ -106,10 +106,12 @@ class Prepared:
         codes = categories.codes[section.start : section.stop]
         counts = np.bincount(codes[codes >= 0], minlength=len(categories.values))
         used = np.flatnonzero(counts)
-        names = categories.values
-        few = len(used) <= FEW
-        values = names.take(pa.array(used)).to_pylist() if few else _Strings(names, used)
-        return values, counts[used], self._category_hashes[i][used]
+        if len(categories.values) > FEW:
+            names: Sequence[str] = _Strings(categories.values, used)
+        else:
+            names = categories.values.to_pylist()
+            names = names if len(used) == len(names) else [names[code] for code in used.tolist()]
+        return names, counts[used], self._category_hashes[i][used]
 
     # --- counts on the bins of the reference ----------------------------------------------------------------
 
@@ -148,11 +150,17 @@ class Prepared:
             if categories is None:
                 group = np.full(len(self.batch), size - 1, np.int64)
             else:
-                group = _lookup(
-                    segment.groups(hash_strings(categories.values)), categories.codes, size - 1, size - 2
-                )
+                places = segment.groups(self._hashes_of(categories))
+                group = _lookup(places, categories.codes, size - 1, size - 2)
             found.append((size, group))
         return found
+
+    def _hashes_of(self, categories: Categories) -> NDArray[np.uint64]:
+        """Hashes of the values of a segment, which is often one of the columns too."""
+        for known, hashes in zip(self.batch.categories, self._category_hashes, strict=True):
+            if known is categories:
+                return hashes
+        return hash_strings(categories.values)
 
     @cached_property
     def _codes(self) -> NDArray[np.int64]:
@@ -196,6 +204,14 @@ class Prepared:
             out[:] = np.where(codes == -1, end - 2, end - 1)
         else:
             out[:] = _lookup(bins.codes(self._category_hashes[i]) + first, codes, end - 2, end - 1)
+
+
+def _hashed(columns: Sequence[Categories]) -> list[NDArray[np.uint64]]:
+    """Hash the values of all columns in one call."""
+    if not columns:
+        return []
+    hashes = hash_strings(pa.concat_arrays([categories.values for categories in columns]))
+    return np.split(hashes, np.cumsum([len(categories.values) for categories in columns])[:-1])
 
 
 def _status(codes: NDArray[np.int32]) -> NDArray[np.uint8]:
