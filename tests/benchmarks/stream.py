@@ -17,11 +17,10 @@ PARTITIONS = 4
 OBJECTS = 5_000
 NUMBERS = 20
 REGIONS = 10  # values of the column that the benchmarks of many models break down by
-EVENTS_PER_S = 10_000  # of event time
 WRONG_EVERY = 100
 _BLOCK = 50  # events that go into one partition together
 _TEXT_FOR_NUMBER = re.compile(rb'"n07":[^,]*')
-_HEAD = b'{"event_id":"%c-%09d","model":"m%03d","version":"1","timestamp":"%b","features":'
+_HEAD = b'{"event_id":"e-%09d","model":"m%03d","version":"1","timestamp":"%b","features":'
 _TAIL = b',"prediction":%d,"score":0.%03d}'
 
 
@@ -38,12 +37,15 @@ class Shape:
     wrong : str
         What one event in a hundred is: ``""`` (nothing wrong), ``"undecodable"`` (cut off) or ``"type"``
         (text where a number belongs).
+    per_s : int
+        Events a second of event time, a multiple of 1,000.
     """
 
     topic: str
     events: int
     models: int = 1
     wrong: str = ""
+    per_s: int = 10_000
 
 
 def feature_objects(seed: int = 1) -> list[bytes]:
@@ -68,26 +70,35 @@ def events(shape: Shape, first_ms: int) -> Iterator[tuple[bytes, int]]:
     generator = np.random.default_rng(2)
     models = generator.integers(0, shape.models, shape.events).tolist()
     picks = generator.integers(0, OBJECTS, shape.events).tolist()
-    per_ms = max(1, EVENTS_PER_S // 1000)
+    per_ms = shape.per_s // 1000
     text = b""
     for number, (model, pick) in enumerate(zip(models, picks, strict=True)):
         at_ms = first_ms + number // per_ms
         if number % per_ms == 0:
-            second, rest = divmod(at_ms, 1000)
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode() + b".%03dZ" % rest
+            text = timestamp(at_ms)
         features = objects[pick]
         if shape.wrong and number % WRONG_EVERY == WRONG_EVERY // 2:
             if shape.wrong == "undecodable":
                 features = features[:-20]
             else:
                 features = _TEXT_FOR_NUMBER.sub(b'"n07":"n/a"', features)
-        yield _HEAD % (101, number, model, text) + features + _TAIL % (pick & 1, pick % 1000), at_ms
+        yield event(number, model, text, features, pick), at_ms
 
 
-def produce(cluster: KafkaCluster, shape: Shape) -> None:
-    """Create a topic and fill it; the youngest event is a few seconds old."""
-    cluster.create_topic(shape.topic, PARTITIONS)
-    producer = Producer(
+def timestamp(at_ms: int) -> bytes:
+    """Write epoch milliseconds as RFC 3339."""
+    second, rest = divmod(at_ms, 1000)
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode() + b".%03dZ" % rest
+
+
+def event(number: int, model: int, text: bytes, features: bytes, pick: int) -> bytes:
+    """Write one event; `number` is its id and `text` its timestamp."""
+    return _HEAD % (number, model, text) + features + _TAIL % (pick & 1, pick % 1000)
+
+
+def producer_of(cluster: KafkaCluster) -> Producer:
+    """Make a producer with room for a whole topic."""
+    return Producer(
         {
             "bootstrap.servers": cluster.bootstrap,
             "linger.ms": 50,
@@ -96,7 +107,13 @@ def produce(cluster: KafkaCluster, shape: Shape) -> None:
             "queue.buffering.max.kbytes": 2_000_000,
         }
     )
-    span_ms = shape.events * 1000 // EVENTS_PER_S
+
+
+def produce(cluster: KafkaCluster, shape: Shape) -> None:
+    """Create a topic and fill it; the youngest event is a few seconds old."""
+    cluster.create_topic(shape.topic, PARTITIONS)
+    producer = producer_of(cluster)
+    span_ms = shape.events * 1000 // shape.per_s
     first_ms = time.time_ns() // 1_000_000 - span_ms - 5_000
     send = producer.produce
     for number, (value, at_ms) in enumerate(events(shape, first_ms)):
