@@ -1,7 +1,7 @@
 """Many models on one topic: rate and memory, and memory over time.
 
-``python -m tests.benchmarks.bench_models [--quick] [--json]``. Models have 25 features, an output and its score,
-and are broken down by a column of 10 values.
+``python -m tests.benchmarks.bench_models [--quick] [--json]``. Models have 25 features, an output and its
+score, and are broken down by a column of 10 values.
 """
 
 from __future__ import annotations
