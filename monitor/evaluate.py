@@ -64,6 +64,7 @@ class Evaluator:
             while judged := self._judge.sweep(models):
                 total += len(judged)
                 self._after(judged)
+            self._judge.tidy()
         return total
 
     def run(self, stop: threading.Event) -> None:

@@ -21,7 +21,6 @@ from alerting.pipeline import outbox_rows
 from detectors.base import Detector
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.config.settings import ModelSettings
 from monitor.configured_references import ConfiguredReferences
 from monitor.merging import Merged, merge_slices
 from monitor.profiling import Key, Pointer
@@ -107,6 +106,7 @@ class Judge:
         self._references = ReferenceCache()
         self._configured = ConfiguredReferences(engine, configuration.folder)
         self._detectors: dict[str, Detector] = {}
+        self._untidy: list[tuple[Due, Pointer, Mapping[str, ColumnSpec]]] = []
 
     # --- what is due ----------------------------------------------------------------------------------------
 
@@ -204,7 +204,8 @@ class Judge:
         self._telemetry.emit(WindowJudged(due.key[0], None))
         for change in changes:
             self._telemetry.emit(change)
-        self._compact(due, pointer, specs, settings)
+        if due.spec == settings.windows[0]:
+            self._untidy.append((due, pointer, specs))
         drifted = tuple(verdict for verdict in verdicts if verdict.decision is Decision.DRIFT)
         return Judged(due, due.revision + 1, drifted, tuple(change.change for change in changes))
 
@@ -240,41 +241,55 @@ class Judge:
 
     # --- fewer, larger rows ---------------------------------------------------------------------------------
 
-    def _compact(
-        self, due: Due, pointer: Pointer, specs: Mapping[str, ColumnSpec], settings: ModelSettings
-    ) -> None:
-        """Replace the partial profiles of each slice of a judged window by their sum."""
-        if due.spec != settings.windows[0]:
-            return
-        with reading(self._engine) as connection:
-            rows = read_slices(connection, due)
-        by_slice: dict[int, list[Any]] = {}
-        for row in rows:
-            by_slice.setdefault(row.slice_ms, []).append(row)
-        for slice_ms, parts in by_slice.items():
-            mine = pointer if all(p.reference_hash in (None, pointer.hash) for p in parts) else None
-            if len(parts) > 1 and mine is not None:
-                try:
-                    self._replace(due.key, slice_ms, parts, merge_slices(parts, specs, mine))
-                except _Overtaken:
-                    logger.debug("slice %d of %s was added up by another process", slice_ms, due.key)
+    def tidy(self) -> None:
+        """Replace the partial profiles of the slices of windows judged since the last call by their sums.
 
-    def _replace(self, key: Key, slice_ms: int, parts: list[Any], merged: Merged) -> None:
-        if merged.straddling:
-            return  # moving the rows onto the bins would not be exact: leave them as they are
+        Results do not depend on it; later windows over the same slices are read faster.
+
+        Raises
+        ------
+        Unavailable
+            If the database is away.
+        """
+        untidy, self._untidy = self._untidy, []
+        for due, pointer, specs in untidy:
+            with reading(self._engine) as connection:
+                rows = read_slices(connection, due)
+            by_slice: dict[int, list[Any]] = {}
+            for row in rows:
+                if row.reference_hash in (None, pointer.hash):
+                    by_slice.setdefault(row.slice_ms, []).append(row)
+            sums = [
+                (slice_ms, merge_slices(parts, specs, pointer))
+                for slice_ms, parts in by_slice.items()
+                if len(parts) > 1
+            ]
+            # Where moving rows onto the bins would not be exact they stay as they are.
+            exact = [(slice_ms, merged) for slice_ms, merged in sums if not merged.straddling]
+            try:
+                self._replace(due.key, exact)
+            except _Overtaken:
+                logger.debug("slices of %s were added up by another process", due.key)
+
+    def _replace(self, key: Key, sums: list[tuple[int, Merged]]) -> None:
+        if not sums:
+            return
+        old = [id_ for _, merged in sums for id_ in merged.slice_ids]
         with immediate(self._engine) as connection:
-            gone = connection.execute(
-                delete(slice_profile).where(slice_profile.c.id.in_([p.id for p in parts]))
-            )
-            if gone.rowcount != len(parts):
+            gone = connection.execute(delete(slice_profile).where(slice_profile.c.id.in_(old)))
+            if gone.rowcount != len(old):
                 raise _Overtaken
             connection.execute(
-                insert(slice_profile).values(
-                    model=key[0], version=key[1], slice_ms=slice_ms, rows=merged.rows,
-                    reference_hash=merged.profile.reference_hash,
-                    sources=json.dumps(merged.sources, separators=(",", ":")),
-                    bytes=merged.profile.to_bytes(),
-                )
+                insert(slice_profile),
+                [
+                    {
+                        "model": key[0], "version": key[1], "slice_ms": slice_ms, "rows": merged.rows,
+                        "reference_hash": merged.profile.reference_hash,
+                        "sources": json.dumps(merged.sources, separators=(",", ":")),
+                        "bytes": merged.profile.to_bytes(),
+                    }
+                    for slice_ms, merged in sums
+                ],
             )  # fmt: skip
 
 

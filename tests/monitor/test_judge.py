@@ -137,6 +137,7 @@ def test_adding_slices_up_changes_no_count(world: World) -> None:
         world.send(minute, 4, per_minute=20)
     before = world.rows("SELECT count(*), sum(rows) FROM slice_profile")
     assert len(world.judge.sweep()) > 0
+    world.judge.tidy()
     after = world.rows("SELECT count(*), sum(rows) FROM slice_profile")
     assert after[0][1] == before[0][1] == world.sent
     assert after[0][0] < before[0][0]
