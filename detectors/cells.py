@@ -71,6 +71,20 @@ def _run_lengths(ordered: Keys) -> tuple[Keys, Counts]:
     return ordered[starts], np.diff(np.append(starts, len(ordered)))
 
 
+def _firsts(ordered: Keys) -> NDArray[np.bool_]:
+    """Mark the first of equal neighbours in each row."""
+    new = np.ones(ordered.shape, bool)
+    np.not_equal(ordered[:, 1:], ordered[:, :-1], out=new[:, 1:])
+    return new
+
+
+def _all_run_lengths(new: NDArray[np.bool_]) -> tuple[NDArray[np.intp], Counts, list[int]]:
+    """Flat positions of the marks, distance to the next, and where each row's marks begin and end."""
+    at = np.flatnonzero(new)
+    rows, n = new.shape
+    return at, np.diff(np.append(at, rows * n)), np.searchsorted(at, np.arange(rows + 1) * n).tolist()
+
+
 def _fitted(cell: Keys, count: Counts) -> tuple[Keys, Counts, int]:
     """Sorted distinct cells at the smallest further shift at which they fit, their counts, and that shift."""
     more = _needed_shift(cell, LIMIT)
@@ -171,40 +185,35 @@ class Cells:
         floors : list of int
             For each column a shift that is known to be needed.
         """
-        columns, n = keys.shape
+        n = keys.shape[1]
         if any(floors):
             keys = keys >> np.array(floors, np.int64)[:, None]
         order = np.argsort(keys, axis=1) if groups else None
         ordered = np.sort(keys, axis=1) if order is None else np.take_along_axis(keys, order, axis=1)
-        new = np.ones((columns, n), bool)
-        np.not_equal(ordered[:, 1:], ordered[:, :-1], out=new[:, 1:])
-        starts = np.flatnonzero(new)
-        cells, counts = ordered.ravel()[starts], np.diff(starts, append=columns * n)
-        bounds = np.searchsorted(starts, np.arange(columns + 1) * n).tolist()
-        parts, shifts = [], []
-        for i, (first, last) in enumerate(pairwise(bounds)):
-            cell, count, more = _fitted(cells[first:last], counts[first:last])
-            parts.append((cell, count))
-            shifts.append(floors[i] + more)
-            if more and order is not None:
-                ordered[i] >>= np.int64(more)
-                np.not_equal(ordered[i, 1:], ordered[i, :-1], out=new[i, 1:])
-        none = np.zeros(size, np.int64)
-        if order is None:
-            return [
-                cls(shift, np.zeros(len(cell), np.int32), cell, count, none.copy())
-                for shift, (cell, count) in zip(shifts, parts, strict=True)
-            ]
-        rank = np.cumsum(new, axis=1) - 1
-        packed = np.concatenate([group.astype(np.int64)[order] * n + rank for group in groups], axis=1)
-        packed.sort(axis=1)
-        found = []
-        for shift, (cell, count), pairs in zip(shifts, parts, packed, strict=True):
-            pair, pair_count = _run_lengths(pairs)
-            group = np.concatenate((np.zeros(len(cell), np.int32), (pair // n).astype(np.int32)))
-            both = np.concatenate((cell, cell[pair % n])), np.concatenate((count, pair_count))
-            found.append(cls(shift, group, *both, none.copy()))
-        return found
+        new = _firsts(ordered)
+        shifts = list(floors)
+        for i in np.flatnonzero(new.sum(axis=1) > LIMIT).tolist():
+            more = _needed_shift(ordered[i, new[i]], LIMIT)
+            shifts[i] += more
+            ordered[i] >>= np.int64(more)
+            np.not_equal(ordered[i, 1:], ordered[i, :-1], out=new[i, 1:])
+        at, count, bounds = _all_run_lengths(new)
+        cell = ordered.ravel()[at]
+        group = np.zeros(len(cell), np.int32)
+        if order is not None:
+            # The same once more, of rank among the cells and group: all rows first, as group 0.
+            rank = np.cumsum(new, axis=1) - 1
+            pairs = np.concatenate([rank, *(x.astype(np.int64)[order] * n + rank for x in groups)], axis=1)
+            pairs.sort(axis=1)
+            first = np.array(bounds[:-1])
+            at, count, bounds = _all_run_lengths(_firsts(pairs))
+            pair = pairs.ravel()[at]
+            group = (pair // n).astype(np.int32)
+            cell = cell[pair % n + np.repeat(first, np.diff(bounds))]
+        return [
+            cls(shift, group[a:b], cell[a:b], count[a:b], np.zeros(size, np.int64))
+            for shift, (a, b) in zip(shifts, pairwise(bounds), strict=True)
+        ]
 
     def coarsened(self, shift: int) -> Cells:
         """Return the same counts at a larger shift."""

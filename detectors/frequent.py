@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -110,7 +110,8 @@ class FrequentItems:
             raise UsageError(msg)
         cut = _cut(counts, self.capacity)
         kept = np.flatnonzero(counts > cut).tolist()
-        batch = dict(zip((values[row] for row in kept), (counts[kept] - cut).tolist(), strict=True))
+        names: Iterable[str] = values if len(kept) == len(values) else (values[row] for row in kept)
+        batch = dict(zip(names, (counts[kept] - cut).tolist(), strict=True))
         if len(batch) != len(kept):
             msg = "values: a value is given twice (each different value once is allowed)"
             raise UsageError(msg)
@@ -187,8 +188,13 @@ class FrequentItems:
     def _add(self, counters: Mapping[str, int], error: int, total: int) -> None:
         self.error += error
         self.total += total
-        for value, count in counters.items():
-            self._counters[value] = self._counters.get(value, 0) + count
+        if self._counters:
+            for value, count in counters.items():
+                self._counters[value] = self._counters.get(value, 0) + count
+        else:
+            self._counters = dict(counters)
+        if len(self._counters) <= self.capacity:
+            return
         cut = _cut(np.array(list(self._counters.values()), dtype=np.int64), self.capacity)
         if cut:
             self._counters = {value: count - cut for value, count in self._counters.items() if count > cut}

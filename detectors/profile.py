@@ -482,12 +482,12 @@ def _decode(data: bytes) -> _State:
 def _pack(values: NDArray[np.integer]) -> bytes:
     """Differences in the smallest integer type that holds them; the first byte is its size."""
     flat = np.ascontiguousarray(values, np.int64).ravel()
-    if not len(flat):
-        return b"\x01"
+    if not flat.any():
+        return b"\x01" + bytes(len(flat))
     delta = np.empty_like(flat)
     delta[0] = flat[0]
     np.subtract(flat[1:], flat[:-1], out=delta[1:])
-    low, high = int(delta.min()), int(delta.max())
+    low, high = int(np.minimum.reduce(delta)), int(np.maximum.reduce(delta))
     for size in (1, 2, 4):
         if -(1 << (8 * size - 1)) <= low and high < 1 << (8 * size - 1):
             return bytes([size]) + delta.astype(f"<i{size}").tobytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ class Intake:
             self.roles[key] = envelopes.role[-1 if picked is None else picked[-1]]
             self._waiting_events += len(events) - before
             if len(events) >= FULL:
-                self._submit(key)
+                self._submit([key])
         if self._waiting_events >= WAITING:
             self.submit_all()
 
@@ -244,15 +245,23 @@ class Intake:
             }
         )
 
-    def _submit(self, key: Key) -> None:
-        events = self._waiting.pop(key)
-        self._waiting_events -= len(events)
-        self._profiler.submit(key, self._registry.state_of(key), events)
+    def _submit(self, keys: Sequence[Key]) -> None:
+        work = [(key, self._registry.state_of(key), self._waiting.pop(key)) for key in keys]
+        self._waiting_events -= sum(len(events) for _, _, events in work)
+        self._profiler.submit(work)
 
     def submit_all(self) -> None:
-        """Hand over everything that waits to be profiled."""
-        for key in list(self._waiting):
-            self._submit(key)
+        """Hand over everything that waits to be profiled; a task for each model would cost too much."""
+        keys: list[Key] = []
+        total = 0
+        for key, events in list(self._waiting.items()):
+            keys.append(key)
+            total += len(events)
+            if total >= FULL:
+                self._submit(keys)
+                keys, total = [], 0
+        if keys:
+            self._submit(keys)
 
 
 class _Groups:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from monitor.decode.features import FeatureDecoder
 from schemas.column import ColumnSpec, Kind, Source
 
 SWITCH_INTERVAL_S = 0.0002
+TOGETHER = 16  # profiles that a worker serialises at a time
 SUMMARY_BYTES = 4_000
 CELL_BYTES = 24
 
@@ -100,6 +101,7 @@ def _prediction_kind(settings: ModelSettings) -> Kind | None:
 
 Key = tuple[str, str]
 SliceKey = tuple[str, str, int]
+Work = tuple[Key, ModelState, Events]
 
 
 @dataclass
@@ -143,8 +145,8 @@ class Profiler:
         self._generation = 0
         self.size_bytes = 0
 
-    def submit(self, key: Key, state: ModelState, events: Events) -> None:
-        """Profile events of one model version; waits while too many are under way.
+    def submit(self, work: Sequence[Work]) -> None:
+        """Profile events of some model versions, one after the other; waits while too many are under way.
 
         Raises
         ------
@@ -153,7 +155,7 @@ class Profiler:
         """
         self._room.acquire()
         try:
-            future = self._pool.submit(self._profile, key, state, events, self._generation)
+            future = self._pool.submit(self._profile_all, work, self._generation)
         except BaseException:
             self._room.release()
             raise
@@ -176,7 +178,9 @@ class Profiler:
             for share in self._shares:
                 collected.profiles += share.items()
             self._forget()
-        collected.data = list(self._pool.map(Profile.to_bytes, (p for _, p in collected.profiles)))
+        profiles = [profile for _, profile in collected.profiles]
+        parts = [profiles[at : at + TOGETHER] for at in range(0, len(profiles), TOGETHER)]
+        collected.data = [data for part in self._pool.map(_serialised, parts) for data in part]
         return collected
 
     def drop(self) -> None:
@@ -205,6 +209,12 @@ class Profiler:
         share: dict[SliceKey, Profile] = self._local.share
         return share
 
+    def _profile_all(self, work: Sequence[Work], generation: int) -> list[tuple[int, int, bytes, str]]:
+        refused = []
+        for key, state, events in work:
+            refused += self._profile(key, state, events, generation)
+        return refused
+
     def _profile(
         self, key: Key, state: ModelState, events: Events, generation: int
     ) -> list[tuple[int, int, bytes, str]]:
@@ -232,6 +242,10 @@ class Profiler:
             if binning is None:
                 self.size_bytes += CELL_BYTES * len(batch) * len(batch.columns)
         return refused
+
+
+def _serialised(profiles: Sequence[Profile]) -> list[bytes]:
+    return [profile.to_bytes() for profile in profiles]
 
 
 def _by_pointer(
