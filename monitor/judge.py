@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, exists, insert, select, update
+from sqlalchemy import Connection, Engine, and_, delete, exists, func, insert, select, update
 
 from alerting.alert import step
 from alerting.finding import WindowObservation
@@ -46,6 +46,8 @@ from schemas.window import WindowSpec
 logger = logging.getLogger(__name__)
 
 MOST_WINDOWS = 500  # judged in one sweep
+MOST_SLICES = 100  # of a learning model version, added up at a time
+TIDY_LEARNING_S = 30.0
 EFFECTS = (
     "psi", "psi_debiased", "psi_low", "psi_high", "js", "hellinger", "total_variation", "linf", "chi2", "g",
     "cramers_v", "ks", "wasserstein", "wasserstein_error",
@@ -106,6 +108,8 @@ class Judge:
         self._references = ReferenceCache()
         self._configured = ConfiguredReferences(engine, configuration.folder)
         self._detectors: dict[str, Detector] = {}
+        self._learning: dict[Key, tuple[int, Mapping[str, ColumnSpec]]] = {}
+        self._tidied_at: dict[Key, float] = {}
         self._untidy: list[tuple[Due, Pointer, Mapping[str, ColumnSpec]]] = []
 
     # --- what is due ----------------------------------------------------------------------------------------
@@ -130,7 +134,9 @@ class Judge:
                 learned = self._configured.build(key, settings, known, now_ms)
             else:
                 learned = learn_and_promote(self._engine, key, settings, marks[key[0]], known, now_ms)
-            if learned is not None:
+            if learned is None:
+                self._learning[key] = (marks[key[0]], known)
+            else:
                 logger.info(
                     "model %s version %s: reference %s of %d rows", *key, learned.hash[:12], learned.rows
                 )
@@ -251,6 +257,7 @@ class Judge:
         Unavailable
             If the database is away.
         """
+        self._tidy_learning()
         untidy, self._untidy = self._untidy, []
         for due, pointer, specs in untidy:
             with reading(self._engine) as connection:
@@ -265,15 +272,31 @@ class Judge:
                 if len(parts) > 1
             ]
             # Where moving rows onto the bins would not be exact they stay as they are.
-            exact = [(slice_ms, merged) for slice_ms, merged in sums if not merged.straddling]
-            try:
-                self._replace(due.key, exact)
-            except _Overtaken:
-                logger.debug("slices of %s were added up by another process", due.key)
+            self._replace(due.key, [(slice_ms, merged) for slice_ms, merged in sums if not merged.straddling])
+
+    def _tidy_learning(self) -> None:
+        """Add up the complete slices of model versions that have no reference yet, now and then."""
+        learning, self._learning = self._learning, {}
+        for key, (mark, specs) in learning.items():
+            if self._clock.monotonic() < self._tidied_at.get(key, 0.0):
+                continue
+            self._tidied_at[key] = self._clock.monotonic() + TIDY_LEARNING_S
+            last = mark - self._configuration.for_model(key[0]).slice_ms
+            with reading(self._engine) as connection:
+                parts = _in_parts(connection, key, last)
+            sums = [(slice_ms, merge_slices(rows, specs, None)) for slice_ms, rows in parts.items()]
+            self._replace(key, [(slice_ms, merged) for slice_ms, merged in sums if not merged.excluded_rows])
 
     def _replace(self, key: Key, sums: list[tuple[int, Merged]]) -> None:
+        """Put sums in the place of their parts, all or none."""
         if not sums:
             return
+        try:
+            self._write_sums(key, sums)
+        except _Overtaken:
+            logger.debug("slices of %s were added up by another process", key)
+
+    def _write_sums(self, key: Key, sums: list[tuple[int, Merged]]) -> None:
         old = [id_ for _, merged in sums for id_ in merged.slice_ids]
         with immediate(self._engine) as connection:
             gone = connection.execute(delete(slice_profile).where(slice_profile.c.id.in_(old)))
@@ -284,13 +307,27 @@ class Judge:
                 [
                     {
                         "model": key[0], "version": key[1], "slice_ms": slice_ms, "rows": merged.rows,
-                        "reference_hash": merged.profile.reference_hash,
+                        "reference_hash": merged.profile.reference_hash or None,
                         "sources": json.dumps(merged.sources, separators=(",", ":")),
                         "bytes": merged.profile.to_bytes(),
                     }
                     for slice_ms, merged in sums
                 ],
             )  # fmt: skip
+
+
+def _in_parts(connection: Connection, key: Key, last_ms: int) -> dict[int, list[Any]]:
+    """Stored rows of slices up to a start that are in more than one row; some slices at a time."""
+    c = slice_profile.c
+    mine = (c.model == key[0], c.version == key[1], c.slice_ms <= last_ms)
+    several = select(c.slice_ms).where(*mine).group_by(c.slice_ms).having(func.count() > 1)
+    found: dict[int, list[Any]] = {}
+    rows = connection.execute(
+        select(slice_profile).where(*mine, c.slice_ms.in_(several.limit(MOST_SLICES))).order_by(c.id)
+    )
+    for row in rows:
+        found.setdefault(row.slice_ms, []).append(row)
+    return found
 
 
 def observe(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -147,6 +148,28 @@ def test_adding_slices_up_changes_no_count(world: World) -> None:
         'SELECT "rows" FROM judgement WHERE "window" = \'10m\' '
         f"AND start_ms = {START_MS + 60 * MINUTE_MS} ORDER BY revision"
     ) == [(400,), (405,)]
+
+
+def test_slices_are_added_up_while_a_model_is_still_learning(tmp_path: Path, database_url: str) -> None:
+    hashes = []
+    for tidy, url in ((True, database_url), (False, f"sqlite:///{tmp_path}/untidy.db")):
+        world = World(url)
+        for minute in range(0, 60, 5):
+            for _ in range(2):  # two commits for each slice
+                world.send(minute, 5, per_minute=20)
+            world.clock.advance(40_000)
+            assert world.judge.sweep() == []
+            if tidy:
+                world.judge.tidy()
+        rows, counted = world.rows("SELECT count(*), sum(rows) FROM slice_profile")[0]
+        assert counted == world.sent
+        assert (rows < 70) is tidy  # the newest slices may still get events
+        world.send(60, 12, per_minute=40)
+        world.judge.sweep()
+        hashes.append(world.rows("SELECT hash FROM reference_pointer"))
+        world.close()
+    assert len(hashes[0]) == 1
+    assert hashes[0] == hashes[1]
 
 
 def test_a_drift_opens_one_incident_with_messages_in_the_same_transaction(world: World) -> None:
