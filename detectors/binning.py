@@ -27,7 +27,7 @@ BUCKETS = 64
 SHORT = 1000  # arrays for which one call costs more than the comparisons
 
 
-class NumericBins(msgspec.Struct, frozen=True, tag="numeric"):
+class NumericBins(msgspec.Struct, frozen=True, dict=True, tag="numeric"):
     """Bins of a numeric column: ``[edges[i], edges[i+1])``, one below and one above.
 
     `lowest` and `highest` are the smallest and largest value of the reference.
@@ -43,17 +43,25 @@ class NumericBins(msgspec.Struct, frozen=True, tag="numeric"):
         return len(self.edges) + 3
 
     def codes(self, values: NDArray[np.float64]) -> NDArray[np.intp]:
-        """Bin of each finite value.
+        """Bin of each finite value."""
+        return self.small_codes(values).astype(np.intp)
+
+    def small_codes(self, values: NDArray[np.float64]) -> NDArray[np.uint8 | np.intp]:
+        """Bin of each finite value, in a type of one byte where there are many.
 
         Comparing with one edge after the other is several times faster than a binary search for each value.
         """
         if len(values) < SHORT:
-            return np.searchsorted(np.asarray(self.edges), values, side="right")
+            return self._edges.searchsorted(values, side="right")
         codes, above = np.zeros(len(values), np.uint8), np.empty(len(values), bool)
         for edge in self.edges:
             np.greater_equal(values, edge, out=above)
             np.add(codes, above.view(np.uint8), out=codes)
-        return codes.astype(np.intp)
+        return codes
+
+    @cached_property
+    def _edges(self) -> NDArray[np.float64]:
+        return np.array(self.edges)
 
     def labels(self) -> tuple[str, ...]:
         """Name of each bin, in order."""

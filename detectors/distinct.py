@@ -18,6 +18,8 @@ RegisterArray: TypeAlias = npt.NDArray[np.uint8]
 SMALLEST_PRECISION, LARGEST_PRECISION = 4, 16
 
 _VERSION = 1
+_AT_ONCE = 4_096  # values; the working arrays stay in the processor's cache
+_WORTH_SKIPPING = 2  # least rank from which most values need no second look
 _DENSE, _SPARSE = 0, 1
 _HEADER = struct.Struct("<BBB")  # version, precision, encoding
 _POWERS = 2.0 ** np.arange(1, 65)
@@ -173,13 +175,26 @@ def update_all(sketches: Sequence[Distinct], hashes: HashArray, use: npt.NDArray
     use : bool array [sketches, n] or None
         Which of them count; None for all.
     """
-    if not sketches:
-        return
-    register, rank = _registers_and_ranks(hashes, sketches[0].precision)
-    if use is not None:
-        rank *= use  # a rank of 0 changes nothing
+    for begin in range(0, hashes.shape[1] if sketches else 0, _AT_ONCE):
+        part = slice(begin, begin + _AT_ONCE)
+        _update_part(sketches, hashes[:, part], None if use is None else use[:, part])
+
+
+def _update_part(sketches: Sequence[Distinct], hashes: HashArray, use: npt.NDArray[np.bool_] | None) -> None:
     size = len(sketches[0].registers)
-    register += np.arange(len(sketches))[:, None] * size
+    many = hashes.shape[1] == _AT_ONCE
+    least = np.array([sketch.registers.min() if many else 0 for sketch in sketches], np.uint64)
+    if least.min() >= _WORTH_SKIPPING:
+        # A rank is above k only if the lowest k bits are 0: most hashes cannot raise a register any more.
+        could = (hashes & ((np.uint64(1) << least) - np.uint64(1))[:, None]) == 0
+        which, at = np.nonzero(could if use is None else could & use)
+        register, rank = _registers_and_ranks(hashes[which, at], sketches[0].precision)
+        register += which * size
+    else:
+        register, rank = _registers_and_ranks(hashes, sketches[0].precision)
+        if use is not None:
+            rank *= use  # a rank of 0 changes nothing
+        register += np.arange(len(sketches))[:, None] * size
     together = np.zeros(len(sketches) * size, np.uint8)
     np.maximum.at(together, register.ravel(), rank.ravel())
     for sketch, found in zip(sketches, together.reshape(-1, size), strict=True):

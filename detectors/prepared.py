@@ -188,8 +188,7 @@ class Prepared:
         bins, first, end = binning.bins[at], binning.offsets[at], binning.offsets[at + 1]
         status = self.batch.status[i]
         if isinstance(bins, NumericBins):
-            out[:] = bins.codes(self.batch.numbers[i])
-            out += first
+            np.add(bins.small_codes(self.batch.numbers[i]), first, out=out)
         else:
             out[:] = end - 1  # the reference knows this column as something else
         if not self.clean[i]:

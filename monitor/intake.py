@@ -24,7 +24,7 @@ from monitor.source.source import Fetched, Source
 from monitor.store.positions import Place
 
 FULL = 4_096  # events of one model version that are worth a task of their own
-WAITING = 200_000  # events that may wait for more of their model version
+WAITING = 500_000  # events that may wait for more of their model version
 LONGEST_DEAD_LETTER = 1_048_576
 
 

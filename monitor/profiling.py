@@ -6,7 +6,6 @@ thread adds to profiles of its own; a commit writes all of them, and addition ha
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,14 +17,15 @@ from numpy.typing import NDArray
 from detectors.binning import Binning
 from detectors.prepared import Prepared
 from detectors.profile import Profile
+from monitor import interpreter
 from monitor.config.settings import ModelSettings
 from monitor.decode.batch import Events, Outputs, make_batch
 from monitor.decode.columns import Columns
 from monitor.decode.features import FeatureDecoder
 from schemas.column import ColumnSpec, Kind, Source
 
-SWITCH_INTERVAL_S = 0.0002
 TOGETHER = 16  # profiles that a worker serialises at a time
+WAITING_TASKS = 8  # for each worker: those of many small models come in bursts
 SUMMARY_BYTES = 4_000
 CELL_BYTES = 24
 
@@ -132,12 +132,10 @@ class Profiler:
     """
 
     def __init__(self, workers: int) -> None:
-        # A worker gives the lock up in every call of Arrow or numpy. With the default of 5 ms it then waits
-        # that long for the thread that decodes envelopes, hundreds of times a batch: a processor stays idle.
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        interpreter.tune()
         self._workers = workers
         self._pool = ThreadPoolExecutor(workers, "profile")
-        self._room = threading.Semaphore(workers * 2)
+        self._room = threading.Semaphore(workers * WAITING_TASKS)
         self._futures: list[Future[list[tuple[int, int, bytes, str]]]] = []
         self._local = threading.local()
         self._lock = threading.Lock()

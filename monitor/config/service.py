@@ -131,9 +131,9 @@ class Ingest(Section):
     """Threads that decode and count events."""
     batch: Annotated[Whole, Field(ge=1, le=100_000)] = 10_000
     """Most messages that are fetched and decoded together."""
-    commit_events: Annotated[Whole, Field(ge=1, le=10_000_000)] = 200_000
+    commit_events: Annotated[Whole, Field(ge=1, le=10_000_000)] = 500_000
     """Events after which a commit happens even before `commit_interval` has passed."""
-    memory_mib: Annotated[Whole, Field(ge=64, le=1_048_576)] = 512
+    memory_mib: Annotated[Whole, Field(ge=64, le=1_048_576)] = 1024
     """Memory for what is not committed yet, in MiB; beyond it, fetching waits."""
 
 

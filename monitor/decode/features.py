@@ -239,7 +239,7 @@ def _struct(fields: list[pa.Field]) -> type[msgspec.Struct]:
             kind = of_arrow[item.type]
         members.append((f"f{i}", kind | None, None))
         names[f"f{i}"] = item.name
-    return msgspec.defstruct("Features", members, rename=names, forbid_unknown_fields=True)
+    return msgspec.defstruct("Features", members, rename=names, forbid_unknown_fields=True, gc=False)
 
 
 def _leaf(table: pa.Table, path: tuple[str, ...]) -> pa.Array:
@@ -301,7 +301,9 @@ def _numbers(
     values = chunk.to_numpy(zero_copy_only=False)
     finite = np.isfinite(values)
     if finite.all():
-        numbers[rows], status[rows] = values, 0
+        everything = len(rows) == len(numbers)
+        numbers[slice(None) if everything else rows] = values
+        status[slice(None) if everything else rows] = 0
         return
     missing = chunk.is_null().to_numpy(zero_copy_only=False)
     numbers[rows] = np.where(finite, values, 0.0)
@@ -355,10 +357,15 @@ def _categories(
         encoded = _leaf(table, column.spec.path).dictionary_encode()
         values_of = encoded.dictionary
         texts_of = category_texts(values_of)
-        found = encoded.indices.fill_null(CODE_MISSING - size).to_numpy(zero_copy_only=False) + size
+        indices = encoded.indices
+        if indices.null_count:
+            indices = indices.fill_null(CODE_MISSING - size)
+        found = indices.to_numpy(zero_copy_only=False)
+        if size:
+            found = found + size
         if texts_of.null_count:
             wrong = np.flatnonzero(texts_of.is_null().to_numpy(zero_copy_only=False)) + size
-            found[np.isin(found, wrong)] = CODE_INVALID
+            found = np.where(np.isin(found, wrong), CODE_INVALID, found)
             texts_of = texts_of.fill_null("")
         distinct &= texts_of is values_of
         codes[rows] = found
@@ -390,7 +397,9 @@ def _categories(
 def category_texts(values: pa.Array) -> pa.Array:
     """Names of categories that Arrow read; null for what cannot be one."""
     if values.type == pa.string():
-        has_nul = pc.any(pc.match_substring(values, "\0")).as_py()
+        data = values.buffers()[2]
+        # A call of Arrow's takes longer than looking through the values of a small batch.
+        has_nul = data is not None and b"\0" in data.to_pybytes()
         return pc.replace_substring(values, "\0", "\ufffd") if has_nul else values
     return pa.array([category_text(value) for value in values.to_pylist()], pa.string())
 

@@ -80,6 +80,10 @@ class Json:
 
     def _objects(self, values: Sequence[bytes]) -> tuple[list[_Event], list[int], list[tuple[int, str]]]:
         decode = self._decode
+        try:
+            return [decode(value) for value in values], list(range(len(values))), []
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
+            pass  # one of them at least: now one by one
         events: list[_Event] = []
         problems: list[tuple[int, str]] = []
         append = events.append
@@ -89,10 +93,7 @@ class Json:
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
                 problems.append((row, _reason(value, error)))
         failed = {row for row, _ in problems}
-        rows = (
-            [row for row in range(len(values)) if row not in failed] if failed else list(range(len(values)))
-        )
-        return events, rows, problems
+        return events, [row for row in range(len(values)) if row not in failed], problems
 
 
 def unstorable_names(models: Sequence[str], versions: Sequence[str]) -> list[tuple[int, str]]:

@@ -28,7 +28,7 @@ from tests.benchmarks.stream import Shape, produce
 from tests.kit.kafka import KafkaCluster
 from tests.kit.postgres import PostgresServer
 
-WARM_UP = 200_000  # one commit
+WARM_UP = 500_000  # one commit
 SPARE = 150_000  # events that nobody has to wait for: at the end of a topic a commit waits for its interval
 COUNTED, BAD, MIXED = "events", "events-undecodable", "events-of-another-type"
 
@@ -110,7 +110,7 @@ def figures(rates: dict[str, float]) -> list[Figure]:
 def measure(*, quick: bool, as_json: bool) -> None:
     """Run everything and print the table."""
     before = machine()
-    events, rounds = (750_000, 1) if quick else (1_150_000, 3)
+    events, rounds = 1_650_000, 1 if quick else 3
     good = Shape(COUNTED, events)
     wrong = [Shape(BAD, events, wrong="undecodable"), Shape(MIXED, events, wrong="type")]
     with tempfile.TemporaryDirectory() as folder, KafkaCluster() as cluster, PostgresServer() as server:

@@ -26,7 +26,7 @@ from tests.benchmarks.stream import Shape, produce
 from tests.kit.kafka import KafkaCluster
 
 MODELS = 1_000
-WARM_UP = 200_000  # every model has been met and its columns are known
+WARM_UP = 500_000  # every model has been met and its columns are known
 SPARE = 150_000
 MOST_MIB = 2_048
 
@@ -72,7 +72,7 @@ def growth(result: dict[str, Any], events: int) -> list[Figure]:
 def measure(*, quick: bool, as_json: bool) -> None:
     """Run everything and print the table."""
     before = machine()
-    events, rounds = (550_000, 1) if quick else (750_000, 2)
+    events, rounds = 1_650_000, 1 if quick else 2
     one, many = Shape("one-model", events), Shape("many-models", events, MODELS)
     # Four minutes of event ids at a time, of more than ten.
     long = Shape("long", 1_650_000, per_s=2_000)

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from monitor import interpreter
 from monitor.decode.columns import Columns
 from monitor.decode.features import FeatureDecoder
 from monitor.decode.json import Json
@@ -54,6 +55,7 @@ class FromTheStart:
 def main() -> None:
     """Read a topic to its end and print the rate of decoded events."""
     options = msgspec.json.decode(sys.argv[1], type=Options)
+    interpreter.tune()
     source = KafkaSource(options.bootstrap, options.group_id, {})
     source.subscribe([options.topic], FromTheStart())
     envelope, features = Json(), FeatureDecoder(Columns({}, 500))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from detectors.distinct import Distinct
+from detectors.distinct import Distinct, update_all
 from detectors.hashing import hash_numbers
 from schemas.errors import ProfileError, UsageError
 
@@ -119,3 +119,16 @@ def test_different_precisions_cannot_be_merged():
 def test_bytes_that_are_no_sketch_are_refused(data):
     with pytest.raises(ProfileError):
         Distinct.from_bytes(data)
+
+
+@pytest.mark.parametrize("part_only", [False, True])
+def test_many_sketches_at_once_are_as_each_on_its_own(part_only):
+    generator = np.random.default_rng(5)
+    hashes = generator.integers(0, 2**64, (3, 40_000), dtype=np.uint64)
+    use = generator.random(hashes.shape) < 0.7 if part_only else None
+    together = [Distinct() for _ in hashes]
+    for part in np.array_split(np.arange(hashes.shape[1]), [1, 9_000, 9_100]):
+        update_all(together, hashes[:, part], None if use is None else use[:, part])
+    for i, sketch in enumerate(together):
+        assert sketch == sketch_of(hashes[i] if use is None else hashes[i, use[i]])
+    assert together[0].registers.min() > 2  # so that hashes were skipped
