@@ -29,7 +29,7 @@ from tests.kit.service import Service
 MODELS = 10
 WINDOW_MS = 10_000
 LEARNING_MS = 100_000  # until the references of all models are there and what waited for them is judged
-EVENTS_PER_S = 30_000
+EVENTS_PER_S = 60_000
 TARGET_S = 2.0
 CONFIGURATION = """
 kafka: {{bootstrap_servers: "{bootstrap}", group_id: latency}}
