@@ -134,9 +134,9 @@ def _event(kind: Kind, lead: Finding) -> str:
     if kind is Kind.PARTITION_STOPPED:
         return f"partition {lead.column} was stopped" if lead.column else "a partition was stopped"
     if lead.lane is Lane.PERFORMANCE:
-        return f"performance got worse: {where(lead)}"
+        return f"performance changed: {where(lead)}"
     if lead.lane is Lane.QUALITY:
-        return f"data quality got worse: {where(lead)}"
+        return f"data quality changed: {where(lead)}"
     return f"{where(lead)} drifted"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
-from detectors.tensor import IntArray, ReferenceCounts
+from detectors.tensor import FloatArray, IntArray, ReferenceCounts
 from schemas.verdict import Verdict
 
 
@@ -40,6 +40,31 @@ class Example:
     shifted_column: str
     false_alarm_rate: float
     delay: int
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Which window is being judged, and what it may cost.
+
+    Parameters
+    ----------
+    start_ms, end_ms : int
+        The window, epoch milliseconds.
+    budget : FloatArray
+        ``[S, C]``: expected number of false alarms that each stream may cost in this window; fixed before the
+        window is looked at.
+    """
+
+    start_ms: int
+    end_ms: int
+    budget: FloatArray
+
+
+class Step(NamedTuple):
+    """What a step found, and the state to go on from."""
+
+    verdicts: list[Verdict]
+    state: bytes
 
 
 class Detector(ABC):
@@ -83,6 +108,27 @@ class Detector(ABC):
         ----------
         The same arguments give the same verdicts; all numbers in a verdict are finite.
         """
+
+    def step(self, reference: ReferenceCounts, window: IntArray, state: bytes, moment: Moment) -> Step:
+        """Judge the next window of a series.
+
+        A detector that carries evidence from window to window overrides this; the others judge each window on
+        its own and have no state.
+
+        Parameters
+        ----------
+        reference, window
+            As for `judge`.
+        state : bytes
+            What the step before returned; empty for the first window after a new reference.
+        moment : Moment
+            Later than that of the step before.
+
+        Guarantees
+        ----------
+        The verdicts and the new state depend on the arguments alone.
+        """
+        return Step(self.judge(reference, window), b"")
 
     @classmethod
     @abstractmethod

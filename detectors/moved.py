@@ -43,21 +43,37 @@ def moved_bins(effects: EffectArrays, layout: TensorLayout) -> list[tuple[MovedB
     ]
 
 
-def median_moves(effects: EffectArrays, layout: TensorLayout) -> IntArray:
-    """Direction in which the median moved along the numeric axis.
+def medians(shares: FloatArray, layout: TensorLayout) -> FloatArray:
+    """Median of the rows on the numeric axis, as if they lay evenly in their bins.
+
+    Parameters
+    ----------
+    shares : FloatArray
+        ``[..., C, K]`` shares or counts.
+    layout : TensorLayout
+        Where the bins lie.
 
     Returns
     -------
-    IntArray
-        ``[..., C]``: 1 where the median lies in a higher bin than in the reference, -1 in a lower one, else
-        0.
+    FloatArray
+        ``[..., C]`` in the column's unit; nan where nothing is on the axis.
     """
-    window, reference = effects.share * layout.ordered, effects.reference_share * layout.ordered
-    on_axis = (window.sum(axis=-1) > 0) & (reference.sum(axis=-1) > 0)
-    return np.asarray(np.sign(_median_places(window) - _median_places(reference)) * on_axis)
+    on_axis = shares * layout.ordered
+    total = on_axis.sum(axis=-1, keepdims=True)
+    reached = np.cumsum(on_axis, axis=-1)
+    place = np.argmax(reached >= total / 2, axis=-1)[..., None]
+    inside = np.take_along_axis(on_axis, place, axis=-1)
+    before = np.take_along_axis(reached, place, axis=-1) - inside
+    part = (total / 2 - before) / np.where(inside > 0, inside, 1)
+    position = np.take_along_axis(np.broadcast_to(layout.positions, shares.shape), place, axis=-1)
+    width = np.take_along_axis(np.broadcast_to(layout.widths, shares.shape), place, axis=-1)
+    found = position + (part - 0.5) * width
+    return np.asarray(np.where(total > 0, found, np.nan)[..., 0])
 
 
-def explain(column: str, segment: str, moved: tuple[MovedBin, ...], median: int) -> str:
+def explain(
+    column: str, segment: str, moved: tuple[MovedBin, ...], before: float | None, after: float | None
+) -> str:
     """Say in one sentence what moved.
 
     Parameters
@@ -66,22 +82,26 @@ def explain(column: str, segment: str, moved: tuple[MovedBin, ...], median: int)
         The stream; ``""`` for all rows.
     moved : tuple of MovedBin
         Its bins, the most important first; the first two are told.
-    median : int
-        1, 0 or -1, from `median_moves`.
+    before, after : float or None
+        Median of the reference and of the window; None where there is none.
 
     Examples
     --------
     >>> warm, unknown = MovedBin("[57.0, 72.0)", 0.04, 0.38, 0.77), MovedBin("missing", 0.2, 0.0, 0.1)
-    >>> explain("temp", "", (warm, unknown), 1)
-    'temp: 38 % of rows in [57.0, 72.0), reference 4.0 %; 0 % are missing, reference 20 %; median moved up'
+    >>> explain("temp", "", (warm, unknown), 39.0, 57.2)
+    'temp: 38 % of rows in [57.0, 72.0), reference 4.0 %; 0 % are missing, reference 20 %; median 39 → 57.2'
     """
     words = [
         f"{_percent(bin.share)} {subject}{bin.label}, reference {_percent(bin.reference_share)}"
         for bin, subject in zip(moved, _subjects(moved), strict=False)
     ]
-    if median:
-        words.append(f"median moved {'up' if median > 0 else 'down'}")
+    if before is not None and after is not None and _short(before) != _short(after):
+        words.append(f"median {_short(before)} → {_short(after)}")
     return f"{column}{f' where {segment}' if segment else ''}: {'; '.join(words)}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.4g}"
 
 
 def _subjects(moved: tuple[MovedBin, ...]) -> tuple[str, ...]:
@@ -92,12 +112,6 @@ def _subjects(moved: tuple[MovedBin, ...]) -> tuple[str, ...]:
 
 def _rows(array: FloatArray | IntArray) -> list[list[Any]]:
     return [*array.reshape(-1, array.shape[-1]).tolist()]
-
-
-def _median_places(shares: FloatArray) -> IntArray:
-    """Index of the first bin at which half of the rows on the axis are reached."""
-    reached = np.cumsum(shares, axis=-1)
-    return np.asarray(np.argmax(reached >= reached[..., -1:] / 2, axis=-1))
 
 
 def _percent(share: float) -> str:

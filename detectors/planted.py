@@ -17,6 +17,7 @@ _BINS = len(_EDGES) + 2  # of the amount, with the missing ones
 _SEGMENTS = ("", "origin=EWR", "origin=JFK")
 _SEGMENT_SHARES = (0.6, 0.4)
 _REFERENCE_WINDOWS = 40
+_WINDOW_MS = 3_600_000
 
 
 def planted_reference(seed: int, rows: int = 1_000) -> ReferenceCounts:
@@ -45,8 +46,10 @@ def planted_reference(seed: int, rows: int = 1_000) -> ReferenceCounts:
         layout=_layout(),
         segments=_SEGMENTS,
         counts=windows.sum(axis=0),
-        windows=windows[:, 0],
+        windows=windows,
         sd=np.array([1.0, np.nan]),
+        starts_ms=np.arange(_REFERENCE_WINDOWS) * _WINDOW_MS,
+        window_ms=_WINDOW_MS,
     )
 
 

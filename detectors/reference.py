@@ -25,9 +25,10 @@ from detectors.profile import Profile
 from detectors.tensor import ReferenceCounts
 from schemas.errors import UnusableReference
 
-_MAGIC = b"DLR1"
+_MAGIC = b"DLR2"
 _HEADER = struct.Struct("<II")  # bytes and CRC-32 of what was compressed
 _LONGEST = 1 << 30
+MOST_WINDOW_COUNTS = 4_000_000
 
 
 class _State(msgspec.Struct, array_like=True):
@@ -39,6 +40,7 @@ class _State(msgspec.Struct, array_like=True):
     group_rows: bytes
     window_starts: bytes
     windows: bytes
+    window_ms: int
     means: list[float]
     deviations: list[float]
 
@@ -58,9 +60,11 @@ class Reference:
         All rows.
     group_rows : int64 array [groups]
     window_starts : int64 array [windows]
-    windows : int64 array [windows, bins]
-        Rows of each of its own windows, without segments; they show how much windows differ when nothing is
-        wrong.
+    windows : int64 array [windows, groups, bins]
+        Rows of each of its own windows; they show how much windows differ when nothing is wrong. Only all
+        rows (``[windows, 1, bins]``) where that would be more than `MOST_WINDOW_COUNTS` numbers.
+    window_ms : int
+        Length of those windows.
     means, deviations : float64 array [columns]
         Mean and standard deviation of numeric columns (from cells; about 1 % of the spread), nan for the
         others.
@@ -74,6 +78,7 @@ class Reference:
     group_rows: NDArray[np.int64]
     window_starts: NDArray[np.int64]
     windows: NDArray[np.int64]
+    window_ms: int
     means: NDArray[np.float64]
     deviations: NDArray[np.float64]
     _kept: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
@@ -95,9 +100,16 @@ class Reference:
             layout=self.binning.layout,
             segments=self.binning.groups,
             counts=self.binning.tensor(self.counts),
-            windows=self.binning.tensor(self.windows),
+            windows=self.binning.tensor(self._windows_of_all_groups()),
             sd=self.deviations,
+            starts_ms=self.window_starts,
+            window_ms=self.window_ms,
         )
+
+    def _windows_of_all_groups(self) -> NDArray[np.int64]:
+        """Counts of the windows, with zeros for groups that have none of their own."""
+        missing = len(self.binning.groups) - self.windows.shape[1]
+        return np.pad(self.windows, ((0, 0), (0, missing), (0, 0))) if missing else self.windows
 
     def to_bytes(self) -> bytes:
         """Serialise; versioned."""
@@ -111,6 +123,7 @@ class Reference:
                 _pack(self.group_rows),
                 _pack(self.window_starts),
                 _pack(self.windows),
+                self.window_ms,
                 self.means.tolist(),
                 self.deviations.tolist(),
             )
@@ -149,7 +162,8 @@ class Reference:
             arrays[0].reshape(-1, bins),
             rows,
             starts,
-            arrays[1].reshape(-1, bins),
+            arrays[1].reshape(len(starts), -1, bins) if len(starts) else np.zeros((0, 1, bins), np.int64),
+            state.window_ms,
             np.array(state.means, np.float64),
             np.array(state.deviations, np.float64),
             {"bytes": bytes(data)},
@@ -208,7 +222,8 @@ def build(
     pooled = _sum(list(in_windows.values()))
     binning = choose_binning(pooled, segments, max_segment_values)
     whole, _ = pooled.rebinned(binning, "")
-    windows = [profile.rebinned(binning, "")[0].counts[0] for profile in in_windows.values()]
+    kept = kept_groups(len(in_windows), binning)
+    windows = [profile.rebinned(binning, "")[0].counts[:kept] for profile in in_windows.values()]
     means, deviations = _moments(pooled, binning)
     gaps = np.diff(starts, append=starts[-1] + slice_ms)
     return Reference(
@@ -219,9 +234,16 @@ def build(
         whole.group_rows,
         np.array(list(in_windows), np.int64),
         np.stack(windows),
+        window_ms,
         means,
         deviations,
     )
+
+
+def kept_groups(windows: int, binning: Binning) -> int:
+    """Return how many groups a reference keeps the counts of its windows for: all, or all rows only."""
+    groups = len(binning.groups)
+    return groups if windows * groups * int(binning.offsets[-1]) <= MOST_WINDOW_COUNTS else 1
 
 
 def choose_binning(pooled: Profile, segments: tuple[str, ...], max_segment_values: int) -> Binning:

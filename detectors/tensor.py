@@ -126,9 +126,13 @@ class ReferenceCounts:
     counts : IntArray
         ``[S, C, K]``: rows of the reference in each bin.
     windows : IntArray
-        ``[W, C, K]``: the same for each of the reference's own windows, all rows; W may be 0.
+        ``[W, S, C, K]``: the same for each of the reference's own windows; W may be 0.
     sd : FloatArray
         ``[C]``: standard deviation of numeric columns in the column's unit, nan elsewhere.
+    starts_ms : IntArray
+        ``[W]``: first instant of each of those windows, epoch milliseconds, ascending.
+    window_ms : int
+        Their length; 0 where there are none.
 
     Raises
     ------
@@ -141,6 +145,8 @@ class ReferenceCounts:
     counts: IntArray
     windows: IntArray
     sd: FloatArray
+    starts_ms: IntArray
+    window_ms: int
 
     def __post_init__(self) -> None:
         if not self.segments or self.segments[0] != "":
@@ -150,8 +156,11 @@ class ReferenceCounts:
         if self.counts.shape != expected:
             msg = f"reference: counts have shape {self.counts.shape} ({expected} is expected)"
             raise UsageError(msg)
-        if self.windows.ndim != 3 or self.windows.shape[1:] != self.layout.shape:
-            msg = f"reference: windows have shape {self.windows.shape} (W × {self.layout.shape} is expected)"
+        if self.windows.ndim != 4 or self.windows.shape[1:] != expected:
+            msg = f"reference: windows have shape {self.windows.shape} (W × {expected} is expected)"
+            raise UsageError(msg)
+        if self.starts_ms.shape != self.windows.shape[:1]:
+            msg = f"reference: {self.starts_ms.shape} starts for {len(self.windows)} windows (one for each)"
             raise UsageError(msg)
         if self.sd.shape != self.layout.shape[:1]:
             msg = f"reference: sd has shape {self.sd.shape} ({self.layout.shape[:1]} is expected)"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from math import isnan
 
 from detectors.effects import EffectArrays
-from detectors.moved import explain, median_moves, moved_bins
+from detectors.moved import explain, medians, moved_bins
 from detectors.tensor import BoolArray, FloatArray, ReferenceCounts
 from schemas.verdict import Decision, Lane, Verdict
 
@@ -48,7 +49,8 @@ def make_verdicts(
     """
     layout = reference.layout
     columns = zip(layout.columns, layout.lanes, thresholds.tolist(), threshold_sources, strict=True)
-    numbers = (statistic, is_drift, effects.n, effects.m, median_moves(effects, layout))
+    middles = (medians(effects.reference_share, layout), medians(effects.share, layout))
+    numbers = (statistic, is_drift, effects.n, effects.m, *middles)
     rows = zip(
         product(reference.segments, columns),
         zip(*(array.ravel().tolist() for array in numbers), strict=True),
@@ -57,7 +59,14 @@ def make_verdicts(
         strict=True,
     )
     verdicts = []
-    for (segment, (column, lane, threshold, source)), (value, drift, n, m, median), sizes, moved in rows:
+    for (segment, (column, lane, threshold, source)), (
+        value,
+        drift,
+        n,
+        m,
+        before,
+        after,
+    ), sizes, moved in rows:
         has_data = n > 0 and m > 0
         drifted = has_data and drift
         verdicts.append(
@@ -74,7 +83,11 @@ def make_verdicts(
                 threshold_source=source,
                 effects=sizes if has_data else None,
                 moved=moved if has_data else (),
-                explanation=explain(column, segment, moved, median) if drifted else "",
+                explanation=explain(column, segment, moved, _known(before), _known(after)) if drifted else "",
             )
         )
     return verdicts
+
+
+def _known(value: float) -> float | None:
+    return None if isnan(value) else value

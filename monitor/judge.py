@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Connection, Engine, and_, delete, exists, func, insert, select, update
 
 from alerting.alert import step
 from alerting.finding import WindowObservation
 from alerting.pipeline import outbox_rows
-from detectors.base import Detector
+from detectors.base import Detector, Moment, Step
+from detectors.tensor import IntArray, ReferenceCounts
+from monitor.budget import window_budget
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.configured_references import ConfiguredReferences
@@ -26,7 +30,7 @@ from monitor.merging import Merged, merge_slices
 from monitor.profiling import Key, Pointer
 from monitor.references import ReferenceCache, learn_and_promote, pointer_at, pointers_of
 from monitor.registry import read_columns
-from monitor.store import alerts
+from monitor.store import alerts, ledgers
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import (
@@ -48,6 +52,7 @@ logger = logging.getLogger(__name__)
 MOST_WINDOWS = 500  # judged in one sweep
 MOST_SLICES = 100  # of a learning model version, added up at a time
 TIDY_LEARNING_S = 30.0
+AGAIN = "{}: as judged first; too long ago to collect the evidence again"
 EFFECTS = (
     "psi", "psi_debiased", "psi_low", "psi_high", "js", "hellinger", "total_variation", "linf", "chi2", "g",
     "cramers_v", "ks", "wasserstein", "wasserstein_error",
@@ -79,6 +84,56 @@ class Judged:
     revision: int
     drifted: tuple[Verdict, ...]
     changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """A window that was judged once more.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Rows of the table ``result`` as they come out now.
+    same_events : bool
+        The stored slices were made of the same stretches of Kafka as then.
+    state_is_kept : bool
+        The evidence from before the window is still stored.
+    same_configuration : bool
+        The configuration of the model has not changed since.
+    """
+
+    rows: list[dict[str, Any]]
+    same_events: bool
+    state_is_kept: bool
+    same_configuration: bool
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a window is judged with besides its counts.
+
+    Parameters
+    ----------
+    state : bytes or None
+        Of the detector before the window; empty: none yet; None: not kept any more.
+    models : int
+        Model versions that share the budget; 0: nothing may be spent.
+    is_next : bool
+        The window is the next one of the ledger: the only case in which an alarm may be raised.
+    head_ms : int or None
+        Head of the ledger.
+    alarmed : frozenset of (column, segment)
+        Alarms of the judgement before, where the window was judged already.
+    """
+
+    state: bytes | None
+    models: int
+    is_next: bool
+    head_ms: int | None
+    alarmed: frozenset[tuple[str, str]]
+
+
+NO_OUTLOOK = Outlook(b"", 0, False, None, frozenset())
 
 
 class _Overtaken(Exception):  # noqa: N818 - rolls a transaction back
@@ -192,28 +247,172 @@ class Judge:
             None if the window changed, or somebody else judged it, since `due` was read.
         """
         settings = self._configuration.for_model(due.key[0])
+        is_base = due.spec == settings.windows[0]
         with reading(self._engine) as connection:
+            if is_base and self._must_wait(connection, due, pointer):
+                return None
             merged = merge_slices(read_slices(connection, due), specs, pointer)
             reference = self._references.get(connection, pointer.hash)
-        verdicts = self._detector(due.key[0]).judge(
-            reference.tensor, pointer.binning.tensor(merged.profile.counts)
-        )
-        with immediate(self._engine) as connection:
-            if not _take(connection, due):
-                return None
-            id_ = self._insert_judgement(connection, due, pointer, merged)
-            rows = [_row(id_, due, verdict) for verdict in verdicts if verdict.n or verdict.m]
-            connection.execute(insert(result), rows)
-            changes: tuple[AlertChanged, ...] = ()
-            if due.spec == settings.windows[0]:
-                changes = self._alert(connection, due, pointer, verdicts)
+            outlook = self._outlook(connection, due, pointer) if is_base else NO_OUTLOOK
+        stepped = self._step(due, reference.tensor, merged, outlook)
+        try:
+            changes = self._write(due, pointer, merged, outlook, stepped, is_base=is_base)
+        except _Overtaken:
+            return None
         self._telemetry.emit(WindowJudged(due.key[0], None))
         for change in changes:
             self._telemetry.emit(change)
-        if due.spec == settings.windows[0]:
+        if is_base:
             self._untidy.append((due, pointer, specs))
-        drifted = tuple(verdict for verdict in verdicts if verdict.decision is Decision.DRIFT)
+        drifted = tuple(verdict for verdict in stepped.verdicts if verdict.decision is Decision.DRIFT)
         return Judged(due, due.revision + 1, drifted, tuple(change.change for change in changes))
+
+    def _write(
+        self,
+        due: Due,
+        pointer: Pointer,
+        merged: Merged,
+        outlook: Outlook,
+        stepped: Step,
+        *,
+        is_base: bool,
+    ) -> tuple[AlertChanged, ...]:
+        """Store a judgement, the state behind it and what follows from it, in one transaction.
+
+        Raises
+        ------
+        _Overtaken
+            If the window changed, or somebody else judged it; nothing was written.
+        """
+        with immediate(self._engine) as connection:
+            if not _take(connection, due):
+                raise _Overtaken
+            if outlook.is_next and stepped.state:
+                entry = self._entry(due, pointer, outlook, stepped)
+                if not ledgers.append(connection, due.key, entry, outlook.head_ms):
+                    raise _Overtaken
+            id_ = self._insert_judgement(connection, due, pointer, merged)
+            rows = [_row(id_, due, verdict) for verdict in stepped.verdicts if verdict.n or verdict.m]
+            connection.execute(insert(result), rows)
+            return self._alert(connection, due, pointer, stepped.verdicts) if is_base else ()
+
+    # --- once more ------------------------------------------------------------------------------------------
+
+    def recompute(self, judgement_id: int) -> Recomputed:
+        """Judge a window once more as it was judged, from the stored slices; writes nothing.
+
+        Raises
+        ------
+        LookupError
+            If there is no such judgement.
+        Unavailable
+            If the database is away.
+        """
+        with reading(self._engine) as connection:
+            row = connection.execute(select(judgement).where(judgement.c.id == judgement_id)).one_or_none()
+            if row is None:
+                msg = f"there is no judgement {judgement_id}"
+                raise LookupError(msg)
+            key = (row.model, row.version)
+            spec = WindowSpec.parse(row.window)
+            due = Due(key, spec, row.start_ms, 0, 0, row.revision - 1)
+            reference = self._references.get(connection, row.reference_hash)
+            pointer = Pointer(0, row.reference_hash, reference.binning)
+            specs = read_columns(connection, [row.model]).get(key, {})
+            merged = merge_slices(read_slices(connection, due), specs, pointer)
+            is_base = spec == self._configuration.for_model(row.model).windows[0]
+            outlook = self._outlook_back_then(connection, due, pointer) if is_base else NO_OUTLOOK
+        stepped = self._step(due, reference.tensor, merged, outlook)
+        rows = [_row(judgement_id, due, verdict) for verdict in stepped.verdicts if verdict.n or verdict.m]
+        return Recomputed(
+            rows,
+            json.dumps(merged.sources, separators=(",", ":")) == row.sources,
+            outlook.state is not None,
+            self._configuration.hash_for(row.model) == row.configuration_hash,
+        )
+
+    def _outlook_back_then(self, connection: Connection, due: Due, pointer: Pointer) -> Outlook:
+        """What a window was judged with."""
+        mine = ledgers.at(connection, due.key, due.start_ms)
+        if mine is None or due.revision > 0:
+            return self._outlook(connection, due, pointer)
+        entries = ledgers.chain(connection, due.key, due.start_ms, pointer.hash)
+        state = b""
+        for entry in entries:
+            state = entry.state if entry.state is not None else self._replayed(connection, due, entry, state)
+        return Outlook(state, mine.models, True, due.start_ms, frozenset())
+
+    def _replayed(self, connection: Connection, due: Due, entry: ledgers.Entry, state: bytes) -> bytes:
+        """State after a window whose state is not kept, from the state before it and the stored slices."""
+        earlier = replace(due, start_ms=entry.start_ms)
+        reference = self._references.get(connection, entry.reference_hash)
+        pointer = Pointer(0, entry.reference_hash, reference.binning)
+        specs = read_columns(connection, [due.key[0]]).get(due.key, {})
+        merged = merge_slices(read_slices(connection, earlier), specs, pointer)
+        outlook = Outlook(state, entry.models, True, None, frozenset())
+        return self._step(earlier, reference.tensor, merged, outlook).state
+
+    # --- parts of judging -----------------------------------------------------------------------------------
+
+    def _must_wait(self, connection: Connection, due: Due, pointer: Pointer) -> bool:
+        """Whether an earlier base window has to be judged first: evidence is collected in order of time."""
+        w = window_state.c
+        earlier = select(w.start_ms).where(
+            w.model == due.key[0],
+            w.version == due.key[1],
+            w.window == str(due.spec),
+            w.start_ms < due.start_ms,
+            w.start_ms >= pointer.from_ms,
+            w.revision == 0,
+            w.touched != w.judged,
+        )
+        return due.revision == 0 and connection.execute(earlier.limit(1)).first() is not None
+
+    def _outlook(self, connection: Connection, due: Due, pointer: Pointer) -> Outlook:
+        """What a window is judged with besides its counts."""
+        head_ms = ledgers.head_of(connection, due.key)
+        before = ledgers.before(connection, due.key, due.start_ms)
+        state = None
+        if before is None or before.reference_hash != pointer.hash:
+            state = b""
+        elif before.state is not None:
+            state = before.state
+        # Windows that overlap would count the same rows twice: of sliding windows only every n-th steps.
+        apart = due.start_ms % due.spec.length_ms == 0
+        if due.revision == 0 and apart and (head_ms is None or due.start_ms > head_ms):
+            return Outlook(state or b"", ledgers.model_versions(connection), True, head_ms, frozenset())
+        mine = ledgers.at(connection, due.key, due.start_ms)
+        alarmed = ledgers.alarmed(connection, due.key, str(due.spec), due.start_ms, due.revision)
+        return Outlook(state, mine.models if mine else 0, False, head_ms, frozenset(alarmed))
+
+    def _step(self, due: Due, reference: ReferenceCounts, merged: Merged, outlook: Outlook) -> Step:
+        """Let the detector judge a window; only the first judgement of the next window can raise an alarm."""
+        detector = self._detector(due.key[0])
+        window = _tensor(merged)
+        budget = np.zeros(window.shape[:2])
+        if outlook.models:
+            budget = window_budget(
+                self._configuration.alerts,
+                due.spec.length_ms,
+                outlook.models,
+                reference.layout.lanes,
+                len(reference.segments),
+            )
+        moment = Moment(due.start_ms, due.end_ms, budget)
+        stepped = detector.step(reference, window, outlook.state or b"", moment)
+        if outlook.is_next or not stepped.state:
+            return stepped
+        if outlook.state is None:  # too old to be judged again: what was said stays
+            return Step(_as_before(stepped.verdicts, outlook.alarmed), stepped.state)
+        return Step(_without_new_alarms(stepped.verdicts, outlook.alarmed), stepped.state)
+
+    def _entry(self, due: Due, pointer: Pointer, outlook: Outlook, stepped: Step) -> ledgers.Entry:
+        verdicts = stepped.verdicts
+        spent = math.fsum(verdict.budget or 0.0 for verdict in verdicts)
+        alarms = sum(verdict.decision is Decision.DRIFT for verdict in verdicts)
+        return ledgers.Entry(
+            due.start_ms, due.end_ms, pointer.hash, outlook.models, spent, alarms, stepped.state
+        )
 
     def _detector(self, model: str) -> Detector:
         hash_ = self._configuration.hash_for(model)
@@ -242,6 +441,8 @@ class Judge:
             verdicts,
             revision=due.revision + 1,
             reference_hash=pointer.hash,
+            unsettled=frozenset((v.column, v.segment) for v in verdicts if v.decision is Decision.ONGOING),
+            onsets_ms={(v.column, v.segment): v.onset_ms for v in verdicts if v.onset_ms is not None},
         )
         return observe(connection, self._configuration, observation, self._clock.now_ms())
 
@@ -361,6 +562,28 @@ def read_slices(connection: Connection, due: Due) -> list[Any]:
     )
 
 
+def _without_new_alarms(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) -> list[Verdict]:
+    """Take back alarms that the first judgement did not raise: a revision may retract, and never raises."""
+    return [
+        replace(verdict, decision=Decision.OK, explanation="", onset_ms=None)
+        if verdict.decision is Decision.DRIFT and (verdict.column, verdict.segment) not in alarmed
+        else verdict
+        for verdict in verdicts
+    ]
+
+
+def _as_before(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) -> list[Verdict]:
+    """Keep the alarms of the judgement before, whatever the evidence of this window on its own."""
+    return [
+        replace(
+            verdict, decision=Decision.DRIFT, explanation=verdict.explanation or AGAIN.format(verdict.column)
+        )
+        if (verdict.column, verdict.segment) in alarmed
+        else verdict
+        for verdict in _without_new_alarms(verdicts, alarmed)
+    ]
+
+
 def _take(connection: Connection, due: Due) -> bool:
     w = window_state.c
     done = connection.execute(
@@ -379,6 +602,15 @@ def _take(connection: Connection, due: Due) -> bool:
         .values(judged=due.touched, revision=due.revision + 1)
     )
     return done.rowcount == 1
+
+
+def _tensor(merged: Merged) -> IntArray:
+    """Counts of a window on the bins of its reference."""
+    binning = merged.profile.binning
+    if binning is None:
+        msg = "a window is judged on the bins of a reference"
+        raise RuntimeError(msg)
+    return binning.tensor(merged.profile.counts)
 
 
 def _identity(due: Due) -> dict[str, Any]:
@@ -405,4 +637,6 @@ def _row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]:
         **{name: None if effects is None else getattr(effects, name) for name in EFFECTS},
         "moved": json.dumps([asdict(moved) for moved in verdict.moved]),
         "explanation": verdict.explanation,
+        "budget": verdict.budget,
+        "onset_at_ms": verdict.onset_ms,
     }

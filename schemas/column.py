@@ -24,6 +24,7 @@ class Source(StrEnum):
     SCORE = "score"
     LATENCY = "latency"
     ERROR = "error"
+    PERFORMANCE = "performance"  # derived of prediction and label
 
     @property
     def lane(self) -> Lane:
@@ -37,11 +38,14 @@ _LANES = {
     Source.SCORE: Lane.PREDICTIONS,
     Source.LATENCY: Lane.QUALITY,
     Source.ERROR: Lane.QUALITY,
+    Source.PERFORMANCE: Lane.PERFORMANCE,
 }
 
 # Names of the columns that are not features. A feature of the same name is shown as "feature.<name>".
 PREDICTION, SCORE, LATENCY, ERROR = "prediction", "score", "latency_ms", "error"
 RESERVED = frozenset({PREDICTION, SCORE, LATENCY, ERROR})
+# How wrong a prediction was, once its label is known.
+PERFORMANCE_ERROR = "performance.error"
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from enum import StrEnum
 
 
 class Decision(StrEnum):
-    """Outcome of a judgement."""
+    """Outcome of a judgement: `DRIFT` raises an alarm, `ONGOING` has raised one and is not back to normal."""
 
     OK = "ok"
     DRIFT = "drift"
+    ONGOING = "ongoing"
     NO_DATA = "no_data"
 
 
@@ -60,7 +61,8 @@ class Verdict:
     """What one detector says of one (window, column, segment).
 
     `statistic` is compared with `threshold`; `threshold_source` says where that came from.
-    `evidence_log` is the natural logarithm of an e-value, where a detector has one.
+    `evidence_log` is the natural logarithm of the evidence, `budget` the expected number of false alarms that
+    the stream could cost in this window, and `onset_ms` when the drift began, where a detector has them.
     """
 
     detector: str
@@ -77,3 +79,5 @@ class Verdict:
     evidence_log: float | None = None
     moved: tuple[MovedBin, ...] = field(default=())
     explanation: str = ""
+    budget: float | None = None
+    onset_ms: int | None = None

@@ -163,7 +163,7 @@ class ModelSettings(Section):
     """Population stability index that a column may have without being worth anybody's time."""
     threshold_psi: Annotated[Number, Field(gt=0, le=10)] = 0.1
     """Population stability index at which the `psi` detector says drift."""
-    detector: Annotated[Text, AfterValidator(_check_detector)] = "psi"
+    detector: Annotated[Text, AfterValidator(_check_detector)] = "edetector"
     """Method that compares a window with the reference."""
     detector_parameters: dict[str, Scalar] = Field(default={})
     """Parameters of that method."""
@@ -187,7 +187,7 @@ class ModelSettings(Section):
     """Further notes on the model, shown beside its alerts."""
 
     def build_detector(self) -> Detector:
-        """Build the detector; `psi` takes `threshold_psi` and `tolerance_psi` unless its parameters differ.
+        """Build the detector; `edetector` and `psi` take the options in PSI units, parameters come first.
 
         Raises
         ------
@@ -196,9 +196,12 @@ class ModelSettings(Section):
         """
         from detectors.catalog import build
 
-        limits = {"threshold": self.threshold_psi, "tolerance": self.tolerance_psi}
-        inherited = limits if self.detector == "psi" else {}
-        return build(self.detector, inherited | self.detector_parameters)
+        own = {name: c.tolerance_psi for name, c in self.columns.items() if c.tolerance_psi is not None}
+        inherited: dict[str, dict[str, object]] = {
+            "psi": {"threshold": self.threshold_psi, "tolerance": self.tolerance_psi},
+            "edetector": {"tolerance": self.tolerance_psi, "tolerances": own},
+        }
+        return build(self.detector, inherited.get(self.detector, {}) | self.detector_parameters)
 
     def overlaid(self, entry: ModelSettings) -> ModelSettings:
         """Build the settings in effect: these, with what the entry says put on top.

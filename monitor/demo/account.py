@@ -122,7 +122,11 @@ def findings(connection: Connection, window: str) -> list[Finding]:
     query = (
         select(r.start_ms, r.column, r.segment, r.lane, r.psi)
         .join(latest, (latest.c.start_ms == r.start_ms) & (latest.c.revision == r.revision))
-        .where(r.model == model.NAME, r.window == window, r.decision == Decision.DRIFT.value)
+        .where(
+            r.model == model.NAME,
+            r.window == window,
+            r.decision.in_((Decision.DRIFT.value, Decision.ONGOING.value)),
+        )
         .order_by(r.start_ms)
     )
     return [Finding(x.start_ms, x.column, x.segment, x.lane, x.psi or 0.0) for x in connection.execute(query)]

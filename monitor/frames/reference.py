@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detectors.binning import Binning
 from detectors.prepared import Prepared
 from detectors.profile import Profile
-from detectors.reference import Reference, build
+from detectors.reference import Reference, build, kept_groups
 from monitor.config.settings import ModelSettings
 from monitor.frames.batches import Batches
 from monitor.frames.names import KnownKinds
@@ -118,7 +118,7 @@ def reference_from_table(
     )
     if not batches.layout.has_times:
         none = np.zeros(0, np.int64)
-        windows = np.zeros((0, made.windows.shape[1]), np.int64)
+        windows = np.zeros((0, 1, made.windows.shape[-1]), np.int64)
         return replace(
             made, from_ms=0, to_ms=0, longest_gap_ms=0, window_starts=none, windows=windows, _kept={}
         )
@@ -141,17 +141,17 @@ def _count(batches: Batches, slice_ms: int) -> tuple[Profile, NDArray[np.int64]]
 def _count_windows(
     batches: Batches, binning: Binning, window_ms: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the rows of each window on bins, without segments."""
-    unsegmented = Binning(binning.columns, binning.bins)
+    """Count the rows of each window on bins."""
     counts: dict[int, NDArray[np.int64]] = {}
     for batch in batches:
-        prepared = Prepared(batch, unsegmented, window_ms)
+        prepared = Prepared(batch, binning, window_ms)
         for section in prepared.sections:
-            new = prepared.counts(section)[0]
+            new = prepared.counts(section)
             known = counts.get(section.slice_ms)
             counts[section.slice_ms] = new if known is None else known + new
     starts = sorted(counts)
-    return np.array(starts, np.int64), np.stack([counts[start] for start in starts])
+    kept = kept_groups(len(starts), binning)
+    return np.array(starts, np.int64), np.stack([counts[start][:kept] for start in starts])
 
 
 def _check_rows(

@@ -266,9 +266,38 @@ result = Table(
     Column("wasserstein_error", Float),
     Column("moved", Text, nullable=False, comment="JSON: bins that moved most"),
     Column("explanation", Text, nullable=False),
+    Column("budget", Float, comment="false alarms that it could cost"),
+    Column("onset_at_ms", BigInteger, comment="when the drift began"),
     UniqueConstraint("model", "version", "window", "start_ms", "column", "segment", "detector", "revision"),
     Index("result_judgement", "judgement_id"),
     Index("result_range", "model", "start_ms"),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("start_ms", BigInteger, nullable=False, comment="of the window that was taken in"),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("reference_hash", String(64), nullable=False),
+    Column("models", Integer, nullable=False, comment="model versions that shared the budget"),
+    Column("spent", Float, nullable=False, comment="sum of the budgets of all streams"),
+    Column("alarms", Integer, nullable=False),
+    Column("state", LargeBinary, comment="of the detector afterwards; null: not kept any more"),
+    Column(
+        "is_pinned", Boolean, nullable=False, comment="the state is kept: the next window raised an alarm"
+    ),
+    PrimaryKeyConstraint("model", "version", "start_ms"),
+)
+
+ledger_head = Table(
+    "ledger_head",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("start_ms", BigInteger, nullable=False, comment="of the latest window in the ledger"),
+    PrimaryKeyConstraint("model", "version"),
 )
 
 # --- alerts and deliveries ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import Connection
 
+from monitor.config.alerts import PERIODS_MS
 from monitor.merging import merge_slices
 from monitor.profiling import Pointer
 from monitor.registry import read_columns
 from monitor.store.engine import reading
 from monitor.store.queries.alerts import open_total
+from monitor.store.queries.budget import newest_end_ms, spent
 from monitor.store.queries.latest import Latest, effects, latest_judgements, version_total
 from monitor.store.queries.slices import Span, slice_index, slices
 from monitor.store.queries.times import watermarks
@@ -60,6 +63,8 @@ class Snapshot:
     watermarks: dict[str, int] = field(default_factory=dict)
     effects: dict[str, dict[Labels, float]] = field(default_factory=dict)
     quality: dict[str, dict[Labels, float]] = field(default_factory=dict)
+    evidence: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
+    budget_spent: float | None = None
     alerts_open: int | None = None
     dropped: int = 0
 
@@ -97,9 +102,18 @@ class Gauges:
             snapshot.watermarks = dict(sorted(marks.items())[:MOST_SERIES])
             snapshot.dropped = len(marks) - len(snapshot.watermarks)
             snapshot.dropped += max(0, version_total(connection) - MOST_VERSIONS)  # at least one each
+            snapshot.budget_spent = self._spent(connection)
             shown = self._add_effects(connection, latest, snapshot)
             self._add_quality(connection, latest, shown, snapshot)
         return snapshot
+
+    def _spent(self, connection: Connection) -> float:
+        """What the windows of the budget's latest period could cost."""
+        newest = newest_end_ms(connection)
+        if newest is None:
+            return 0.0
+        period_ms = int(PERIODS_MS[self._context.configuration.alerts.budget.per])
+        return math.fsum(row.spent for row in spent(connection, newest - period_ms, newest))
 
     def _shape_of(self, model: str) -> str:
         return str(self._context.configuration.for_model(model).windows[0])
@@ -107,9 +121,12 @@ class Gauges:
     def _add_effects(self, connection: Connection, latest: list[Latest], snapshot: Snapshot) -> set[Labels]:
         of = {row.judgement_id: row for row in latest}
         values: dict[Labels, dict[str, float]] = {}
+        evidence: dict[tuple[str, str, str, str], float] = {}
         for row in effects(connection, list(of), tuple(EFFECTS)):
             labels = (of[row.judgement_id].model, of[row.judgement_id].version, row.column)
             found = values.setdefault(labels, {})
+            if row.evidence_log is not None:
+                evidence[*labels, row.lane] = row.evidence_log
             for name in EFFECTS:
                 if getattr(row, name) is not None:
                     found.setdefault(name, getattr(row, name))
@@ -117,6 +134,8 @@ class Gauges:
         snapshot.dropped += len(values) - len(shown)
         for name in EFFECTS:
             snapshot.effects[name] = {key: values[key][name] for key in shown if name in values[key]}
+        kept = set(shown)
+        snapshot.evidence = {key: value for key, value in evidence.items() if key[:3] in kept}
         return set(shown)
 
     def _add_quality(
@@ -190,6 +209,11 @@ def families(snapshot: Snapshot | None) -> list[GaugeMetricFamily]:
         found.append(_plain(f"drift_{name}", text, by_column, known.effects.get(name, {})))
     for name, text in QUALITY.items():
         found.append(_plain(f"{name}_ratio", text, by_column, known.quality.get(name, {})))
+    text = "Natural logarithm of the evidence collected for drift of all rows; an alarm at 0 or more."
+    found.append(_plain("evidence_log", text, [*by_column, "lane"], known.evidence))
+    budget = {} if known.budget_spent is None else {(): known.budget_spent}
+    text = "False alarms that could be expected of the windows judged in the latest period of the budget."
+    found.append(_plain("alert_budget_spent", text, [], budget))
     alerts = {} if known.alerts_open is None else {(): known.alerts_open}
     found.append(_plain("alerts_open", "Alerts that are firing or acknowledged.", [], alerts))
     dropped = {} if snapshot is None else {(): snapshot.dropped}

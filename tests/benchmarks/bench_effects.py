@@ -42,9 +42,9 @@ def judging() -> list[Case]:
     generator = np.random.default_rng(1)
     model, many = numeric_layout(24, columns=30, unordered=2), numeric_layout(16)
     counts, window = generator.integers(100, 1_000, (2, 11, 30, 24))
-    own = generator.integers(10, 100, (58, 30, 24))
+    own = generator.integers(10, 100, (58, 11, 30, 24))
     segments = ("", *(f"origin={number}" for number in range(10)))
-    reference = ReferenceCounts(model, segments, counts, own, np.ones(30))
+    reference = ReferenceCounts(model, segments, counts, own, np.ones(30), np.arange(58), 1)
     before, after = generator.integers(0, 1_000, (2, 100_000, 1, 16))
     return [
         (

@@ -18,7 +18,13 @@ REFERENCE = planted_reference(seed=1)
 def small_reference(windows: int = 0) -> ReferenceCounts:
     counts = np.array([[[100, 400, 400, 100, 0], [900, 100, 0, 0, 0], [1_000, 0, 0, 0, 0]]])
     return ReferenceCounts(
-        ragged_layout(), ("",), counts, np.repeat(counts, windows, axis=0), np.array([2.0, np.nan, np.nan])
+        ragged_layout(),
+        ("",),
+        counts,
+        np.repeat(counts[None], windows, axis=0),
+        np.array([2.0, np.nan, np.nan]),
+        np.arange(windows),
+        1,
     )
 
 
@@ -46,10 +52,10 @@ def test_a_certain_but_small_shift_is_no_drift():
 
 def test_threshold_rises_to_what_the_reference_does_by_itself():
     restless = np.concatenate(
-        [planted_windows(seed, 6, 2_000, shift)[:, 0] for seed, shift in ((6, 0.6), (7, -0.6))]
+        [planted_windows(seed, 6, 2_000, shift) for seed, shift in ((6, 0.6), (7, -0.6))]
     )
-    reference = replace(REFERENCE, windows=restless)
-    largest = debiased_psi(reference.counts[0], restless, reference.layout).max(axis=0)
+    reference = replace(REFERENCE, windows=restless, starts_ms=np.arange(12))
+    largest = debiased_psi(reference.counts[0], restless[:, 0], reference.layout).max(axis=0)
     window = planted_windows(seed=8, windows=1, rows=5_000, shift_sd=0.6)[0]
     amount, carrier, *segments = PsiThreshold().judge(reference, window)
     assert amount.threshold == 1.25 * largest[0] > 0.1
@@ -62,10 +68,11 @@ def test_threshold_rises_to_what_the_reference_does_by_itself():
 
 
 def test_fewer_than_four_windows_with_data_do_not_calibrate():
-    shifted = planted_windows(seed=9, windows=9, rows=2_000, shift_sd=1.0)[:, 0]
+    shifted = planted_windows(seed=9, windows=9, rows=2_000, shift_sd=1.0)
     for windows_with_data, calibrated in ((3, False), (4, True)):
-        windows = shifted * (np.arange(9) < windows_with_data)[:, None, None]
-        verdict = PsiThreshold().judge(replace(REFERENCE, windows=windows), shifted[:1].repeat(3, axis=0))[0]
+        windows = shifted * (np.arange(9) < windows_with_data)[:, None, None, None]
+        reference = replace(REFERENCE, windows=windows, starts_ms=np.arange(9))
+        verdict = PsiThreshold().judge(reference, shifted[0])[0]
         assert (verdict.threshold > 0.1) == calibrated
         expected = "1.25 × largest of 4 reference windows" if calibrated else "configured"
         assert verdict.threshold_source == expected
@@ -75,7 +82,7 @@ def test_words_bins_and_lanes():
     window = np.array([[[20, 100, 200, 80, 100], [45, 55, 0, 0, 0], [0, 0, 0, 0, 0]]])
     temp, carrier, constant = PsiThreshold().judge(small_reference(), window)
     assert temp.explanation == (
-        "temp: 20 % of rows are missing, reference 0 %; 20 % in [0, 1), reference 40 %; median moved up"
+        "temp: 20 % of rows are missing, reference 0 %; 20 % in [0, 1), reference 40 %; median 1 → 2.2"
     )
     assert [bin.label for bin in temp.moved][:2] == ["missing", "[0, 1)"]
     assert len(temp.moved) == 5
@@ -97,7 +104,7 @@ def test_segments_are_named_in_words_and_have_their_own_lane():
     verdict = PsiThreshold().judge(REFERENCE, window)[2]
     assert (verdict.segment, verdict.lane) == ("origin=EWR", Lane.SEGMENTS)
     assert verdict.explanation.startswith("amount where origin=EWR: ")
-    assert verdict.explanation.endswith("median moved down")
+    assert verdict.explanation.endswith("median -0.004161 → -1.033")
 
 
 def test_small_shares_are_not_written_as_nothing():

@@ -38,17 +38,23 @@ def test_layouts_that_contradict_themselves(change, message):
         ({"segments": ("", "origin=EWR")}, "counts have shape"),
         ({"windows": np.zeros((2, 3), dtype=np.int64)}, "windows have shape"),
         ({"sd": np.ones(2)}, "sd has shape"),
+        ({"starts_ms": np.zeros(2, np.int64)}, "starts for 1 windows"),
     ],
 )
 def test_references_that_contradict_themselves(change, message):
     counts = np.zeros((1, 1, 3), dtype=np.int64)
     with pytest.raises(UsageError, match=message):
-        replace(ReferenceCounts(LAYOUT, ("",), counts, counts, np.ones(1)), **change)
+        replace(
+            ReferenceCounts(LAYOUT, ("",), counts, counts[None], np.ones(1), np.zeros(1, np.int64), 60_000),
+            **change,
+        )
 
 
 def test_windows_of_another_shape_or_type():
     counts = np.zeros((1, 1, 3), dtype=np.int64)
-    reference = ReferenceCounts(LAYOUT, ("",), counts, counts, np.ones(1))
+    reference = ReferenceCounts(
+        LAYOUT, ("",), counts, counts[None], np.ones(1), np.zeros(1, np.int64), 60_000
+    )
     reference.check_window(counts)
     with pytest.raises(UsageError, match="shape"):
         reference.check_window(counts[:, :, :2])

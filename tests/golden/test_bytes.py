@@ -18,7 +18,7 @@ from schemas.column import ColumnSpec, Kind, Source
 FOLDER = Path(__file__).parent
 SLICE_MS = 60_000
 N = 40
-HASH = "4005c9c4c63256d208aa02075048fa1a3cb0da0cf9ac21b56f2b33733037f62b"
+HASH = "fe49a7839106903cd21486f2e8555c8f3c97248a5a45582b065adf195e2092bb"
 
 
 def batch() -> Batch:

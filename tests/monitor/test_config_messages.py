@@ -79,12 +79,12 @@ def test_the_good_file_has_no_problems():
         (
             "slice: 1m",
             "detector_parameters: {limit: 1}",
-            "7: defaults.detector_parameters: psi: there is no parameter 'limit' (",
+            "7: defaults.detector_parameters: edetector: there is no parameter 'limit' (",
         ),
         (
             "slice: 1m",
-            "detector_parameters: {calibrate: 1}",
-            "7: defaults.detector_parameters: psi: calibrate: 1 (",
+            "detector_parameters: {z_reference: wide}",
+            "7: defaults.detector_parameters: edetector: z_reference: 'wide' (",
         ),
         (
             "slice: 1m",

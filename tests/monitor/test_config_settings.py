@@ -32,7 +32,7 @@ def test_defaults():
     assert (settings.dedupe_ms, settings.idle_after_ms) == (600_000, 10_000)
     assert (settings.labels.horizon_ms, settings.labels.sample_per_s) == (2_592_000_000, 2_000)
     assert (settings.reference.span_ms, settings.reference.min_rows) == (604_800_000, 200)
-    assert (settings.tolerance_psi, settings.threshold_psi, settings.detector) == (0.01, 0.1, "psi")
+    assert (settings.tolerance_psi, settings.threshold_psi, settings.detector) == (0.01, 0.1, "edetector")
     assert (settings.max_columns, settings.max_segment_values, settings.segments) == (500, 50, ())
 
 
@@ -216,7 +216,7 @@ def test_a_budget_counts_by_event_time():
 
 def test_settings_build_their_detector():
     config = configuration(
-        defaults={"threshold_psi": 0.3},
+        defaults={"threshold_psi": 0.3, "detector": "psi"},
         models={
             "a": {"detector_parameters": {"calibrate": False}},
             "b": {"detector_parameters": {"threshold": 0.2}},
@@ -228,3 +228,11 @@ def test_settings_build_their_detector():
         "PsiThreshold(threshold=0.2, tolerance=0.01, calibrate=True)",
         "PsiThreshold(threshold=0.3, tolerance=0.01, calibrate=True)",
     ]
+
+
+def test_tolerances_of_columns_reach_the_default_detector():
+    config = configuration(
+        defaults={"tolerance_psi": 0.02, "columns": {"temp": {"tolerance_psi": 0.1}, "hour": {}}}
+    )
+    detector = config.for_model("a").build_detector()
+    assert detector.parameters() == {"tolerance": 0.02, "tolerances": {"temp": 0.1}, "z_reference": 4.0}

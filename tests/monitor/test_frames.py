@@ -253,7 +253,7 @@ def test_an_index_of_timestamps_counts():
         1_362_096_000_000 + 2 * 3_600_000 + 60_000,
     )
     assert reference.longest_gap_ms == 3_600_000
-    assert reference.windows.sum(axis=1).tolist() == [1, 1, 1]
+    assert reference.windows[:, 0].sum(axis=1).tolist() == [1, 1, 1]
 
 
 def test_without_timestamps_there_are_no_windows():
@@ -330,3 +330,10 @@ def test_examples_of_the_page_about_references():
     result = doctest.testfile(str(DOCS / "references.md"), module_relative=False, encoding="utf-8")
     assert result.attempted > 3
     assert result.failed == 0
+
+
+def test_row_labels_that_pandas_wrote_are_no_feature(tmp_path):
+    frame = pd.DataFrame({"x": [1.0, 2.0, 3.0]}, index=[7, 3, 5])
+    frame.to_parquet(tmp_path / "rows.parquet")
+    assert "__index_level_0__" in pq.read_schema(tmp_path / "rows.parquet").names
+    assert reference_from_file(tmp_path / "rows.parquet", PLAIN).tensor.layout.columns == ("x",)

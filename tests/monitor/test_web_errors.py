@@ -316,6 +316,7 @@ def test_the_description_of_the_api_is_complete(client):
         "/alerts/{id}/acknowledge",
         "/alerts/{id}/resolve",
         "/accounting",
+        "/budget",
         "/dead-letters",
         "/dead-letters/{id}",
         "/references",

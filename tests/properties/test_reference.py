@@ -57,14 +57,14 @@ def test_counts_are_those_of_the_rows(rows: list[Row]) -> None:
     assert {name: groups[name] for name in named} == {name: counted[name] for name in named}
     assert groups.pop("origin=(other)") == len(rows) - sum(counted[n] for n in (*named, "origin=(missing)"))
     assert set(groups) == set(named)
-    assert np.array_equal(reference.windows.sum(axis=0), reference.counts[0])
+    assert np.array_equal(reference.windows.sum(axis=0), reference.counts)
     starts = sorted({row.event_ms // (2 * SLICE_MS) * 2 * SLICE_MS for row in rows})
     assert reference.window_starts.tolist() == starts
     first = [row for row in rows if row.event_ms < 2 * SLICE_MS]
     if starts[0] == 0:
         at = reference.binning.offsets[reference.binning.index["x"]]
         end = reference.binning.offsets[reference.binning.index["x"] + 1]
-        assert reference.windows[0, at:end].sum() == len(first)
+        assert reference.windows[0, 0, at:end].sum() == len(first)
     slices = {row.event_ms // SLICE_MS * SLICE_MS for row in rows}
     assert (reference.from_ms, reference.to_ms) == (min(slices), max(slices) + SLICE_MS)
 

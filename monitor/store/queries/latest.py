@@ -90,10 +90,12 @@ def effects(connection: Connection, judgement_ids: list[int], names: tuple[str, 
     Returns
     -------
     list of rows
-        ``judgement_id``, ``column`` and the named effects; one row for each detector of a column.
+        ``judgement_id``, ``column``, ``lane``, ``evidence_log`` and the named effects; one row for each
+        detector of a column.
     """
     columns = result.c
-    wanted = [columns.judgement_id, columns.column, *(columns[name] for name in names)]
+    always = (columns.judgement_id, columns.column, columns.lane, columns.evidence_log)
+    wanted = [*always, *(columns[name] for name in names)]
     found: list[Any] = []
     for first in range(0, len(judgement_ids), PORTION):
         part = judgement_ids[first : first + PORTION]

@@ -46,13 +46,19 @@ class Result(BaseModel):
     segment: str = Field(description="`name=value`; empty: all rows.")
     detector: str
     lane: str
-    decision: str = Field(description="`ok`, `drift` or `no_data`.")
+    decision: str = Field(
+        description="`ok`, `drift` (an alarm), `ongoing` (not back to normal since), `no_data`."
+    )
     n: int = Field(description="Rows of the window.")
     m: int = Field(description="Rows of the reference.")
     statistic: Number = Field(description="What was compared with the threshold.")
     threshold: Number
     threshold_source: str = Field(description="Where the threshold came from.")
-    evidence_log: Number = Field(description="Natural logarithm of the e-value; null: the detector has none.")
+    evidence_log: Number = Field(
+        description="Natural logarithm of the evidence collected so far; null: the detector has none."
+    )
+    budget: Number = Field(description="Expected number of false alarms that the stream could cost here.")
+    onset_at: str | None = Field(description="When the drift began, where an alarm was raised.")
     effect: dict[str, Number] = Field(description="Effect sizes, see the documentation of each.")
     moved: list[Moved] = Field(description="Bins that moved most.")
     explanation: str
@@ -108,4 +114,6 @@ def _result(row: Any) -> Result:
         effect={name: getattr(row, name) for name in EFFECTS},
         moved=[Moved(**moved) for moved in json.loads(row.moved)],
         judged_at=instant(row.judged_at_ms),
+        budget=row.budget,
+        onset_at=instant(row.onset_at_ms),
     )

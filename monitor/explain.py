@@ -1,0 +1,195 @@
+"""Why a result or an alert says what it says: evidence, formula, inputs, provenance, and all once more."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select
+
+from alerting.alert import Alert
+from alerting.finding import epoch_ms
+from monitor.clock import Clock
+from monitor.config import Configuration
+from monitor.judge import EFFECTS, Judge
+from monitor.store import alerts
+from monitor.store.engine import reading
+from monitor.store.tables import judgement, result
+from monitor.telemetry import Telemetry
+from monitor.web.documents import instant
+from schemas.errors import UsageError
+
+_ALERT_ID = re.compile(r"[0-9a-f]{32}")
+COMPARED = (
+    "lane", "decision", "n", "m", "statistic", "threshold", "threshold_source", "evidence_log", "budget",
+    "onset_at_ms", *EFFECTS, "moved", "explanation",
+)  # fmt: skip
+FORMULAS = {
+    "edetector": (
+        "evidence = ln Σ w·M with M ← (M + b)·E after each window, b the budget; an alarm at 0 or more. "
+        "ln E = (x·ln(q/p) − n·ln(1 + ε·sd))/D for each tilt q of the reference p (docs/statistics.md)."
+    ),
+    "psi": "PSI = Σ (q̂ − p̂)·ln(q̂/p̂), less (K − 1)·(1/n + 1/m); drift at the threshold (docs/effects.md).",
+}
+_OTHERWISE = "statistic against threshold, see docs/detectors.md"
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One result, with everything behind it.
+
+    Parameters
+    ----------
+    stored : dict
+        The result as it is stored, with its window and provenance.
+    formula : str
+        How the statistic comes about.
+    differences : dict of str to (stored, recomputed)
+        Fields that came out otherwise; empty: identical, bit for bit.
+    why_different : tuple of str
+        What is known of the reasons.
+    """
+
+    stored: dict[str, Any]
+    formula: str
+    differences: dict[str, tuple[Any, Any]]
+    why_different: tuple[str, ...]
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether computing it once more gave the same."""
+        return not self.differences
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return {
+            **self.stored,
+            "formula": self.formula,
+            "identical": self.is_identical,
+            "differences": {
+                name: {"stored": a, "recomputed": b} for name, (a, b) in self.differences.items()
+            },
+            "why_different": list(self.why_different),
+        }
+
+
+class Explainer:
+    """Explains results and alerts of a database.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    engine : Engine
+    clock : Clock
+    """
+
+    def __init__(self, configuration: Configuration, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._judge = Judge(configuration, engine, clock, Telemetry())
+
+    def explain(self, id_: str) -> tuple[Alert | None, list[Explained]]:
+        """Explain a result by its number, or an alert by its id: the results that support it.
+
+        Raises
+        ------
+        UsageError
+            If there is neither.
+        Unavailable
+            If the database is away.
+        """
+        with reading(self._engine) as connection:
+            alert, ids = self._find(connection, id_)
+            rows = [_result(connection, number) for number in ids]
+        return alert, [self._explained(row) for row in rows]
+
+    def _find(self, connection: Connection, id_: str) -> tuple[Alert | None, list[int]]:
+        if id_.isdecimal() and len(id_) < 19:
+            if connection.execute(select(result.c.id).where(result.c.id == int(id_))).first() is None:
+                msg = f"there is no result {id_} (results have the numbers that the API and alerts give)"
+                raise UsageError(msg)
+            return None, [int(id_)]
+        alert = alerts.load(connection, id_) if _ALERT_ID.fullmatch(id_) else None
+        if alert is None:
+            msg = f"{id_[:64]!r} is neither the number of a result nor the id of an alert"
+            raise UsageError(msg)
+        return alert, [
+            number for finding in alert.leading for number in _supporting(connection, alert, finding)
+        ]
+
+    def _explained(self, row: Any) -> Explained:
+        again = self._judge.recompute(row.judgement_id)
+        found = next(
+            (
+                new
+                for new in again.rows
+                if (new["column"], new["segment"], new["detector"]) == (row.column, row.segment, row.detector)
+            ),
+            None,
+        )
+        differences = {
+            name: (getattr(row, name), None if found is None else found[name])
+            for name in COMPARED
+            if found is None or not _same(getattr(row, name), found[name])
+        }
+        reasons = []
+        if differences and not again.same_events:
+            reasons.append("events came after this judgement, or slices are gone: see the later revision")
+        if differences and not again.state_is_kept:
+            reasons.append("the evidence from before this window is not stored any more")
+        if differences and not again.same_configuration:
+            reasons.append("the configuration of the model has changed since")
+        return Explained(_stored(row), FORMULAS.get(row.detector, _OTHERWISE), differences, tuple(reasons))
+
+
+def _supporting(connection: Connection, alert: Alert, finding: Any) -> list[int]:
+    r = result.c
+    query = (
+        select(func.max(r.id))
+        .join(judgement, judgement.c.id == r.judgement_id)
+        .where(
+            r.model == alert.model, r.version == alert.version, r.column == finding.column,
+            r.segment == finding.segment, r.detector == finding.detector,
+            r.start_ms == epoch_ms(finding.window_start), judgement.c.end_ms == epoch_ms(finding.window_end),
+        )
+    )  # fmt: skip
+    found = connection.execute(query).scalar()
+    return [] if found is None else [int(found)]
+
+
+def _result(connection: Connection, number: int) -> Any:
+    j = judgement.c
+    query = select(
+        result,
+        j.end_ms,
+        j.reference_hash,
+        j.configuration_hash,
+        j.code_version,
+        j.judged_at_ms,
+        j.sources,
+        j.rows,
+    ).join(judgement, j.id == result.c.judgement_id)
+    return connection.execute(query.where(result.c.id == number)).one()
+
+
+def _same(stored: Any, computed: Any) -> bool:
+    return bool(stored == computed)
+
+
+def _stored(row: Any) -> dict[str, Any]:
+    same = (
+        "id", "model", "version", "window", "revision", "column", "segment", "detector", "lane",
+        "decision", "n", "m", "statistic", "threshold", "threshold_source", "evidence_log", "budget",
+        "explanation", "rows", "reference_hash", "configuration_hash", "code_version",
+    )  # fmt: skip
+    return {
+        **{name: getattr(row, name) for name in same},
+        "window_start": instant(row.start_ms),
+        "window_end": instant(row.end_ms),
+        "onset_at": instant(row.onset_at_ms),
+        "judged_at": instant(row.judged_at_ms),
+        "effect": {name: getattr(row, name) for name in EFFECTS},
+        "moved": json.loads(row.moved),
+        "sources": json.loads(row.sources),
+    }
