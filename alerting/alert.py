@@ -361,7 +361,7 @@ def _supported(alert: Alert, findings: tuple[Finding, ...], policy: AlertPolicy)
         severity=max(alert.severity, lead.severity, key=lambda severity: severity.rank),
         column=lead.column,
         segment=lead.segment,
-        onset_at=lead.onset_at,
+        onset_at=min((finding.onset_at for finding in kept if finding.onset_at), default=None),
         evidence_log=lead.evidence_log,
         threshold_log=lead.threshold_log,
         effect=Effect(lead.psi, lead.psi_low, lead.psi_high),

@@ -1,8 +1,9 @@
 """The mathematics of drift: profiles, comparisons, sequential tests, performance estimation."""
 
-from detectors.base import Detector, Example
+from detectors.base import Detector, Example, Moment, Step
 from detectors.catalog import build, detectors
 from detectors.distinct import Distinct
+from detectors.edetector import EDetector
 from detectors.effects import EffectArrays, compare
 from detectors.frequent import FrequentItem, FrequentItems
 from detectors.hashing import hash_numbers, hash_strings
@@ -12,12 +13,15 @@ from detectors.tensor import ReferenceCounts, TensorLayout
 __all__ = [
     "Detector",
     "Distinct",
+    "EDetector",
     "EffectArrays",
     "Example",
     "FrequentItem",
     "FrequentItems",
+    "Moment",
     "PsiThreshold",
     "ReferenceCounts",
+    "Step",
     "TensorLayout",
     "build",
     "compare",

@@ -22,6 +22,7 @@ HOUR_MS, DAY_MS, WEEK_MS = 3_600_000, 86_400_000, 604_800_000
 _MONDAY_MS = 4 * DAY_MS  # the first Monday of the epoch
 FEWEST_WINDOWS = 4  # below that nothing is learned of the variation
 FEWEST_TESTED = 12
+FEWEST_BATCHES = 8
 Z_REFERENCE = 4.0
 PRIOR_WINDOWS = 20.0  # weight of the model's typical variation against a column's own
 _BETTER_NATS = 5.0  # by which slots have to predict held-out windows better than fewer slots do,
@@ -439,7 +440,8 @@ def between_windows(means: FloatArray, n: FloatArray, slots: int = 1) -> tuple[F
     upper limit. e = f·v − 1/n̄ is what is left beyond the multinomial. Where both v and acf₁ are more than
     chance, the autocorrelation is that of e alone, r = acf₁·v/max(v − 1/n̄, v/4), elsewhere r = acf₁; it is
     raised by (1 + 3r)/B, the bias of a short series, and kept within [0, .9]. σ_b² = e·k/max(1 − k/B, ¼) with
-    k = (1 + r)/(1 − r): the divisor is what B windows cannot show because their own mean was taken out.
+    k = (1 + r)/(1 − r): the divisor is what B windows cannot show because their own mean was taken out. Where
+    acf₁ > 3/√B, it is at least what batches of windows show; see `_of_batches`.
     """
     there = n > 0
     count = there.sum(axis=0)
@@ -461,7 +463,25 @@ def between_windows(means: FloatArray, n: FloatArray, slots: int = 1) -> tuple[F
     r = np.clip(lasting + (1 + 3 * lasting) / b, 0.0, _MOST_ACF)
     long_run = (1 + r) / (1 - r)
     between = np.where(is_wide | is_lasting, extra * long_run / np.maximum(1 - long_run / b, 0.25), 0.0)
+    between = np.where(acf > 3 / np.sqrt(b), np.maximum(between, _of_batches(s, chance)), between)
     return between * enough[:, None], enough
+
+
+def _of_batches(s: FloatArray, chance: FloatArray) -> FloatArray:
+    """Largest variance that means of 2, 4, 8, … windows in a row show, as that of one window.
+
+    Noise that stays for a day looks the same from hour to hour, and its first autocorrelation does not tell
+    a day from a week. At least eight batches are needed; f makes of each variance its upper limit.
+    """
+    found = np.zeros(s.shape[1:])
+    size = 2
+    while len(s) // size >= FEWEST_BATCHES:
+        count = len(s) // size
+        means = s[: count * size].reshape(count, size, *s.shape[1:]).mean(axis=1)
+        upper = (means * means).sum(axis=0) / stats.chi2.ppf(0.05, count - 1)
+        found = np.maximum(found, size * upper - chance)
+        size *= 2
+    return found
 
 
 # --- the held-out test --------------------------------------------------------------------------------------

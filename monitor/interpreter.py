@@ -6,7 +6,7 @@ import gc
 import sys
 
 SWITCH_INTERVAL_S = 0.001
-COLLECT_AFTER = (100_000, 50, 100)
+COLLECT_AFTER = (100_000, 20, 10)
 
 
 def tune() -> None:

@@ -32,7 +32,6 @@ models:
   $model:
     task: binary_classification
     positive_label: 1
-    threshold_psi: 0.25           # of a day; columns that vary from day to day take theirs from the reference
     segments: [origin]
     reference: {$reference}
 alerts:

@@ -10,7 +10,12 @@ Examples
 
 from monitor.frames.batches import Batches
 from monitor.frames.pandas_frame import frame_table
-from monitor.frames.reference import reference_from_file, reference_from_frame, reference_from_table
+from monitor.frames.reference import (
+    reference_from_file,
+    reference_from_frame,
+    reference_from_table,
+    windows_of_frame,
+)
 from monitor.frames.table import Table, open_table
 
 __all__ = [
@@ -21,4 +26,5 @@ __all__ = [
     "reference_from_file",
     "reference_from_frame",
     "reference_from_table",
+    "windows_of_frame",
 ]

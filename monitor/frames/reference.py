@@ -127,6 +127,39 @@ def reference_from_table(
     return replace(made, longest_gap_ms=gap_ms, window_starts=starts, windows=windows, _kept={})
 
 
+def windows_of_frame(
+    frame: pd.DataFrame,
+    reference: Reference,
+    settings: ModelSettings | None = None,
+    specs: Specs | None = None,
+    *,
+    model: str | None = None,
+    version: str | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Count the rows of each window of a pandas frame on the bins of a reference.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        As for `reference_from_frame`; it needs a column or an index ``timestamp``.
+    reference : Reference
+    settings, specs, model, version
+        As for `reference_from_frame`; the first of the windows in the settings is counted.
+
+    Returns
+    -------
+    starts_ms : int64 array [W]
+        First instant of each window with rows, epoch milliseconds, ascending.
+    windows : int64 array [W, S, C, K]
+        What detectors judge, on ``reference.tensor.layout``.
+    """
+    settings = settings or ModelSettings()
+    table = frame_table(frame, KnownKinds(settings, specs or {}))
+    batches = Batches(table, settings, specs, model=model, version=version)
+    starts, flat = _count_windows(batches, reference.binning, settings.windows[0].length_ms, every_group=True)
+    return starts, reference.binning.tensor(flat)
+
+
 def _count(batches: Batches, slice_ms: int) -> tuple[Profile, NDArray[np.int64]]:
     """Count all rows on cells; also the starts of slices with rows, sorted."""
     pooled, slices = Profile(), np.zeros(0, np.int64)
@@ -139,9 +172,9 @@ def _count(batches: Batches, slice_ms: int) -> tuple[Profile, NDArray[np.int64]]
 
 
 def _count_windows(
-    batches: Batches, binning: Binning, window_ms: int
+    batches: Batches, binning: Binning, window_ms: int, *, every_group: bool = False
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the rows of each window on bins."""
+    """Count the rows of each window on bins; of all groups, if there are not too many of them."""
     counts: dict[int, NDArray[np.int64]] = {}
     for batch in batches:
         prepared = Prepared(batch, binning, window_ms)
@@ -150,7 +183,7 @@ def _count_windows(
             known = counts.get(section.slice_ms)
             counts[section.slice_ms] = new if known is None else known + new
     starts = sorted(counts)
-    kept = kept_groups(len(starts), binning)
+    kept = len(binning.groups) if every_group else kept_groups(len(starts), binning)
     return np.array(starts, np.int64), np.stack([counts[start][:kept] for start in starts])
 
 

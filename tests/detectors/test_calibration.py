@@ -310,3 +310,14 @@ def test_ranks_keep_the_budget_whatever_the_size_of_windows(rows):
     )
     assert np.exp(evidence).mean() < 1.15
     assert np.exp(evidence).max() > 2
+
+
+def test_noise_that_stays_for_days_is_seen_in_batches_of_hours():
+    generator = np.random.default_rng(3)
+    hours, n = 21 * 24, 5_000.0
+    levels = np.repeat(generator.normal(0, 0.1, (hours // 72, 40)), 72, axis=0)
+    means = levels + generator.normal(0, n**-0.5, levels.shape)
+    between, enough = between_windows(means[:, :, None], np.full(levels.shape, n))
+    assert enough.all()
+    # 72 hours at one level of variance 0.01; the first autocorrelation alone gives 0.22 at most.
+    assert 0.3 < np.median(between) < 2

@@ -326,8 +326,9 @@ def test_values_that_cannot_be_watched(tmp_path):
         reference_from_file(tmp_path / "rows.parquet", PLAIN)
 
 
-def test_examples_of_the_page_about_references():
-    result = doctest.testfile(str(DOCS / "references.md"), module_relative=False, encoding="utf-8")
+@pytest.mark.parametrize("page", ["references.md", "library.md"])
+def test_examples_of_the_pages_for_notebooks(page):
+    result = doctest.testfile(str(DOCS / page), module_relative=False, encoding="utf-8")
     assert result.attempted > 3
     assert result.failed == 0
 
