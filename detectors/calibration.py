@@ -29,6 +29,7 @@ _BETTER_NATS = 5.0  # by which slots have to predict held-out windows better tha
 _BETTER_ERRORS = 2.0  # and by so many standard errors
 _MOST_ALARMS = 2  # of a held-out test that is expected to give one at most
 _MOST_ACF = 0.9
+_MOST_RANK_ACF = 0.98
 _TESTED_TOLERANCE = 0.1
 _INFINITE = 1e12
 
@@ -125,6 +126,8 @@ class Calibration:
     distances : FloatArray
         ``[W, N]``: relative distance of each of the reference's windows from its slot, ascending; inf for
         windows without rows.
+    lasting : FloatArray
+        ``[N]``: windows that a distance stays off for, at least 1.
     """
 
     seasons: tuple[tuple[IntArray, Season], ...]
@@ -132,6 +135,7 @@ class Calibration:
     is_calibrated: BoolArray
     excess: FloatArray
     distances: FloatArray
+    lasting: FloatArray
     shape: tuple[int, int, int]
 
     def at(self, start_ms: int) -> tuple[FloatArray, IntArray]:
@@ -171,7 +175,7 @@ def calibrate(reference: ReferenceCounts) -> Calibration:
     windows = reference.windows.astype(np.float64)
     chosen = _choose(reference, windows[:, 0])
     seasons = _seasons(reference, windows, reference.starts_ms, chosen)
-    variation, excess, distances = _learn(reference, windows, reference.starts_ms, seasons)
+    variation, excess, distances, lasting = _learn(reference, windows, reference.starts_ms, seasons)
     calibrated = _tested(reference, windows, chosen)
     segments = len(reference.segments)
     return Calibration(
@@ -180,6 +184,7 @@ def calibrate(reference: ReferenceCounts) -> Calibration:
         np.tile(calibrated, segments),
         excess,
         distances,
+        lasting,
         (segments, *layout.shape),
     )
 
@@ -335,7 +340,7 @@ def _learn(
     windows: FloatArray,
     starts_ms: IntArray,
     seasons: tuple[tuple[IntArray, Season], ...],
-) -> tuple[Variation, FloatArray, FloatArray]:
+) -> tuple[Variation, FloatArray, FloatArray, FloatArray]:
     segments, (columns, bins) = len(reference.segments), reference.layout.shape
     between = np.zeros((segments, columns, AXIS + bins))
     distances = np.full((len(windows), segments, columns), np.inf)
@@ -358,10 +363,24 @@ def _learn(
     chance = np.maximum(reference.layout.valid.sum(axis=1) - 1, 1) / np.maximum(rows, 1)
     beyond = np.where(there, np.where(there, distances, 0.0) - chance, 0.0).sum(axis=0)
     excess = np.maximum(beyond / np.maximum(there.sum(axis=0), 1), 0.0)
-    distances = np.sort((distances / (excess + chance)).reshape(len(windows), segments * columns), axis=0)
+    relative = (distances / (excess + chance)).reshape(len(windows), segments * columns)
+    lasting = _lasting(relative)
+    distances = np.sort(relative, axis=0)
     window_rows = rows.sum(axis=0) / np.maximum((rows > 0).sum(axis=0), 1)
     variation = Variation(between.reshape(segments * columns, AXIS + bins), window_rows.ravel())
-    return variation, excess.ravel(), distances
+    return variation, excess.ravel(), distances, lasting
+
+
+def _lasting(distances: FloatArray) -> FloatArray:
+    """Windows that a distance stays off for, ``(1 + r)/(1 − r)`` of its ranks; at least 1."""
+    count = len(distances)
+    if count < FEWEST_WINDOWS:
+        return np.ones(distances.shape[1])
+    ranks = stats.rankdata(distances, axis=0) - (count + 1) / 2
+    squares = (ranks * ranks).sum(axis=0)
+    acf = (ranks[1:] * ranks[:-1]).sum(axis=0) / np.maximum(squares, 1e-300)
+    r = np.clip(acf + 1 / count, 0.0, _MOST_RANK_ACF)
+    return np.asarray(np.where(acf > 1.645 / np.sqrt(count), (1 + r) / (1 - r), 1.0))
 
 
 def _at_least_typical(between: FloatArray, reference: ReferenceCounts) -> FloatArray:
@@ -500,13 +519,14 @@ def _tested(reference: ReferenceCounts, windows: FloatArray, chosen: Sequence[Sl
     )  # fmt: skip
     usable = [s if _fits(s, first.starts_ms, reference.window_ms) else WHOLE for s in chosen]
     seasons = _seasons(first, part, first.starts_ms, usable)
-    variation, _, _ = _learn(first, part, first.starts_ms, seasons)
+    variation, _, _, _ = _learn(first, part, first.starts_ms, seasons)
     calibration = Calibration(
         seasons,
         variation,
         np.ones(columns, bool),
         np.zeros(columns),
         np.zeros((0, columns)),
+        np.ones(columns),
         (1, columns, bins),
     )
     ledger = Ledger.empty(columns, AXIS + bins)

@@ -220,7 +220,9 @@ def _use_ranks(
     wild = ~calibration.is_calibrated[at] & (x[at].sum(axis=1) > 0)
     if wild.any():
         far = relative_distance(x[at][wild], shares[at][wild], calibration.excess[at][wild])
-        evidence[:, :, wild] = rank_evalues(far, calibration.distances[:, at][:, wild])
+        ranks = rank_evalues(far, calibration.distances[:, at][:, wild])
+        # Windows in a row that are off together are worth one.
+        evidence[:, :, wild] = ranks / calibration.lasting[at][wild]
 
 
 def _sources(calibration: Calibration) -> list[str]:
