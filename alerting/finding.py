@@ -101,7 +101,7 @@ class Finding:
     severity: Severity = Severity.INFO
 
     @classmethod
-    def of(cls, verdict: Verdict, start_ms: int, end_ms: int, onset_ms: int | None = None) -> Finding:
+    def of(cls, verdict: Verdict, start_ms: int, end_ms: int) -> Finding:
         """Take over a verdict of one window.
 
         Parameters
@@ -110,8 +110,6 @@ class Finding:
             What the detector said.
         start_ms, end_ms : int
             The window, epoch milliseconds.
-        onset_ms : int, optional
-            When the drift began, if the detector can tell.
         """
         effects = verdict.effects
         return cls(
@@ -132,7 +130,7 @@ class Finding:
             threshold_log=_threshold_log(verdict),
             explanation=shorten(verdict.explanation, MAX_EXPLANATION),
             moved=_most_moved(verdict.moved),
-            onset_at=None if onset_ms is None else instant(onset_ms),
+            onset_at=None if verdict.onset_ms is None else instant(verdict.onset_ms),
         )
 
     @property
@@ -199,25 +197,21 @@ class WindowObservation:
         verdicts: list[Verdict],
         *,
         revision: int = 1,
-        onsets_ms: dict[tuple[str, str], int] | None = None,
-        unsettled: frozenset[tuple[str, str]] = frozenset(),
         reference_hash: str = "",
     ) -> WindowObservation:
-        """Keep of all verdicts of a window those that say DRIFT.
+        """Keep of all verdicts of a window those that say DRIFT, and which streams are ONGOING.
 
         Parameters
         ----------
         verdicts : list of Verdict
-            Everything that was judged; verdicts with another decision are left out.
-        onsets_ms : dict, optional
-            When the drift of a (column, segment) began.
+            Everything that was judged.
         """
-        onsets = onsets_ms or {}
         findings = tuple(
-            Finding.of(verdict, start_ms, end_ms, onsets.get((verdict.column, verdict.segment)))
+            Finding.of(verdict, start_ms, end_ms)
             for verdict in verdicts
             if verdict.decision is Decision.DRIFT
         )
+        unsettled = frozenset((v.column, v.segment) for v in verdicts if v.decision is Decision.ONGOING)
         return cls(
             model, version, start_ms, end_ms, revision, findings, Kind.DRIFT, unsettled, reference_hash
         )

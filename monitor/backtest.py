@@ -55,9 +55,9 @@ from monitor.frames.reference import reference_from_table
 from monitor.frames.times import WrongInstant, event_times
 from monitor.frames.values import categories, numbers, plain
 from monitor.profiling import Key
-from monitor.references import Span
+from monitor.references import Span, first_stretch
 from schemas.column import PERFORMANCE_ERROR, PREDICTION, ColumnSpec, Kind, Source
-from schemas.verdict import Decision, Verdict
+from schemas.verdict import Verdict, without_alarms
 from schemas.window import WindowSpec
 
 if TYPE_CHECKING:
@@ -485,7 +485,7 @@ def _plan(history: _History, slices: _Slices, configuration: Configuration) -> _
     if settings.reference.file is not None:
         reference, first_ms = history.reference_file(configuration.folder / settings.reference.file), 0
     else:
-        span = _span(slices, settings)
+        span = first_stretch(slices.starts, slices.rows, settings)
         if span is None:
             needed = f"reference.min_rows is {settings.reference.min_rows}"
             msg = f"{int(slices.rows.sum())} rows do not make a reference ({needed})"
@@ -500,22 +500,6 @@ def _plan(history: _History, slices: _Slices, configuration: Configuration) -> _
         msg = f"there are no rows after the reference, which ends at {until} (shorten reference.first)"
         raise _NothingToJudge(msg)
     return _Job(history, reference, spec, starts)
-
-
-def _span(slices: _Slices, settings: ModelSettings) -> Span | None:
-    """Stretch that the service would learn the reference from, see `monitor.references.learnable`."""
-    wanted, every = settings.reference, settings.slice_ms
-    if wanted.from_ms is not None and wanted.to_ms is not None:
-        start, end = wanted.from_ms // every * every, -(-wanted.to_ms // every) * every
-    else:
-        start = int(slices.starts[0])
-        end = start - (-(wanted.span_ms or 0) // every) * every
-    later = slices.starts >= start
-    starts, total = slices.starts[later], np.cumsum(slices.rows[later])
-    enough = np.flatnonzero(total >= wanted.min_rows)
-    if not len(enough):
-        return None
-    return Span(start, max(end, int(starts[enough[0]]) + every))
 
 
 def _window_starts(slices: IntArray, spec: WindowSpec, first_ms: int) -> IntArray:
@@ -570,7 +554,7 @@ class _Shared:
             settings = configuration.for_model(key[0])
             if settings.reference.file is not None:
                 found.append(int(slices.starts[0]))
-            elif (span := _span(slices, settings)) is not None:
+            elif (span := first_stretch(slices.starts, slices.rows, settings)) is not None:
                 found.append(span.to_ms)
         return cls(tuple(sorted(found)))
 
@@ -627,8 +611,7 @@ def _judged(job: _Job, configuration: Configuration, shared: _Shared) -> Iterato
     state = b""
     for start_ms, counts in _windows(job):
         end_ms = start_ms + length_ms
-        # Windows that overlap would count the same rows twice: of sliding windows only every n-th steps.
-        is_step = start_ms % length_ms == 0
+        is_step = job.spec.is_apart(start_ms)
         budget = nothing
         if is_step:
             budget = window_budget(configuration.alerts, length_ms, shared.at(end_ms), lanes, segments)
@@ -637,16 +620,7 @@ def _judged(job: _Job, configuration: Configuration, shared: _Shared) -> Iterato
             state = found.state
             yield _Window(start_ms, end_ms, found.verdicts)
         else:
-            yield _Window(start_ms, end_ms, _without_alarms(found.verdicts))
-
-
-def _without_alarms(verdicts: list[Verdict]) -> list[Verdict]:
-    return [
-        replace(verdict, decision=Decision.OK, explanation="", onset_ms=None)
-        if verdict.decision is Decision.DRIFT
-        else verdict
-        for verdict in verdicts
-    ]
+            yield _Window(start_ms, end_ms, without_alarms(found.verdicts))
 
 
 class _Window(NamedTuple):
@@ -668,7 +642,13 @@ class _Incidents:
 
     def take(self, job: _Job, window: _Window) -> None:
         """Let a window speak to the incident of its model version."""
-        observation = _observed(job.history.key, window, job.reference.hash)
+        observation = WindowObservation.of(
+            *job.history.key,
+            window.start_ms,
+            window.end_ms,
+            window.verdicts,
+            reference_hash=job.reference.hash,
+        )
         after, changes = step(self.current, observation, self._policy)
         self.current = after
         if after is None:
@@ -683,20 +663,6 @@ class _Incidents:
             self.deliveries.append(
                 Delivery(change.at, row.receiver, alert.id, row.sequence, str(change.kind), change.cause)
             )
-
-
-def _observed(key: Key, window: _Window, reference_hash: str) -> WindowObservation:
-    """Say what a window means for the incident of its model version."""
-    verdicts = window.verdicts
-    return WindowObservation.of(
-        *key,
-        window.start_ms,
-        window.end_ms,
-        verdicts,
-        onsets_ms={(v.column, v.segment): v.onset_ms for v in verdicts if v.onset_ms is not None},
-        unsettled=frozenset((v.column, v.segment) for v in verdicts if v.decision is Decision.ONGOING),
-        reference_hash=reference_hash,
-    )
 
 
 def _silent(_done: int, _total: int) -> None:

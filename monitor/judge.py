@@ -44,7 +44,7 @@ from monitor.store.tables import (
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from monitor.version import code_version
 from schemas.column import ColumnSpec
-from schemas.verdict import Decision, Verdict
+from schemas.verdict import Decision, Verdict, without_alarms
 from schemas.window import WindowSpec
 
 logger = logging.getLogger(__name__)
@@ -377,9 +377,11 @@ class Judge:
             state = b""
         elif before.state is not None:
             state = before.state
-        # Windows that overlap would count the same rows twice: of sliding windows only every n-th steps.
-        apart = due.start_ms % due.spec.length_ms == 0
-        if due.revision == 0 and apart and (head_ms is None or due.start_ms > head_ms):
+        if (
+            due.revision == 0
+            and due.spec.is_apart(due.start_ms)
+            and (head_ms is None or due.start_ms > head_ms)
+        ):
             return Outlook(state or b"", ledgers.model_versions(connection), True, head_ms, frozenset())
         mine = ledgers.at(connection, due.key, due.start_ms)
         alarmed = ledgers.alarmed(connection, due.key, str(due.spec), due.start_ms, due.revision)
@@ -404,7 +406,7 @@ class Judge:
             return stepped
         if outlook.state is None:  # too old to be judged again: what was said stays
             return Step(_as_before(stepped.verdicts, outlook.alarmed), stepped.state)
-        return Step(_without_new_alarms(stepped.verdicts, outlook.alarmed), stepped.state)
+        return Step(without_alarms(stepped.verdicts, but=outlook.alarmed), stepped.state)
 
     def _entry(self, due: Due, pointer: Pointer, outlook: Outlook, stepped: Step) -> ledgers.Entry:
         verdicts = stepped.verdicts
@@ -441,8 +443,6 @@ class Judge:
             verdicts,
             revision=due.revision + 1,
             reference_hash=pointer.hash,
-            unsettled=frozenset((v.column, v.segment) for v in verdicts if v.decision is Decision.ONGOING),
-            onsets_ms={(v.column, v.segment): v.onset_ms for v in verdicts if v.onset_ms is not None},
         )
         return observe(connection, self._configuration, observation, self._clock.now_ms())
 
@@ -562,16 +562,6 @@ def read_slices(connection: Connection, due: Due) -> list[Any]:
     )
 
 
-def _without_new_alarms(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) -> list[Verdict]:
-    """Take back alarms that the first judgement did not raise: a revision may retract, and never raises."""
-    return [
-        replace(verdict, decision=Decision.OK, explanation="", onset_ms=None)
-        if verdict.decision is Decision.DRIFT and (verdict.column, verdict.segment) not in alarmed
-        else verdict
-        for verdict in verdicts
-    ]
-
-
 def _as_before(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) -> list[Verdict]:
     """Keep the alarms of the judgement before, whatever the evidence of this window on its own."""
     return [
@@ -580,7 +570,7 @@ def _as_before(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) ->
         )
         if (verdict.column, verdict.segment) in alarmed
         else verdict
-        for verdict in _without_new_alarms(verdicts, alarmed)
+        for verdict in without_alarms(verdicts, but=alarmed)
     ]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from detectors.binning import Binning
@@ -234,32 +236,47 @@ def find(connection: Connection, prefix: str) -> str:
 
 def learnable(connection: Connection, key: Key, settings: ModelSettings, watermark_ms: int) -> Span | None:
     """Stretch that a first reference can be learned from; None if event time has not come far enough."""
-    wanted = settings.reference
+    if settings.reference.file is not None:
+        return None
     rows = connection.execute(
         select(slice_profile.c.slice_ms, func.sum(slice_profile.c.rows))
         .where(slice_profile.c.model == key[0], slice_profile.c.version == key[1])
         .group_by(slice_profile.c.slice_ms)
         .order_by(slice_profile.c.slice_ms)
     ).all()
-    if not rows:
+    starts, counts = (np.array([int(row[i]) for row in rows], np.int64) for i in (0, 1))
+    span = first_stretch(starts, counts, settings)
+    return span if span is not None and watermark_ms >= span.to_ms else None
+
+
+def first_stretch(starts: NDArray[np.int64], rows: NDArray[np.int64], settings: ModelSettings) -> Span | None:
+    """Stretch that a reference is learned from: what the settings name, longer until there are rows enough.
+
+    Parameters
+    ----------
+    starts, rows : int64 array [slices]
+        First instant and number of rows of each slice with rows, in order of time.
+    settings : ModelSettings
+        Whose reference is not a file.
+
+    Returns
+    -------
+    Span or None
+        None if there are fewer rows than ``settings.reference.min_rows``.
+    """
+    wanted, every = settings.reference, settings.slice_ms
+    if not len(starts):
         return None
     if wanted.from_ms is not None and wanted.to_ms is not None:
-        start = wanted.from_ms // settings.slice_ms * settings.slice_ms
-        end = -(-wanted.to_ms // settings.slice_ms) * settings.slice_ms
-    elif wanted.span_ms is not None:
-        start = int(rows[0][0])
-        end = start + -(-wanted.span_ms // settings.slice_ms) * settings.slice_ms
+        start, end = wanted.from_ms // every * every, -(-wanted.to_ms // every) * every
     else:
+        start = int(starts[0])
+        end = start - (-(wanted.span_ms or 0) // every) * every
+    later = starts >= start
+    enough = np.flatnonzero(np.cumsum(rows[later]) >= wanted.min_rows)
+    if not len(enough):
         return None
-    total = 0
-    for slice_ms, number in rows:
-        if slice_ms < start:
-            continue
-        if slice_ms >= end and total >= wanted.min_rows:
-            break
-        total += int(number)
-        end = max(end, int(slice_ms) + settings.slice_ms)
-    return Span(start, end) if total >= wanted.min_rows and watermark_ms >= end else None
+    return Span(start, max(end, int(starts[later][enough[0]]) + every))
 
 
 def learn(

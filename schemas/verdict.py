@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -81,3 +82,13 @@ class Verdict:
     explanation: str = ""
     budget: float | None = None
     onset_ms: int | None = None
+
+
+def without_alarms(verdicts: list[Verdict], but: Collection[tuple[str, str]] = frozenset()) -> list[Verdict]:
+    """Take alarms back, except those of some streams ``(column, segment)``; everything else stays."""
+    return [
+        replace(verdict, decision=Decision.OK, explanation="", onset_ms=None)
+        if verdict.decision is Decision.DRIFT and (verdict.column, verdict.segment) not in but
+        else verdict
+        for verdict in verdicts
+    ]

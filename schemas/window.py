@@ -46,6 +46,19 @@ class WindowSpec:
         length = format_duration(self.length_ms)
         return length if self.every_ms == self.length_ms else f"{length}/{format_duration(self.every_ms)}"
 
+    def is_apart(self, start_ms: int) -> bool:
+        """Whether a window is one of those that do not overlap: every one of tumbling windows.
+
+        Evidence may be collected over such windows only; overlapping ones would count the same rows twice.
+
+        Examples
+        --------
+        >>> spec = WindowSpec.parse("1h/30m")
+        >>> spec.is_apart(7_200_000), spec.is_apart(5_400_000)
+        (True, False)
+        """
+        return start_ms % self.length_ms == 0
+
     def starts_covering(self, instant_ms: int) -> list[int]:
         """Starts of all windows that contain an instant, oldest first."""
         newest = instant_ms - instant_ms % self.every_ms

@@ -1,5 +1,7 @@
 """The life of an incident: when it opens, grows, ends, and is taken back."""
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -203,12 +205,13 @@ def test_a_verdict_becomes_a_finding():
         effects,
         3.0,
         moved,
+        onset_ms=30_000,
     )
     fine = Verdict("e-detector", "age", "", Lane.FEATURES, Decision.OK, 9, 9, 0.0, 1.0, "ledger")
-    observation = WindowObservation.of(
-        "churn", "1", 0, 60_000, [drift, fine], onsets_ms={("score", ""): 30_000}, reference_hash="r"
-    )
+    still_off = replace(fine, column="plan", segment="origin=EWR", decision=Decision.ONGOING)
+    observation = WindowObservation.of("churn", "1", 0, 60_000, [drift, fine, still_off], reference_hash="r")
     (made,) = observation.findings
+    assert observation.unsettled == {("plan", "origin=EWR")}
     assert (made.psi, made.threshold_log, made.evidence_log) == (0.82, 0.0, 3.0)
     assert made.onset_at == instant(30_000)
     assert [bin_.psi for bin_ in made.moved] == [0.8, 0.7, 0.6]

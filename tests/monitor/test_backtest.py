@@ -3,6 +3,7 @@
 import doctest
 import json
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from monitor.config import Configuration
 from monitor.config.settings import ModelSettings
 from monitor.frames import Batches, frame_table
 from monitor.frames.names import KnownKinds
-from monitor.references import learnable
+from monitor.references import Span, first_stretch, learnable
 from monitor.store import tables
 from monitor.store.engine import reading
 from monitor.store.tables import alert as alerts_table
@@ -222,12 +223,31 @@ def test_references_are_learned_from_the_stretch_that_the_service_takes(rows, fo
         identity = {"model": "m", "version": "1", "sources": "{}", "bytes": b""}
         slices = [{**identity, "slice_ms": 3_600_000 * at, "rows": number} for at, number in rows.items()]
         connection.execute(insert(slice_profile), slices)
-        expected = learnable(connection, ("m", "1"), settings, 1 << 60)
+        learned = learnable(connection, ("m", "1"), settings, 1 << 60)
     engine.dispose()
-    assert (
-        module._span(module._Slices(starts, np.array([rows[at] for at in sorted(rows)])), settings)
-        == expected
-    )
+    counts = np.array([rows[at] for at in sorted(rows)])
+    assert first_stretch(starts, counts, settings) == learned == stretch_slice_by_slice(rows, settings)
+
+
+def stretch_slice_by_slice(rows, settings):
+    hour_ms, wanted = 3_600_000, settings.reference
+    if wanted.from_ms is None:
+        start = min(rows) * hour_ms
+        end = start + math.ceil(wanted.span_ms / hour_ms) * hour_ms
+    else:
+        start, end = (
+            math.floor(wanted.from_ms / hour_ms) * hour_ms,
+            math.ceil(wanted.to_ms / hour_ms) * hour_ms,
+        )
+    total = 0
+    for at in sorted(rows):
+        if at * hour_ms < start:
+            continue
+        if at * hour_ms >= end and total >= wanted.min_rows:
+            break
+        total += rows[at]
+        end = max(end, (at + 1) * hour_ms)
+    return Span(start, end) if total >= wanted.min_rows else None
 
 
 # --- what is found ------------------------------------------------------------------------------------------
