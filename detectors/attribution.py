@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 
 from detectors.binning import Binning
-from detectors.gram import Codes, Gram, seal, unseal
+from detectors.gram import Codes, Gram
+from detectors.sealed import seal, unseal
 from detectors.tensor import FloatArray, IntArray
 from schemas.batch import OK, Batch
 from schemas.column import ColumnSpec, Kind, Source

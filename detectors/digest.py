@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from detectors.gram import seal, unseal
+from detectors.sealed import seal, unseal
 from detectors.tensor import BoolArray, FloatArray
 from detectors.tilts import TILTS
 from schemas.errors import ProfileError, UsageError

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.cluster.vq import kmeans2
 
-from detectors.gram import seal, unseal
+from detectors.sealed import seal, unseal
 from detectors.tensor import BoolArray, FloatArray
 from schemas.batch import CODE_INVALID
 from schemas.errors import UnusableReference, UsageError

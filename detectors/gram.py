@@ -9,7 +9,6 @@ over the rows that have both.
 
 from __future__ import annotations
 
-import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +17,10 @@ from typing import TypeVar
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 from scipy import special
 
 from detectors.binning import Binning
+from detectors.sealed import seal, unseal
 from detectors.tensor import FloatArray, IntArray
 from schemas.column import Kind
 from schemas.errors import ProfileError, UsageError
@@ -35,8 +34,6 @@ Z_REFERENCE = 4.0
 _ABSENT = np.int16(-(2**15))
 _ROWS_AT_ONCE = 1 << 11  # sums of so many products are exact in 64-bit floats, and fit the cache
 _MAGIC = b"DLG1"
-_LONGEST = 1 << 30
-_HEADER = struct.Struct("<II")  # bytes and CRC-32 of what was compressed
 
 Codes = npt.NDArray[np.integer]
 _T = TypeVar("_T")
@@ -523,49 +520,3 @@ def _pairs(gram: Gram) -> tuple[tuple[tuple[str, str], ...], tuple[IntArray, Int
 def _places(gram: Gram, at: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
     """Numbers of the columns of pairs."""
     return at[0] * gram._width + at[1], at[0] * gram._width + at[2]
-
-
-def seal(magic: bytes, state: msgspec.Struct) -> bytes:
-    """Write a state as compressed bytes with a version and a checksum.
-
-    Parameters
-    ----------
-    magic : bytes
-        Four bytes that name the kind of state and its version.
-    state : msgspec.Struct
-    """
-    raw = msgspec.msgpack.encode(state)
-    packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
-    return magic + _HEADER.pack(len(raw), zlib.crc32(raw)) + packed
-
-
-def unseal(magic: bytes, data: bytes, kind: type[_T], what: str) -> _T:
-    """Read what `seal` wrote.
-
-    Parameters
-    ----------
-    magic : bytes
-    data : bytes
-    kind : type
-        Of the state.
-    what : str
-        Name of the state for messages.
-
-    Raises
-    ------
-    ProfileError
-        If the bytes are of another kind or version, or damaged.
-    """
-    if data[:4] != magic:
-        msg = f"not a {what} of a known version (starts with {bytes(data[:4])!r}, {magic!r} is known)"
-        raise ProfileError(msg)
-    try:
-        size, checksum = _HEADER.unpack_from(data, 4)
-        raw = pa.decompress(data[12:], size, codec="zstd", asbytes=True) if size <= _LONGEST else b""
-        if size > _LONGEST or zlib.crc32(raw) != checksum:
-            msg = f"damaged {what}: wrong checksum or length"
-            raise ProfileError(msg)
-        return msgspec.msgpack.decode(raw, type=kind)
-    except (OSError, struct.error, msgspec.MsgspecError, pa.ArrowException) as error:
-        msg = f"damaged {what}: {error}"
-        raise ProfileError(msg) from error

@@ -7,8 +7,6 @@ Columns that turn up after the reference was made stay on cells. Merging is addi
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections import Counter
 from collections.abc import Iterable
 
@@ -21,14 +19,13 @@ from detectors.binning import Binning, Bins, bins_for, rebin
 from detectors.cells import LIMIT, Cells, float_keys
 from detectors.hashing import hash_strings
 from detectors.prepared import Prepared, Section
+from detectors.sealed import seal, unseal
 from detectors.summary import FREQUENT, Summary, SummaryState, add_matrix
 from schemas.batch import CODE_MISSING, INVALID, OK, Batch, Categories
 from schemas.column import ColumnSpec, Kind
 from schemas.errors import ProfileError
 
 _MAGIC = b"DLP1"
-_HEADER = struct.Struct("<II")  # bytes and CRC-32 of what was compressed
-LONGEST = 1 << 30
 SEGMENT_VALUES = 200
 Groups = tuple[NDArray[np.int32], ...]
 
@@ -364,9 +361,7 @@ class Profile:
                 for name, c in self.cells.items()
             },
         )
-        raw = msgspec.msgpack.encode(state)
-        packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
-        return _MAGIC + _HEADER.pack(len(raw), zlib.crc32(raw)) + packed
+        return seal(_MAGIC, state)
 
     @staticmethod
     def reference_of(data: bytes) -> str:
@@ -461,22 +456,7 @@ def _all_invalid(cells: Cells) -> Cells:
 
 
 def _decode(data: bytes) -> _State:
-    if data[:4] != _MAGIC:
-        msg = f"not a profile of a known version (starts with {bytes(data[:4])!r}, {_MAGIC!r} is known)"
-        raise ProfileError(msg)
-    try:
-        size, checksum = _HEADER.unpack_from(data, len(_MAGIC))
-        if size > LONGEST:
-            msg = f"damaged profile: it says that it has {size} bytes"
-            raise ProfileError(msg)
-        raw = pa.decompress(data[12:], size, codec="zstd", asbytes=True)
-        if zlib.crc32(raw) != checksum:
-            msg = "damaged profile: wrong checksum"
-            raise ProfileError(msg)
-        return msgspec.msgpack.decode(raw, type=_State)
-    except (OSError, struct.error, msgspec.MsgspecError, pa.ArrowException) as error:
-        msg = f"damaged profile: {error}"
-        raise ProfileError(msg) from error
+    return unseal(_MAGIC, data, _State, "profile")
 
 
 def _pack(values: NDArray[np.integer]) -> bytes:

@@ -8,8 +8,6 @@ were batched, so the same rows give the same hash.
 from __future__ import annotations
 
 import hashlib
-import struct
-import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -22,12 +20,11 @@ from detectors.binning import Binning, NumericBins, SegmentValues
 from detectors.cells import Cells, keys_to_floats
 from detectors.hashing import hash_strings
 from detectors.profile import Profile
+from detectors.sealed import seal_raw, unseal, unseal_raw
 from detectors.tensor import ReferenceCounts
 from schemas.errors import UnusableReference
 
 _MAGIC = b"DLR2"
-_HEADER = struct.Struct("<II")  # bytes and CRC-32 of what was compressed
-_LONGEST = 1 << 30
 MOST_WINDOW_COUNTS = 4_000_000
 
 
@@ -91,7 +88,7 @@ class Reference:
     @cached_property
     def hash(self) -> str:
         """SHA-256 of the bytes before they are compressed, in hexadecimal; no library version changes it."""
-        return hashlib.sha256(_MAGIC + _unpacked(self.to_bytes())).hexdigest()
+        return hashlib.sha256(_MAGIC + _opened(self.to_bytes())).hexdigest()
 
     @cached_property
     def tensor(self) -> ReferenceCounts:
@@ -127,9 +124,7 @@ class Reference:
                 self.means.tolist(),
                 self.deviations.tolist(),
             )
-            raw = msgspec.msgpack.encode(state, order="deterministic")
-            packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
-            self._kept["bytes"] = _MAGIC + _HEADER.pack(len(raw), zlib.crc32(raw)) + packed
+            self._kept["bytes"] = seal_raw(_MAGIC, msgspec.msgpack.encode(state, order="deterministic"))
         return self._kept["bytes"]
 
     @classmethod
@@ -141,14 +136,7 @@ class Reference:
         UnusableReference
             If the bytes are not a reference of a known version.
         """
-        if data[:4] != _MAGIC:
-            msg = f"not a reference of a known version (starts with {bytes(data[:4])!r}, {_MAGIC!r} is known)"
-            raise UnusableReference(msg)
-        try:
-            state = msgspec.msgpack.decode(_unpacked(data), type=_State)
-        except (OSError, struct.error, msgspec.MsgspecError, pa.ArrowException) as error:
-            msg = f"damaged reference: {error}"
-            raise UnusableReference(msg) from error
+        state = unseal(_MAGIC, data, _State, "reference", UnusableReference)
         bins = int(state.binning.offsets[-1])
         arrays = [np.frombuffer(x, "<i8").astype(np.int64) for x in (state.counts, state.windows)]
         rows, starts = (
@@ -170,16 +158,8 @@ class Reference:
         )
 
 
-def _unpacked(data: bytes) -> bytes:
-    size, checksum = _HEADER.unpack_from(data, len(_MAGIC))
-    if size > _LONGEST:
-        msg = f"damaged reference: it says that it has {size} bytes"
-        raise UnusableReference(msg)
-    raw: bytes = pa.decompress(data[12:], size, codec="zstd", asbytes=True)
-    if zlib.crc32(raw) != checksum:
-        msg = "damaged reference: wrong checksum"
-        raise UnusableReference(msg)
-    return raw
+def _opened(data: bytes) -> bytes:
+    return unseal_raw(_MAGIC, data, "reference", UnusableReference)
 
 
 def build(
