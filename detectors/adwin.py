@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
-from detectors.base import Detector, Example, Moment, Step
+from detectors.base import Detector, Example
 from detectors.planted import planted_reference, planted_windows
-from detectors.readings import window_means
-from detectors.series import HISTORY, RiverDetector, SeriesWatch, check_history, check_least, check_range
-from detectors.tensor import IntArray, ReferenceCounts
-from schemas.verdict import Verdict
+from detectors.series import HISTORY, OnMeans, RiverDetector, check_history, check_least, check_range
 
 
 @dataclass(frozen=True)
-class Adwin(Detector):
+class Adwin(OnMeans, Detector):
     """Report drift when the mean of a column has changed between earlier and later windows (ADWIN).
 
     Parameters
@@ -55,6 +51,7 @@ class Adwin(Detector):
     Examples
     --------
     >>> import numpy as np
+    >>> from detectors.base import Moment
     >>> detector = Adwin()
     >>> example, state, found = detector.examples()[0], b"", []
     >>> for window in [*example.null, *example.shifted]:
@@ -76,25 +73,8 @@ class Adwin(Detector):
         check_least(self.name, "clock", self.clock, 1)
         check_history(self.name, self.history, fewest=20)
 
-    def judge(self, reference: ReferenceCounts, window: IntArray) -> list[Verdict]:
-        """Judge a first window; see `Detector.judge`."""
-        return self._watch.step(reference, window, b"").verdicts
-
-    def step(self, reference: ReferenceCounts, window: IntArray, state: bytes, moment: Moment) -> Step:
-        """Judge the next window of a series; see `Detector.step`.
-
-        Raises
-        ------
-        UsageError
-            If the window or the state do not belong to the reference.
-        """
-        return self._watch.step(reference, window, state)
-
-    @cached_property
-    def _watch(self) -> SeriesWatch:
-        return SeriesWatch(self.name, self._start, window_means, self.history)
-
-    def _start(self) -> RiverDetector:
+    def start(self) -> RiverDetector:
+        """Make a new detector of river."""
         from river.drift import ADWIN  # takes half a second
 
         return ADWIN(delta=self.delta, clock=self.clock)  # type: ignore[no-untyped-call]

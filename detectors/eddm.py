@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
-from detectors.base import Detector, Example, Moment, Step
+from detectors.base import Detector, Example
 from detectors.planted_outcomes import planted_outcome_reference, planted_outcomes
-from detectors.readings import error_indicators
-from detectors.series import HISTORY, RiverDetector, SeriesWatch, check_history, check_least, check_range
-from detectors.tensor import IntArray, ReferenceCounts
-from schemas.verdict import Verdict
+from detectors.series import HISTORY, OnErrors, RiverDetector, check_history, check_least, check_range
 
 
 @dataclass(frozen=True)
-class Eddm(Detector):
+class Eddm(OnErrors, Detector):
     """Report drift when windows with too many wrong predictions follow each other more closely (EDDM).
 
     Parameters
@@ -54,6 +50,7 @@ class Eddm(Detector):
     Examples
     --------
     >>> import numpy as np
+    >>> from detectors.base import Moment
     >>> detector = Eddm()
     >>> example, state, found = detector.examples()[0], b"", []
     >>> for window in [*example.null, *example.shifted]:
@@ -75,25 +72,8 @@ class Eddm(Detector):
         check_range(self.name, "beta", self.beta, 0, 1)
         check_history(self.name, self.history, fewest=2 * self.warm_start)
 
-    def judge(self, reference: ReferenceCounts, window: IntArray) -> list[Verdict]:
-        """Judge a first window; see `Detector.judge`."""
-        return self._watch.step(reference, window, b"").verdicts
-
-    def step(self, reference: ReferenceCounts, window: IntArray, state: bytes, moment: Moment) -> Step:
-        """Judge the next window of a series; see `Detector.step`.
-
-        Raises
-        ------
-        UsageError
-            If the window or the state do not belong to the reference.
-        """
-        return self._watch.step(reference, window, state)
-
-    @cached_property
-    def _watch(self) -> SeriesWatch:
-        return SeriesWatch(self.name, self._start, error_indicators, self.history)
-
-    def _start(self) -> RiverDetector:
+    def start(self) -> RiverDetector:
+        """Make a new detector of river."""
         from river.drift.binary import EDDM  # takes half a second
 
         # River warns below alpha, which Driftline does not show; it must not be less than beta.

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import ClassVar
 
-from detectors.base import Detector, Example, Moment, Step
+from detectors.base import Detector, Example
 from detectors.planted import planted_reference, planted_windows
-from detectors.readings import window_means
-from detectors.series import HISTORY, RiverDetector, SeriesWatch, check_history, check_least, check_range
-from detectors.tensor import IntArray, ReferenceCounts
+from detectors.series import HISTORY, OnMeans, RiverDetector, check_history, check_least, check_range
 from schemas.errors import UsageError
-from schemas.verdict import Verdict
 
 
 @dataclass(frozen=True)
-class Kswin(Detector):
+class Kswin(OnMeans, Detector):
     """Report drift when the latest window means are distributed differently from earlier ones (KSWIN).
 
     Parameters
@@ -59,6 +55,7 @@ class Kswin(Detector):
     Examples
     --------
     >>> import numpy as np
+    >>> from detectors.base import Moment
     >>> detector = Kswin()
     >>> example, state, found = detector.examples()[0], b"", []
     >>> for window in [*example.null, *example.shifted]:
@@ -87,25 +84,8 @@ class Kswin(Detector):
         check_least(self.name, "seed", self.seed, 0)
         check_history(self.name, self.history, fewest=2 * self.window_size)
 
-    def judge(self, reference: ReferenceCounts, window: IntArray) -> list[Verdict]:
-        """Judge a first window; see `Detector.judge`."""
-        return self._watch.step(reference, window, b"").verdicts
-
-    def step(self, reference: ReferenceCounts, window: IntArray, state: bytes, moment: Moment) -> Step:
-        """Judge the next window of a series; see `Detector.step`.
-
-        Raises
-        ------
-        UsageError
-            If the window or the state do not belong to the reference.
-        """
-        return self._watch.step(reference, window, state)
-
-    @cached_property
-    def _watch(self) -> SeriesWatch:
-        return SeriesWatch(self.name, self._start, window_means, self.history)
-
-    def _start(self) -> RiverDetector:
+    def start(self) -> RiverDetector:
+        """Make a new detector of river."""
         from river.drift import KSWIN  # takes half a second
 
         return KSWIN(self.alpha, self.window_size, self.stat_size, self.seed)

@@ -7,18 +7,20 @@ import struct
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import inf, isnan
-from typing import Protocol, TypeAlias
+from typing import ClassVar, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
-from detectors.base import Step
-from detectors.effects import compare
-from detectors.readings import Reader
+from detectors.base import Moment, Step
+from detectors.effects import EffectArrays, compare
+from detectors.readings import Reader, Reading, error_indicators, window_means
 from detectors.tensor import BoolArray, FloatArray, IntArray, ReferenceCounts
 from detectors.verdicts import make_verdicts
 from schemas.errors import UsageError
+from schemas.verdict import Verdict
 
 HISTORY = 1_000
 _MOST_LIVE = 100_000  # river detectors kept in memory; beyond that the oldest are dropped and replayed
@@ -251,6 +253,59 @@ class SeriesWatch:
         self._live[_key(state)] = running
         while len(self._live) > 1 and sum(map(len, self._live.values())) > _MOST_LIVE:
             self._live.popitem(last=False)
+
+
+class OnSeries:
+    """What detectors on a series share: a frozen dataclass inherits this before `Detector`.
+
+    Attributes
+    ----------
+    name : str
+    history : int
+        Windows that the state keeps at most.
+    """
+
+    name: ClassVar[str]
+    history: int
+
+    @staticmethod
+    def read(reference: ReferenceCounts, window: IntArray, effects: EffectArrays) -> Reading:
+        """Make one number of each stream's window."""
+        raise NotImplementedError
+
+    def start(self) -> RiverDetector:
+        """Make a new detector of river."""
+        raise NotImplementedError
+
+    def judge(self, reference: ReferenceCounts, window: IntArray) -> list[Verdict]:
+        """Judge a first window; see `detectors.base.Detector.judge`."""
+        return self._watch.step(reference, window, b"").verdicts
+
+    def step(self, reference: ReferenceCounts, window: IntArray, state: bytes, moment: Moment) -> Step:
+        """Judge the next window of a series; see `detectors.base.Detector.step`.
+
+        Raises
+        ------
+        UsageError
+            If the window or the state do not belong to the reference.
+        """
+        return self._watch.step(reference, window, state)
+
+    @cached_property
+    def _watch(self) -> SeriesWatch:
+        return SeriesWatch(self.name, self.start, self.read, self.history)
+
+
+class OnMeans(OnSeries):
+    """A detector on the means of columns; see `detectors.readings.window_means`."""
+
+    read = staticmethod(window_means)
+
+
+class OnErrors(OnSeries):
+    """A detector on windows with too many errors; see `detectors.readings.error_indicators`."""
+
+    read = staticmethod(error_indicators)
 
 
 def _key(state: bytes) -> bytes:

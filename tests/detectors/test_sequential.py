@@ -165,13 +165,13 @@ def test_two_series_through_one_detector_and_repeated_windows_do_not_mix(case):
 
 
 def test_normally_a_step_replays_nothing(monkeypatch):
-    started, start = [], PageHinkley._start
+    started, start = [], PageHinkley.start
 
     def counted(self: PageHinkley) -> RiverDetector:
         started.append(self)
         return start(self)
 
-    monkeypatch.setattr(PageHinkley, "_start", counted)
+    monkeypatch.setattr(PageHinkley, "start", counted)
     steps = walk(PageHinkley(), MEANS, planted_windows(seed=4, windows=30))
     assert len(started) == 6
     walk(PageHinkley(), MEANS, planted_windows(seed=5, windows=1), steps[-1].state)
