@@ -77,7 +77,7 @@ class Adwin(OnMeans, Detector):
         """Make a new detector of river."""
         from river.drift import ADWIN  # takes half a second
 
-        return ADWIN(delta=self.delta, clock=self.clock)  # type: ignore[no-untyped-call]
+        return ADWIN(delta=self.delta, clock=self.clock)  # type: ignore[no-untyped-call]  # of river
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

@@ -78,9 +78,12 @@ class Detector(ABC):
     ----------
     name : str
         Name in configuration files and results, unique over all detectors.
+    formula : str
+        What is compared with what, in a line, for ``driftline explain``.
     """
 
     name: ClassVar[str]
+    formula: ClassVar[str] = "the statistic against its threshold (docs/detectors.md)"
 
     @abstractmethod
     def judge(self, reference: ReferenceCounts, window: IntArray) -> list[Verdict]:

@@ -61,7 +61,7 @@ class EDetector(Detector):
     expected number of false alarms up to any time is at most the sum of the budgets, whatever the number of
     streams and however they hang together, as long as the rows of a window vary no more than the reference's
     windows did. A stream whose alarm is open spends nothing; it is settled after three windows with a
-    de-biased PSI of at most half the tolerance.
+    de-biased PSI of at most half the tolerance and no evidence of their own.
 
     `judge` looks at one window on its own, with a budget of 0.0001 for each stream.
 
@@ -80,6 +80,10 @@ class EDetector(Detector):
     """
 
     name: ClassVar[str] = "edetector"
+    formula: ClassVar[str] = (
+        "evidence = ln Σ w·M with M ← (M + b)·E after each window, b the budget; an alarm at 0 or more. "
+        "ln E = (x·ln(q/p) − n·ln(1 + ε·sd))/D for each tilt q of the reference p (docs/statistics.md)."
+    )
 
     tolerance: float = 0.01
     tolerances: Mapping[str, float] = field(default_factory=dict)

@@ -62,6 +62,9 @@ class PsiThreshold(Detector):
     """
 
     name: ClassVar[str] = "psi"
+    formula: ClassVar[str] = (
+        "PSI = Σ (q̂ − p̂)·ln(q̂/p̂), less (K − 1)·(1/n + 1/m); drift at the threshold (docs/effects.md)."
+    )
 
     threshold: float = 0.1
     tolerance: float = 0.01

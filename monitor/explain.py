@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from alerting.alert import Alert
 from alerting.finding import epoch_ms
+from detectors.catalog import detectors
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.judge import EFFECTS, Judge
@@ -26,14 +27,6 @@ COMPARED = (
     "lane", "decision", "n", "m", "statistic", "threshold", "threshold_source", "evidence_log", "budget",
     "onset_at_ms", *EFFECTS, "moved", "explanation",
 )  # fmt: skip
-FORMULAS = {
-    "edetector": (
-        "evidence = ln Σ w·M with M ← (M + b)·E after each window, b the budget; an alarm at 0 or more. "
-        "ln E = (x·ln(q/p) − n·ln(1 + ε·sd))/D for each tilt q of the reference p (docs/statistics.md)."
-    ),
-    "psi": "PSI = Σ (q̂ − p̂)·ln(q̂/p̂), less (K − 1)·(1/n + 1/m); drift at the threshold (docs/effects.md).",
-}
-_OTHERWISE = "statistic against threshold, see docs/detectors.md"
 
 
 @dataclass(frozen=True)
@@ -131,7 +124,7 @@ class Explainer:
         differences = {
             name: (getattr(row, name), None if found is None else found[name])
             for name in COMPARED
-            if found is None or not _same(getattr(row, name), found[name])
+            if found is None or getattr(row, name) != found[name]
         }
         reasons = []
         if differences and not again.same_events:
@@ -140,7 +133,7 @@ class Explainer:
             reasons.append("the evidence from before this window is not stored any more")
         if differences and not again.same_configuration:
             reasons.append("the configuration of the model has changed since")
-        return Explained(_stored(row), FORMULAS.get(row.detector, _OTHERWISE), differences, tuple(reasons))
+        return Explained(_stored(row), _formula(row.detector), differences, tuple(reasons))
 
 
 def _supporting(connection: Connection, alert: Alert, finding: Any) -> list[int]:
@@ -173,8 +166,10 @@ def _result(connection: Connection, number: int) -> Any:
     return connection.execute(query.where(result.c.id == number)).one()
 
 
-def _same(stored: Any, computed: Any) -> bool:
-    return bool(stored == computed)
+def _formula(name: str) -> str:
+    """What a detector compares; one that is not there any more can only be named."""
+    kind = detectors().get(name)
+    return f"detector {name} is not part of this version" if kind is None else kind.formula
 
 
 def _stored(row: Any) -> dict[str, Any]:
