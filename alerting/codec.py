@@ -108,4 +108,5 @@ def _finding(finding: Finding) -> dict[str, object]:
         "threshold_log": finding.threshold_log,
         "explanation": finding.explanation,
         "moved": list(finding.moved),
+        "attribution": finding.attribution,
     }

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from schemas.attribution import Attribution
+from schemas.column import MULTIVARIATE_PREFIX
 from schemas.verdict import Decision, Lane, MovedBin, Verdict
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,6 +80,8 @@ class Finding:
         When the drift began, if the detector can tell.
     severity : Severity
         Filled in by the state machine from the policy.
+    attribution : Attribution or None
+        Where the change of the predictions comes from, for the finding on the predictions of all rows.
     """
 
     column: str
@@ -99,6 +103,7 @@ class Finding:
     moved: tuple[MovedBin, ...] = ()
     onset_at: datetime | None = None
     severity: Severity = Severity.INFO
+    attribution: Attribution | None = None
 
     @classmethod
     def of(cls, verdict: Verdict, start_ms: int, end_ms: int) -> Finding:
@@ -131,6 +136,7 @@ class Finding:
             explanation=shorten(verdict.explanation, MAX_EXPLANATION),
             moved=_most_moved(verdict.moved),
             onset_at=None if verdict.onset_ms is None else instant(verdict.onset_ms),
+            attribution=verdict.attribution,
         )
 
     @property
@@ -144,6 +150,7 @@ class Finding:
         return (
             -self.severity.rank,
             LANE_ORDER.index(self.lane),
+            self.column.startswith(MULTIVARIATE_PREFIX),  # a column of its own tells people more
             -(self.psi_debiased or 0.0),
             -(self.evidence_log or 0.0),
             self.column,

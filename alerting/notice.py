@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from alerting.alert import Alert, Change
+from alerting.digest import DigestNotice
 from schemas.errors import StoreError
 
 FORMAT = 1
@@ -55,12 +56,16 @@ def notice_of(id_: str, change: Change, alert: Alert, console_url: str = "") -> 
     return Notice(id_, change, carried, len(leading), len(alert.columns), url)
 
 
-def encode(notice: Notice) -> str:
+def encode(notice: Notice | DigestNotice) -> str:
     """Write a notice as JSON."""
     return msgspec.json.encode(notice).decode()
 
 
-def decode(payload: str) -> Notice:
+class _Kind(msgspec.Struct):
+    kind: str = "alert"
+
+
+def decode(payload: str) -> Notice | DigestNotice:
     """Read what `encode` wrote.
 
     Raises
@@ -69,7 +74,9 @@ def decode(payload: str) -> Notice:
         If it is something else, or from a later version.
     """
     try:
-        notice = msgspec.json.decode(payload, type=Notice)
+        kind = msgspec.json.decode(payload, type=_Kind).kind
+        what: type[Notice | DigestNotice] = DigestNotice if kind == "digest" else Notice
+        notice = msgspec.json.decode(payload, type=what)
     except msgspec.MsgspecError as error:
         msg = f"this is not a notice: {error}"
         raise StoreError(msg) from error

@@ -13,7 +13,8 @@ from typing import Any
 from alerting.alert import ChangeKind, State
 from alerting.finding import Finding, Kind
 from alerting.notice import Notice
-from alerting.summary import moved_text, psi_text, span, subject
+from alerting.summary import attribution_of, moved_text, psi_text, span, subject
+from schemas.attribution import Attribution, PartKind
 
 MAX_HEADER = 150
 MAX_SECTION = 3_000
@@ -69,18 +70,20 @@ def text_of(notice: Notice) -> str:
 
 
 def blocks_of(notice: Notice) -> list[Block]:
-    """Lay out the message of an incident; five blocks at most."""
+    """Lay out the message of an incident; six blocks at most."""
     blocks: list[Block] = [
         {
             "type": "header",
             "text": {"type": "plain_text", "text": escape(title_of(notice), MAX_HEADER), "emoji": True},
         },
-        _section(escape(notice.alert.summary, MAX_SECTION)),
+        section(escape(notice.alert.summary, MAX_SECTION)),
     ]
     if notice.alert.kind is Kind.DRIFT and notice.findings_total > 1:
-        blocks.append(_section(columns_text(notice)))
+        blocks.append(section(columns_text(notice)))
+    if (found := attribution_of(notice.alert.findings)) is not None and found.parts:
+        blocks.append(section(escape(reasons_text(found), MAX_SECTION)))
     if notice.alert.state is not State.FIRING:
-        blocks.append(_section(escape(reply_of(notice), MAX_SECTION)))
+        blocks.append(section(escape(reply_of(notice), MAX_SECTION)))
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": context_of(notice)}]})
     return blocks
 
@@ -99,6 +102,15 @@ def columns_text(notice: Notice, limit: int = MAX_SECTION) -> str:
     left_out = notice.columns_total - len(lines)
     if left_out > 0:
         lines.append(f"… and {left_out} more column{'s' if left_out > 1 else ''}")
+    return "\n".join(lines)
+
+
+def reasons_text(found: Attribution) -> str:
+    """List the parts of a change of the predictions; not escaped."""
+    lines = [f"{found.outcome}: {found.reference_mean:.3g} → {found.mean:.3g}. What goes with it, alone:"]
+    for part in found.parts:
+        name = part.name if part.kind is not PartKind.ROWS else f"rows {part.name}"
+        lines.append(f"• {name}: {part.part:+.2g} ({part.low:+.2g} to {part.high:+.2g}), {part.words}")
     return "\n".join(lines)
 
 
@@ -129,7 +141,8 @@ def context_of(notice: Notice) -> str:
     return f"{text} · <{_link(notice.url)}|Open>" if notice.url else text
 
 
-def _section(text: str) -> Block:
+def section(text: str) -> Block:
+    """Make a block of text that is escaped already."""
     return {"type": "section", "text": {"type": "mrkdwn", "text": text}}
 
 

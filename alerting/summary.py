@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from alerting.finding import Finding, Kind, shorten
+from schemas.attribution import Attribution
 from schemas.verdict import Lane
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -40,8 +41,8 @@ def summarise(kind: Kind, model: str, version: str, findings: Sequence[Finding])
     when = span(lead.window_start, lead.window_end)
     text = f"{subject(model, version)}: {_event(kind, lead)}{_effect(lead)} in the window {when}"
     others = _others(findings) if kind is Kind.DRIFT else ""
-    detail = _detail(lead)
-    return shorten(f"{text}{others}.{' ' + detail if detail else ''}", MAX_SUMMARY)
+    details = "".join(f" {detail}" for detail in (_detail(lead), why_text(findings)) if detail)
+    return shorten(f"{text}{others}.{details}", MAX_SUMMARY)
 
 
 def subject(model: str, version: str) -> str:
@@ -69,10 +70,10 @@ def span(start: datetime, end: datetime) -> str:
     '23:00 on 1 Jan 1970 – 01:00 on 2 Jan 1970 (UTC)'
     """
     if end - start == DAY and _clock(start) == "00:00":
-        return f"{_date(start)} (UTC)"
+        return f"{date(start)} (UTC)"
     if start.date() == end.date():
-        return f"{_clock(start)}–{_clock(end)} UTC on {_date(start)}"
-    return f"{_clock(start)} on {_date(start)} – {_clock(end)} on {_date(end)} (UTC)"
+        return f"{_clock(start)}–{_clock(end)} UTC on {date(start)}"
+    return f"{_clock(start)} on {date(start)} – {_clock(end)} on {date(end)} (UTC)"
 
 
 def where(finding: Finding) -> str:
@@ -128,6 +129,18 @@ def moved_text(finding: Finding) -> str:
     return f"{share(first.share)} of rows in {first.label}, reference {share(first.reference_share)}"
 
 
+def attribution_of(findings: Sequence[Finding]) -> Attribution | None:
+    """Where a change of the predictions comes from, if one of the findings knows and it is beyond chance."""
+    known = (finding.attribution for finding in findings)
+    return next((one for one in known if one is not None and one.is_beyond_chance), None)
+
+
+def why_text(findings: Sequence[Finding]) -> str:
+    """Say in a sentence where a change of the predictions comes from; empty where that is not known."""
+    found = attribution_of(findings)
+    return "" if found is None else f"{found.summary[:1].upper()}{found.summary[1:]}."
+
+
 def _event(kind: Kind, lead: Finding) -> str:
     if kind is Kind.NO_DATA:
         return "no events arrived"
@@ -170,5 +183,6 @@ def _clock(at: datetime) -> str:
     return f"{at:%H:%M:%S}" if at.second else f"{at:%H:%M}"
 
 
-def _date(at: datetime) -> str:
+def date(at: datetime) -> str:
+    """Write a day, such as ``5 Jan 2026``."""
     return f"{at.day} {MONTHS[at.month - 1]} {at.year}"

@@ -18,10 +18,11 @@ from typing import NamedTuple
 
 import msgspec
 import numpy as np
+from scipy import special
 
 from detectors.binning import Binning
 from detectors.gram import Codes, Gram
-from detectors.sealed import seal, unseal
+from detectors.sealed import seal_raw, unseal_raw
 from detectors.tensor import FloatArray, IntArray
 from schemas.batch import OK, Batch
 from schemas.column import ColumnSpec, Kind, Source
@@ -237,8 +238,15 @@ class CrossCounts:
 
     def to_bytes(self) -> bytes:
         """Serialise; versioned and compressed."""
-        parts = [part.astype(part.dtype.newbyteorder("<")).tobytes() for part in self._parts]
-        return seal(_MAGIC, _State(self.reference_hash, self.by_group, tuple(parts)))  # type: ignore[arg-type]
+        return seal_raw(_MAGIC, self.raw())
+
+    def raw(self) -> bytes:
+        """Serialise as a part of something else."""
+        n, sums, squares, *groups = (
+            part.astype(part.dtype.newbyteorder("<")).tobytes() for part in self._parts
+        )
+        parts = (n, sums, squares, groups[0], groups[1], groups[2])
+        return msgspec.msgpack.encode(_State(self.reference_hash, self.by_group, parts))
 
     @classmethod
     def from_bytes(cls, data: bytes, binning: Binning) -> CrossCounts:
@@ -249,7 +257,17 @@ class CrossCounts:
         ProfileError
             If the bytes are damaged or do not fit the bins.
         """
-        state = unseal(_MAGIC, data, _State, "table of cross-counts")
+        raw = unseal_raw(_MAGIC, data, "table of cross-counts", ProfileError)
+        return cls.from_raw(raw, binning)
+
+    @classmethod
+    def from_raw(cls, data: bytes, binning: Binning) -> CrossCounts:
+        """Read what `raw` wrote; see `from_bytes`."""
+        try:
+            state = msgspec.msgpack.decode(data, type=_State)
+        except msgspec.MsgspecError as problem:
+            msg = f"damaged table of cross-counts: {problem}"
+            raise ProfileError(msg) from problem
         new = cls(binning, state.reference_hash, by_group=state.by_group)
         if [len(raw) for raw in state.parts] != [part.nbytes for part in new._parts]:
             msg = "the cross-counts do not fit the bins of their reference"
@@ -554,7 +572,7 @@ def explain(found: Decomposition, outcome: str = "score") -> str:
     part = f"({_written(leading.mix.value, size)} of {whole})"
     how_much = _quantity(abs(leading.mix.value) / size)
     return (
-        f"{how_much} the {noun} of the {outcome} {part} comes with {leading.column}: {_moves(leading, sign)}"
+        f"{how_much} the {noun} of the {outcome} {part} comes with {leading.column}: {moves(leading, sign)}"
     )
 
 
@@ -566,17 +584,24 @@ def _quantity(share: float) -> str:
     return "most of" if share > 0.5 else "part of"
 
 
-def _moves(leading: Contribution, sign: int) -> str:
+def moves(leading: Contribution, sign: int) -> str:
     """Name the bin that carries most of the mix, and the next if it carries at least half as much."""
     with_it = [part for part in leading.bins if sign * part.mix > 0]
     told = [part for part in with_it[:2] if 2 * abs(part.mix) >= abs(with_it[0].mix)]
     return " and ".join(
-        f"{'more' if part.share > part.reference_share else 'fewer'} rows {_where(part.label)}"
+        f"{'more' if part.share > part.reference_share else 'fewer'} rows {where(part.label)}"
         for part in told
     )
 
 
-def _where(label: str) -> str:
+def where(label: str) -> str:
+    """Say of which rows a bin is.
+
+    Examples
+    --------
+    >>> where("[39, 57)"), where("missing"), where("UA")
+    ('in [39, 57)', 'without a value', 'with UA')
+    """
     if label in ("missing", "(missing)"):
         return "without a value"
     if label == "invalid":
@@ -743,8 +768,9 @@ def find_slices(
     Returns
     -------
     list of Slice
-        Those whose interval leaves out 0, by the limit of their rate's interval that is nearer to 0. A
-        segment value or a bin gives way to a pair within it that holds nine tenths of that.
+        Those whose interval, made wide enough for all slices that are looked at (Bonferroni), leaves out 0,
+        by the limit of this interval that is nearer to 0. A segment value or a bin gives way to a pair within
+        it that holds nine tenths of that.
 
     Raises
     ------
@@ -754,8 +780,8 @@ def find_slices(
     Notes
     -----
     The rate of a slice is its term ``(q + p)/2·(μ' − μ)`` of `kitagawa`, p and q being shares of all rows.
-    The nearer limit prefers large slices over small ones of which little is known. Many slices are looked at,
-    so the interval of the best is an indication, no test.
+    The nearer limit prefers large slices over small ones of which little is known. The intervals returned are
+    those of single slices.
     """
     reference._check_same(window)
     binning = reference.binning
@@ -764,7 +790,8 @@ def find_slices(
         features[binning.offsets[i] : binning.offsets[i + 1]] = spec.source is Source.FEATURE
     sides = [[_with_whole(x, part) for part in range(3)] for x in (reference, window)]
     values, errors = _rates(sides, fewest, [_totals(x, 0) for x in (reference, window)])
-    nearer = np.abs(values) - _Z95 * errors
+    looked_at = max(int(np.isfinite(errors).sum()) - 1, 1)
+    nearer = np.abs(values) - special.ndtri(1 - 0.025 / looked_at) * errors
     nearer[:, 1:][:, ~features] = -inf
     nearer[0, 0] = -inf  # all rows
     single = np.concatenate([nearer[0], nearer[1:, 0]])

@@ -1,31 +1,27 @@
 """The weekly digest: which streams drifted in a week, with few false ones among those that are listed.
 
-Unlike an alarm, which has to come early, the digest looks back on a fixed week. Evidence of its windows is
-multiplied for each tilt (see `detectors.tilts`) and mixed over the tilts; e-BH then lists streams so that the
-expected share of false ones among them stays below a level, however the streams hang together.
+Unlike an alarm, which has to come early, the digest looks back on a fixed week. The e-values of its windows
+are multiplied to one for each stream; e-BH then lists streams so that the expected share of false ones among
+them stays below a level, however the streams hang together. docs/decisions/0012-weekly-digest.md says why the
+windows are multiplied in this way.
 """
 
 from __future__ import annotations
 
-import zlib
+import struct
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
-import numpy.typing as npt
-from scipy import special
 
-from detectors.sealed import seal, unseal
-from detectors.tensor import BoolArray, FloatArray
-from detectors.tilts import TILTS
-from schemas.errors import ProfileError, UsageError
+from detectors.tensor import BoolArray, FloatArray, IntArray
+from schemas.errors import UsageError
 
 LEVEL = 0.1
 WEEK_MS = 604_800_000
-MOST_NATS = 200.0  # of one window
-MOST_WINDOWS = 10_080  # a week of minutes; so many of the largest evidence still fit 32 bits
 _MONDAY_MS = 345_600_000  # the first Monday of the epoch
-_UNIT = 1_024  # evidence is kept in 1,024ths of a nat
-_MAGIC = b"DLW1"
+_CHANGES_A_WEEK = 3.0
+_MOST_CHANGE = 0.25
+_HEAD = struct.Struct("<qqqQ")  # start, first and last window, number of windows
 
 
 def week_of(instant_ms: int) -> int:
@@ -90,149 +86,130 @@ def e_bh(log_evalues: FloatArray, level: float = LEVEL) -> BoolArray:
     return chosen
 
 
-class _State(msgspec.Struct, array_like=True):
-    week_ms: int
-    fingerprint: int
-    windows: int
-    evidence: bytes
-
-
+@dataclass
 class WeeklyEvidence:
-    """Evidence of the windows of one week for every tilt of N streams.
+    """Evidence of the windows of one week that N streams have drifted.
 
     Parameters
     ----------
-    week_ms : int
+    start_ms : int
         Start of the week; see `week_of`.
-    weights : FloatArray
-        ``[directions, N]`` of `detectors.tilts.tilt_weights`; directions that weigh nothing take no room.
-
-    Attributes
-    ----------
+    first_ms, last_ms : int
+        Starts of the first and of the latest window that were taken in.
     windows : int
-        Windows that were added.
+        Number of windows; 0: there is no week yet.
+    log_evalue : FloatArray
+        ``[N]``: logarithm of the e-value of each stream; 0 without windows.
+    belief : FloatArray
+        ``[N]``: how far the windows until now, also of weeks before, speak for a drift right now; 0 to 1.
+    rows : IntArray
+        ``[N]``: rows of the windows.
+    psi : FloatArray
+        ``[N]``: largest de-biased population stability index of a window.
+    psi_at_ms : IntArray
+        ``[N]``: start of the window that had it.
 
     Notes
     -----
-    For each stream, ``log Σ_j w_j Π_t E_j(t)`` over its tilts j, whose weights w sum to 1, and its windows t.
-    The evidence of a window is rounded down to 1,024ths of a nat and cut at ±200 nats. Rounding down and
-    cutting above only lose evidence. Cutting below adds at most e⁻²⁰⁰ to the expectation of a window.
+    Each window brings one e-value E for each stream, see `detectors.ledger.LedgerStep`. The digest's stake of
+    1 is put on it in part::
+
+        λ = π + (1 − 2π)·belief;  e ← e·(1 − λ + λ·E);  belief ← λE/(1 − λ + λE)
+
+    As λ is known before the window is looked at, e keeps an expectation of at most 1 for a stream that stays
+    within its tolerance, whatever π is. This is the likelihood ratio of drifts that begin and end with
+    probability π in each window, averaged over all their courses: a calm Monday costs next to nothing, and a
+    drift from Thursday to Friday counts in full. π amounts to three changes a week, and is at most a quarter.
 
     Guarantees
     ----------
-    Adding windows in any order and merging parts in any order gives the same bytes. Each window must be added
-    once. Memory is 48 bytes for each direction of a stream that has weight.
+    40 bytes a stream. The evidence of a stream does not depend on which others there are.
 
     References
     ----------
-    .. [1] R. Wang, A. Ramdas, "False discovery rate control with e-values", Journal of the Royal Statistical
-       Society B 84 (2022).
+    .. [1] M. Herbster, M. K. Warmuth, "Tracking the best expert", Machine Learning 32 (1998): how to follow a
+       change among predictions at a cost that is known beforehand.
 
     Examples
     --------
-    >>> week = WeeklyEvidence(week_of(0), np.array([[0.5, 1.0], [0.5, 0.0]]) / TILTS)
-    >>> for _ in range(3):
-    ...     week.add(0, np.full((12, 2, 2), 2.0))
-    >>> week.log_evalues()
-    array([6., 6.])
+    >>> week = WeeklyEvidence.new(2)
+    >>> for hour in range(24):
+    ...     start_ms = week_of(0) + hour * 3_600_000
+    ...     week.take(start_ms, start_ms + 3_600_000, np.array([-4.0, 2.0]), np.ones(2, int), np.zeros(2))
+    >>> week.windows, week.log_evalue.round(1)
+    (24, array([-0.4, 43.7]))
     """
 
-    def __init__(self, week_ms: int, weights: FloatArray) -> None:
-        if week_of(week_ms) != week_ms:
-            msg = f"week_ms: {week_ms} is not the start of a week ({week_of(week_ms)} is)"
-            raise UsageError(msg)
-        self.week_ms = week_ms
-        self.windows = 0
-        self._weights = weights
-        self._used: BoolArray = weights > 0
-        self._evidence: npt.NDArray[np.int32] = np.zeros((TILTS, np.count_nonzero(self._used)), np.int32)
+    start_ms: int
+    first_ms: int
+    last_ms: int
+    windows: int
+    log_evalue: FloatArray
+    belief: FloatArray
+    rows: IntArray
+    psi: FloatArray
+    psi_at_ms: IntArray
 
-    @property
-    def size_bytes(self) -> int:
-        """Memory that the evidence takes."""
-        return self._evidence.nbytes
+    @classmethod
+    def new(cls, streams: int) -> WeeklyEvidence:
+        """Return the evidence before the first window."""
+        numbers = [np.zeros(streams) for _ in range(3)]
+        counts = [np.zeros(streams, np.int64) for _ in range(2)]
+        return cls(0, 0, 0, 0, numbers[0], numbers[1], counts[0], numbers[2], counts[1])
 
-    def add(self, start_ms: int, log_evalues: FloatArray) -> None:
-        """Take in one window.
+    def take(self, start_ms: int, end_ms: int, logs: FloatArray, rows: IntArray, psi: FloatArray) -> None:
+        """Take in a window; the first one of a week begins anew, and keeps only the belief.
 
         Parameters
         ----------
-        start_ms : int
-            Its first instant; it belongs to the week that this lies in.
-        log_evalues : FloatArray
-            ``[12, directions, N]`` of `detectors.tilts.log_evalues`.
-
-        Raises
-        ------
-        UsageError
-            If the window belongs to another week, its shape is wrong, or there are more than 10,080 of them.
+        start_ms, end_ms : int
+            The window; it belongs to the week in which it starts. Later than the one before.
+        logs : FloatArray
+            ``[N]``: logarithm of its e-value.
+        rows : IntArray
+            ``[N]``.
+        psi : FloatArray
+            ``[N]``: its de-biased population stability index; 0 where there are no rows.
         """
-        expected = (TILTS, *self._weights.shape)
-        if week_of(start_ms) != self.week_ms:
-            msg = f"window: it starts in the week of {week_of(start_ms)} (that of {self.week_ms} is expected)"
-            raise UsageError(msg)
-        if log_evalues.shape != expected:
-            msg = f"window: shape {log_evalues.shape} ({expected} is expected)"
-            raise UsageError(msg)
-        used = np.clip(log_evalues[:, self._used], -MOST_NATS, MOST_NATS)
-        used *= _UNIT
-        self._gather(np.floor(used, out=used).astype(np.int32), 1)
+        if not self.windows or week_of(start_ms) != self.start_ms:
+            self._begin(start_ms)
+        change = min(_MOST_CHANGE, _CHANGES_A_WEEK * (end_ms - start_ms) / WEEK_MS)
+        stake = change + (1 - 2 * change) * self.belief
+        factor = 1 + stake * np.expm1(logs)  # exactly 1 for a window without evidence
+        self.log_evalue += np.log(factor)
+        self.belief = stake * np.exp(logs) / factor
+        self.rows += rows
+        is_larger = psi > self.psi
+        self.psi = np.where(is_larger, psi, self.psi)
+        self.psi_at_ms = np.where(is_larger, start_ms, self.psi_at_ms)
+        self.last_ms = start_ms
+        self.windows += 1
 
-    def merge(self, *others: WeeklyEvidence) -> None:
-        """Add the evidence of other windows of the same week.
-
-        Raises
-        ------
-        ProfileError
-            If they are of another week or other streams.
-        """
-        for other in others:
-            if (other.week_ms, other._fingerprint) != (self.week_ms, self._fingerprint):
-                msg = "weekly evidence of another week, or of other streams, cannot be added"
-                raise ProfileError(msg)
-            self._gather(other._evidence, other.windows)
-
-    def _gather(self, evidence: npt.NDArray[np.int32], windows: int) -> None:
-        if self.windows + windows > MOST_WINDOWS:
-            msg = f"weekly evidence of {self.windows + windows} windows (at most {MOST_WINDOWS} are allowed)"
-            raise UsageError(msg)
-        self._evidence += evidence
-        self.windows += windows
-
-    def log_evalues(self) -> FloatArray:
-        """Logarithm of the e-value of each stream, ``[N]``; 0 without windows."""
-        mixed = np.full(self._weights.shape, -np.inf)
-        of_directions = special.logsumexp(self._evidence / _UNIT, axis=0)
-        mixed[self._used] = of_directions + np.log(self._weights[self._used])
-        return np.asarray(special.logsumexp(mixed, axis=0))
-
-    def drifted(self, level: float = LEVEL) -> BoolArray:
-        """Streams ``[N]`` that the digest lists; see `e_bh`."""
-        return e_bh(self.log_evalues(), level)
-
-    @property
-    def _fingerprint(self) -> int:
-        return zlib.crc32(self._weights.astype("<f4").tobytes(), self._weights.shape[1])
+    def _begin(self, start_ms: int) -> None:
+        new = WeeklyEvidence.new(len(self.belief))
+        self.start_ms, self.first_ms, self.windows = week_of(start_ms), start_ms, 0
+        self.log_evalue, self.rows = new.log_evalue, new.rows
+        self.psi, self.psi_at_ms = new.psi, np.full_like(new.psi_at_ms, start_ms)
 
     def to_bytes(self) -> bytes:
-        """Serialise; versioned and compressed."""
-        raw = self._evidence.astype("<i4").tobytes()
-        return seal(_MAGIC, _State(self.week_ms, self._fingerprint, self.windows, raw))
+        """Serialise, without compression and without a version: part of the bytes of a detector's state."""
+        head = _HEAD.pack(self.start_ms, self.first_ms, self.last_ms, self.windows)
+        numbers = [array.astype("<f8") for array in (self.log_evalue, self.belief, self.psi)]
+        counts = [array.astype("<i8") for array in (self.rows, self.psi_at_ms)]
+        return b"".join((head, *(array.tobytes() for array in (*numbers, *counts))))
 
     @classmethod
-    def from_bytes(cls, data: bytes, weights: FloatArray) -> WeeklyEvidence:
-        """Read what `to_bytes` wrote.
+    def size_of(cls, streams: int) -> int:
+        """Length of the bytes for so many streams."""
+        return _HEAD.size + 40 * streams
 
-        Raises
-        ------
-        ProfileError
-            If the bytes are damaged, or of streams with other weights.
-        """
-        state = unseal(_MAGIC, data, _State, "week of evidence")
-        new = cls(state.week_ms, weights)
-        if state.fingerprint != new._fingerprint or len(state.evidence) != new._evidence.nbytes:
-            msg = "the week of evidence is that of other streams"
-            raise ProfileError(msg)
-        new.windows = state.windows
-        new._evidence = np.frombuffer(state.evidence, "<i4").reshape(TILTS, -1).astype(np.int32)
-        return new
+    @classmethod
+    def from_bytes(cls, data: bytes, streams: int) -> WeeklyEvidence:
+        """Read what `to_bytes` wrote, from the start of `data`."""
+        numbers = np.frombuffer(data, "<f8", 3 * streams, _HEAD.size).astype(np.float64).reshape(3, streams)
+        after = _HEAD.size + 24 * streams
+        counts = np.frombuffer(data, "<i8", 2 * streams, after).astype(np.int64).reshape(2, streams)
+        start_ms, first_ms, last_ms, windows = _HEAD.unpack_from(data)
+        return cls(
+            start_ms, first_ms, last_ms, windows, numbers[0], numbers[1], counts[0], numbers[2], counts[1]
+        )

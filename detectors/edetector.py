@@ -123,8 +123,9 @@ class EDetector(Detector):
         x = window.reshape(streams, -1).astype(np.float64)
         dispersion = calibration.variation.dispersion(x.sum(axis=1))
         budget = np.where(states.is_open, 0.0, moment.budget.ravel())
+        states.rest(budget)
         found = self._collect(
-            states.mass, x, shares, counts, dispersion, budget, reference, calibration, tolerance
+            states, x, shares, counts, dispersion, budget, reference, calibration, tolerance
         )
         overall = overall_dispersion(shares, dispersion).reshape(window.shape[:2])
         effects = compare(
@@ -135,6 +136,8 @@ class EDetector(Detector):
         onset = states.quiet_since.copy()
         is_normal = (effects.psi_debiased.ravel() <= tolerance / 2) & (found.window_log < 0)
         has_data = effects.n.ravel() > 0
+        psi = np.where(has_data & (effects.m.ravel() > 0), effects.psi_debiased.ravel(), 0.0)
+        states.week.take(moment.start_ms, moment.end_ms, found.led_log, effects.n.ravel(), psi)
         states.take(found.is_alarm, is_normal, has_data, found.evidence_log, budget, moment.end_ms)
         verdicts = make_verdicts(
             self.name,
@@ -155,7 +158,7 @@ class EDetector(Detector):
 
     def _collect(
         self,
-        mass: NDArray[np.float32],
+        states: StreamStates,
         x: FloatArray,
         shares: FloatArray,
         counts: IntArray,
@@ -179,9 +182,10 @@ class EDetector(Detector):
             )
             evidence[:, :, (rows[at] == 0) | (x[at].sum(axis=1) == 0)] = 0.0
             _use_ranks(evidence, x, shares, calibration, at)
-            ledger = Ledger(mass[:, :, at])
-            parts.append(ledger.step(evidence, budget[at], tilt_weights(_bins_first(valid, at), axis)))
-            mass[:, :, at] = ledger.mass
+            ledger = Ledger(states.mass[:, :, at])
+            weights = tilt_weights(_bins_first(valid, at), axis)
+            parts.append(ledger.step(evidence, budget[at], weights, states.is_resting[at]))
+            states.mass[:, :, at] = ledger.mass
         return LedgerStep(*(np.concatenate(column)[: len(x)] for column in zip(*parts, strict=True)))
 
     @classmethod

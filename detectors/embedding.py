@@ -16,10 +16,10 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.cluster.vq import kmeans2
 
-from detectors.sealed import seal, unseal
+from detectors.sealed import seal_raw, unseal_raw
 from detectors.tensor import BoolArray, FloatArray
 from schemas.batch import CODE_INVALID
-from schemas.errors import UnusableReference, UsageError
+from schemas.errors import ProfileError, UnusableReference, UsageError
 
 CLUSTERS = 32
 AXES = 4
@@ -198,8 +198,12 @@ class EmbeddingModel:
 
     def to_bytes(self) -> bytes:
         """Serialise; versioned and compressed."""
+        return seal_raw(_MAGIC, self.raw())
+
+    def raw(self) -> bytes:
+        """Serialise as a part of something else."""
         parts = (part.astype("<f4").tobytes() for part in (self.mean, self.axes, self.centres))
-        return seal(_MAGIC, _State(self.dimension, *parts))
+        return msgspec.msgpack.encode(_State(self.dimension, *parts))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> EmbeddingModel:
@@ -210,7 +214,16 @@ class EmbeddingModel:
         ProfileError
             If the bytes are damaged or of an unknown version.
         """
-        state = unseal(_MAGIC, data, _State, "model of embeddings")
+        return cls.from_raw(unseal_raw(_MAGIC, data, "model of embeddings", ProfileError))
+
+    @classmethod
+    def from_raw(cls, data: bytes) -> EmbeddingModel:
+        """Read what `raw` wrote; see `from_bytes`."""
+        try:
+            state = msgspec.msgpack.decode(data, type=_State)
+        except msgspec.MsgspecError as problem:
+            msg = f"damaged model of embeddings: {problem}"
+            raise ProfileError(msg) from problem
         mean, axes, centres = (
             np.frombuffer(part, "<f4").astype(np.float32) for part in (state.mean, state.axes, state.centres)
         )

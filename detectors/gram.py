@@ -20,9 +20,9 @@ import numpy.typing as npt
 from scipy import special
 
 from detectors.binning import Binning
-from detectors.sealed import seal, unseal
+from detectors.sealed import seal_raw, unseal_raw
 from detectors.tensor import FloatArray, IntArray
-from schemas.column import Kind
+from schemas.column import Kind, Source
 from schemas.errors import ProfileError, UsageError
 
 UNIT = 64  # scores are kept in 64ths
@@ -67,7 +67,7 @@ class NormalScores:
     table: npt.NDArray[np.int16]
 
     @classmethod
-    def of(cls, binning: Binning, counts: IntArray) -> NormalScores:
+    def of(cls, binning: Binning, counts: IntArray, source: Source | None = None) -> NormalScores:
         """Take scores from the counts of a reference.
 
         Parameters
@@ -75,6 +75,8 @@ class NormalScores:
         binning : Binning
         counts : IntArray
             ``[bins]``: all rows of the reference.
+        source : Source, optional
+            Only columns that come from there.
 
         Notes
         -----
@@ -89,11 +91,29 @@ class NormalScores:
             rows = counts[inside]
             if spec.kind is not Kind.NUMERIC or np.count_nonzero(rows) < 2:
                 continue
+            if source is not None and spec.source is not source:
+                continue
             ranks = (np.cumsum(rows) - rows / 2) / rows.sum()
             table[inside] = np.rint(np.clip(special.ndtri(ranks), -CLIP, CLIP) * UNIT)
             found.append(i)
         columns = tuple(binning.columns[i].name for i in found)
         return cls(columns, np.array(found, np.int64), table)
+
+    @classmethod
+    def from_table(cls, binning: Binning, table: npt.NDArray[np.int16]) -> NormalScores:
+        """Take over scores that were stored.
+
+        Raises
+        ------
+        ProfileError
+            If they are of other bins.
+        """
+        if len(table) != int(binning.offsets[-1]):
+            msg = f"scores of {len(table)} bins ({int(binning.offsets[-1])} are expected)"
+            raise ProfileError(msg)
+        ends = zip(binning.offsets[:-1].tolist(), binning.offsets[1:].tolist(), strict=True)
+        found = [i for i, (first, last) in enumerate(ends) if (table[first:last] != _ABSENT).any()]
+        return cls(tuple(binning.columns[i].name for i in found), np.array(found, np.int64), table)
 
     def of_codes(self, codes: Codes) -> FloatArray:
         """Scores ``[d, n]`` of rows; nan for a value that has none.
@@ -269,14 +289,18 @@ class Gram:
         return np.asarray(np.clip(found, -1, 1))
 
     def to_bytes(self) -> bytes:
-        """Serialise; versioned and compressed. Only one half of what is symmetric is written."""
+        """Serialise; versioned and compressed."""
+        return seal_raw(_MAGIC, self.raw())
+
+    def raw(self) -> bytes:
+        """Serialise as a part of something else. Only one half of what is symmetric is written."""
         upper = np.triu_indices(self._width)
         both, products, squares = (
             part[:, upper[0], upper[1]] for part in (self.both, self.products, self.squares)
         )
         parts = tuple(part.astype("<i8").tobytes() for part in (both, self.sums, products, squares))
         state = _State(self.scores.fingerprint, self.rows, parts)  # type: ignore[arg-type]  # four of them
-        return seal(_MAGIC, state)
+        return msgspec.msgpack.encode(state)
 
     @classmethod
     def from_bytes(cls, data: bytes, scores: NormalScores) -> Gram:
@@ -287,7 +311,16 @@ class Gram:
         ProfileError
             If the bytes are damaged, or of the scores of another reference.
         """
-        state = unseal(_MAGIC, data, _State, "Gram matrix")
+        return cls.from_raw(unseal_raw(_MAGIC, data, "Gram matrix", ProfileError), scores)
+
+    @classmethod
+    def from_raw(cls, data: bytes, scores: NormalScores) -> Gram:
+        """Read what `raw` wrote; see `from_bytes`."""
+        try:
+            state = msgspec.msgpack.decode(data, type=_State)
+        except msgspec.MsgspecError as problem:
+            msg = f"damaged Gram matrix: {problem}"
+            raise ProfileError(msg) from problem
         new = cls(scores)
         upper = np.triu_indices(new._width)
         sizes = [8 * len(new.both) * len(upper[0])] * 4

@@ -120,9 +120,9 @@ class Prepared:
         binning = self._need_binning()
         bins = int(binning.offsets[-1])
         rows = slice(section.start, section.stop)
-        codes = self._codes[:, rows]
+        codes = self.codes[:, rows]
         blocks = []
-        for size, group in self._segment_groups:
+        for size, group in self.segment_groups:
             joint = group[rows] * bins + codes
             blocks.append(np.bincount(joint.ravel(), minlength=size * bins).reshape(size, bins))
         total = blocks[0].sum(axis=0) if blocks else np.bincount(codes.ravel(), minlength=bins)
@@ -131,7 +131,7 @@ class Prepared:
     def group_rows(self, section: Section) -> NDArray[np.int64]:
         """Rows of a section in each group of the reference."""
         rows = slice(section.start, section.stop)
-        parts = [np.bincount(group[rows], minlength=size) for size, group in self._segment_groups]
+        parts = [np.bincount(group[rows], minlength=size) for size, group in self.segment_groups]
         return np.concatenate([[section.rows], *parts])
 
     def _need_binning(self) -> Binning:
@@ -141,7 +141,7 @@ class Prepared:
         return self.binning
 
     @cached_property
-    def _segment_groups(self) -> list[tuple[int, NDArray[np.int64]]]:
+    def segment_groups(self) -> list[tuple[int, NDArray[np.int64]]]:
         """For each segment column the number of its groups, and the group of each row."""
         found = []
         for segment in self._need_binning().segments:
@@ -163,7 +163,7 @@ class Prepared:
         return hash_strings(categories.values)
 
     @cached_property
-    def _codes(self) -> NDArray[np.int64]:
+    def codes(self) -> NDArray[np.int64]:
         """Flat bin of each value, ``[columns of the reference, n]``; columns that did not come: missing."""
         binning = self._need_binning()
         codes = np.empty((len(binning.columns), len(self.batch)), np.int64)

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from detectors.binning import Binning, Bins, bins_for, rebin
-from detectors.cells import LIMIT, Cells, float_keys
+from detectors.binning import Binning, Bins, NumericBins, SegmentValues, bins_for, rebin
+from detectors.cells import LIMIT, Cells, float_keys, keys_to_floats
 from detectors.hashing import hash_strings
 from detectors.prepared import Prepared, Section
+from detectors.sample import Sample, SampleState
 from detectors.sealed import seal, unseal
 from detectors.summary import FREQUENT, Summary, SummaryState, add_matrix
 from schemas.batch import CODE_MISSING, INVALID, OK, Batch, Categories
@@ -45,6 +46,7 @@ class _State(msgspec.Struct, array_like=True):
     counts: bytes
     summaries: list[SummaryState]
     cells: dict[str, _CellState]
+    sample: bytes = b""  # older profiles have none
 
 
 class Profile:
@@ -56,6 +58,8 @@ class Profile:
         Bins of the reference; None before there is one.
     reference_hash : str, optional
         Hash of the reference that the bins belong to; empty before there is one.
+    sample_rows : int
+        Most rows of which a sample is kept; with 0 the samples of merged profiles are left out too.
 
     Attributes
     ----------
@@ -68,6 +72,8 @@ class Profile:
     cells : dict of str to Cells
         Counts of the columns without bins.
     summaries : dict of str to Summary
+    sample : Sample
+        Whole rows; those of a profile that was read are decoded when they are asked for.
 
     Guarantees
     ----------
@@ -75,8 +81,11 @@ class Profile:
     bounded by the number of columns, segment values and bins, not by the number of rows.
     """
 
-    def __init__(self, binning: Binning | None = None, reference_hash: str = "") -> None:
+    def __init__(
+        self, binning: Binning | None = None, reference_hash: str = "", sample_rows: int = 0
+    ) -> None:
         self.binning, self.reference_hash = binning, reference_hash
+        self._sample: Sample | bytes = Sample(sample_rows)
         self._name_groups([""] if binning is None else list(binning.groups))
         self.group_rows: NDArray[np.int64] = np.zeros(len(self.groups), np.int64)
         self.counts: NDArray[np.int64] = np.zeros(
@@ -101,6 +110,17 @@ class Profile:
         cells = sum(20 * len(c.cell) for c in self.cells.values())
         return int(self.counts.nbytes) + cells + 3_000 * len(self.summaries)
 
+    @property
+    def sample(self) -> Sample:
+        """A sample of whole rows."""
+        if isinstance(self._sample, bytes):
+            self._sample = Sample.from_state(_decode_sample(self._sample))
+        return self._sample
+
+    @sample.setter
+    def sample(self, sample: Sample) -> None:
+        self._sample = sample
+
     def missing(self, column: str) -> int:
         """Rows without a value in a column."""
         summary = self.summaries.get(column)
@@ -110,6 +130,7 @@ class Profile:
 
     def add(self, prepared: Prepared, section: Section) -> None:
         """Add a section of consecutive rows of a batch that was prepared with the same binning."""
+        self.sample.add(prepared.batch, section.start, section.stop)
         if self.binning is not None:
             self.counts += prepared.counts(section)
             self.group_rows += prepared.group_rows(section)
@@ -275,6 +296,8 @@ class Profile:
                 msg = f"a profile on the bins of {theirs} cannot be added to one on the bins of {ours}"
                 raise ProfileError(msg)
             moved = self._merge_rows(other)
+            if self.sample.most:
+                self.sample.merge(other.sample)
             for name, summary in other.summaries.items():
                 mine = self._summary(summary.spec)
                 mine.merge(summary)
@@ -344,6 +367,7 @@ class Profile:
             target._summary(summary.spec if known is None else binning.columns[known]).merge(summary)
             if known is None:
                 target.cells[name] = self.cells[name]
+        target._sample = self._sample
         return target, straddling
 
     # --- bytes ----------------------------------------------------------------------------------------------
@@ -360,6 +384,7 @@ class Profile:
                 name: _CellState(c.shift, _pack(c.group), _pack(c.cell), _pack(c.count), _pack(c.invalid))
                 for name, c in self.cells.items()
             },
+            self._sample if isinstance(self._sample, bytes) else _encode_sample(self._sample),
         )
         return seal(_MAGIC, state)
 
@@ -394,6 +419,8 @@ class Profile:
             msg = "the counts of the profile do not fit the bins of its reference"
             raise ProfileError(msg)
         profile.counts, profile.group_rows = counts.reshape(profile.counts.shape), rows
+        if state.sample:
+            profile._sample = state.sample
         if binning is None:
             profile._name_groups(list(state.groups))
         profile.summaries = {s.spec.name: Summary.from_state(s) for s in state.summaries}
@@ -409,7 +436,11 @@ class Profile:
 
 
 def profile_batch(
-    batch: Batch, slice_ms: int, binning: Binning | None = None, reference_hash: str = ""
+    batch: Batch,
+    slice_ms: int,
+    binning: Binning | None = None,
+    reference_hash: str = "",
+    sample_rows: int = 0,
 ) -> dict[int, Profile]:
     """Profile a batch on its own.
 
@@ -421,9 +452,49 @@ def profile_batch(
     prepared = Prepared(batch, binning, slice_ms)
     profiles: dict[int, Profile] = {}
     for section in prepared.sections:
-        profile = profiles.setdefault(section.slice_ms, Profile(binning, reference_hash))
+        profile = profiles.setdefault(section.slice_ms, Profile(binning, reference_hash, sample_rows))
         profile.add(prepared, section)
     return profiles
+
+
+def choose_binning(pooled: Profile, segments: tuple[str, ...], max_segment_values: int) -> Binning:
+    """Choose bins for every column, and the segment values with counts of their own."""
+    names = sorted(pooled.summaries)
+    return Binning(
+        tuple(pooled.summaries[name].spec for name in names),
+        tuple(pooled.choose_bins(name) for name in names),
+        tuple(_segment_values(pooled, column, max_segment_values) for column in segments),
+    )
+
+
+def _segment_values(pooled: Profile, column: str, most: int) -> SegmentValues:
+    prefix = f"{column}="
+    found = [
+        (-int(rows), label.removeprefix(prefix))
+        for label, rows in zip(pooled.groups, pooled.group_rows, strict=True)
+        if label.startswith(prefix) and not label.endswith(("=(missing)", "=(other)"))
+    ]
+    names = [name for _, name in sorted(found)[:most]]
+    hashes = hash_strings(pa.array(names, pa.string()))
+    order = np.argsort(hashes)
+    return SegmentValues(column, tuple(names[i] for i in order), tuple(hashes[order].tolist()))
+
+
+def moments(pooled: Profile, binning: Binning) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation from the middles of cells: the same for the same rows in any order."""
+    means, deviations = np.full((2, len(binning.columns)), np.nan)
+    for i, (spec, bins) in enumerate(zip(binning.columns, binning.bins, strict=True)):
+        cells = pooled.cells.get(spec.name, Cells.empty())
+        if not isinstance(bins, NumericBins) or not cells.total:
+            continue
+        key, count = cells.of_group(0)
+        middle = keys_to_floats(key + np.int64((1 << min(cells.shift, 62)) // 2))
+        share = count / count.sum()
+        scale = max(float(np.abs(middle).max()), 1e-300)
+        mean = float(share @ (middle / scale))
+        means[i] = mean * scale
+        deviations[i] = float(np.sqrt(share @ (middle / scale - mean) ** 2)) * scale
+    return means, deviations
 
 
 def _segment_name(categories: Categories, code: int) -> str:
@@ -457,6 +528,19 @@ def _all_invalid(cells: Cells) -> Cells:
 
 def _decode(data: bytes) -> _State:
     return unseal(_MAGIC, data, _State, "profile")
+
+
+def _encode_sample(sample: Sample) -> bytes:
+    """Serialise a sample; nothing for one that never keeps rows."""
+    return msgspec.msgpack.encode(sample.state()) if sample.most else b""
+
+
+def _decode_sample(data: bytes) -> SampleState:
+    try:
+        return msgspec.msgpack.decode(data, type=SampleState)
+    except msgspec.MsgspecError as problem:
+        msg = f"damaged sample of rows: {problem}"
+        raise ProfileError(msg) from problem
 
 
 def _pack(values: NDArray[np.integer]) -> bytes:

@@ -13,15 +13,14 @@ from functools import cached_property
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from detectors.binning import Binning, NumericBins, SegmentValues
-from detectors.cells import Cells, keys_to_floats
-from detectors.hashing import hash_strings
-from detectors.profile import Profile
+from detectors.binning import Binning
+from detectors.profile import Profile, choose_binning, moments
+from detectors.relations import MOST_LEARNED, Relations
+from detectors.sample import Sample, union
 from detectors.sealed import seal_raw, unseal, unseal_raw
-from detectors.tensor import ReferenceCounts
+from detectors.tensor import IntArray, ReferenceCounts
 from schemas.errors import UnusableReference
 
 _MAGIC = b"DLR2"
@@ -40,6 +39,7 @@ class _State(msgspec.Struct, array_like=True):
     window_ms: int
     means: list[float]
     deviations: list[float]
+    relations: bytes = b""  # older references have none
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Reference:
     means, deviations : float64 array [columns]
         Mean and standard deviation of numeric columns (from cells; about 1 % of the spread), nan for the
         others.
+    relations : Relations or None
+        What a sample of its rows says of rows as wholes; None without one.
     """
 
     binning: Binning
@@ -78,6 +80,7 @@ class Reference:
     window_ms: int
     means: NDArray[np.float64]
     deviations: NDArray[np.float64]
+    relations: Relations | None = field(default=None, repr=False, compare=False)
     _kept: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -91,22 +94,54 @@ class Reference:
         return hashlib.sha256(_MAGIC + _opened(self.to_bytes())).hexdigest()
 
     @cached_property
+    def judged(self) -> Binning:
+        """Bins of all columns that are judged: its own, then the derived ones."""
+        derived = None if self.relations is None else self.relations.derived
+        if derived is None or not derived.columns:
+            return self.binning
+        return Binning(
+            self.binning.columns + derived.columns, self.binning.bins + derived.bins, self.binning.segments
+        )
+
+    @cached_property
     def tensor(self) -> ReferenceCounts:
         """The counts as the detectors take them."""
+        counts, windows, sd = self.counts, self._of_all_groups(self.windows), self.deviations
+        if self.judged is not self.binning and self.relations is not None:
+            counts = np.concatenate([counts, self.relations.counts], axis=1)
+            windows = np.concatenate([windows, self._of_all_groups(self.relations.windows)], axis=2)
+            sd = np.concatenate([sd, self.relations.deviations])
         return ReferenceCounts(
-            layout=self.binning.layout,
+            layout=self.judged.layout,
             segments=self.binning.groups,
-            counts=self.binning.tensor(self.counts),
-            windows=self.binning.tensor(self._windows_of_all_groups()),
-            sd=self.deviations,
+            counts=self.judged.tensor(counts),
+            windows=self.judged.tensor(windows),
+            sd=sd,
             starts_ms=self.window_starts,
             window_ms=self.window_ms,
         )
 
-    def _windows_of_all_groups(self) -> NDArray[np.int64]:
-        """Counts of the windows, with zeros for groups that have none of their own."""
-        missing = len(self.binning.groups) - self.windows.shape[1]
-        return np.pad(self.windows, ((0, 0), (0, missing), (0, 0))) if missing else self.windows
+    def window(self, counts: NDArray[np.int64], derived: NDArray[np.int64] | None = None) -> IntArray:
+        """Counts of a window as the detectors take them.
+
+        Parameters
+        ----------
+        counts : int64 array [..., groups, bins]
+            On the bins of the reference.
+        derived : int64 array [..., groups, bins], optional
+            On those of the derived columns; none where they are not known.
+        """
+        if self.judged is self.binning:
+            return self.binning.tensor(counts)
+        if derived is None:
+            bins = int(self.judged.offsets[-1] - self.binning.offsets[-1])
+            derived = np.zeros((*counts.shape[:-1], bins), np.int64)
+        return self.judged.tensor(np.concatenate([counts, derived], axis=-1))
+
+    def _of_all_groups(self, windows: IntArray) -> IntArray:
+        """Counts of windows, with zeros for groups that have none of their own."""
+        missing = len(self.binning.groups) - windows.shape[1]
+        return np.pad(windows, ((0, 0), (0, missing), (0, 0))) if missing else windows
 
     def to_bytes(self) -> bytes:
         """Serialise; versioned."""
@@ -123,8 +158,12 @@ class Reference:
                 self.window_ms,
                 self.means.tolist(),
                 self.deviations.tolist(),
+                b"" if self.relations is None else self.relations.to_bytes(),
             )
-            self._kept["bytes"] = seal_raw(_MAGIC, msgspec.msgpack.encode(state, order="deterministic"))
+            fields = msgspec.structs.astuple(state)
+            if self.relations is None:
+                fields = fields[:-1]  # as before there were any
+            self._kept["bytes"] = seal_raw(_MAGIC, msgspec.msgpack.encode(fields, order="deterministic"))
         return self._kept["bytes"]
 
     @classmethod
@@ -154,6 +193,7 @@ class Reference:
             state.window_ms,
             np.array(state.means, np.float64),
             np.array(state.deviations, np.float64),
+            Relations.from_bytes(state.relations, state.binning) if state.relations else None,
             {"bytes": bytes(data)},
         )
 
@@ -170,6 +210,7 @@ def build(
     segments: tuple[str, ...] = (),
     max_segment_values: int = 50,
     span_ms: tuple[int, int] | None = None,
+    positive: str | None = None,
 ) -> Reference:
     """Make a reference from profiles on cells.
 
@@ -185,6 +226,8 @@ def build(
         Most frequent values of each that are counted apart; the others are counted together.
     span_ms : tuple of int, optional
         Start and end; default: of the slices.
+    positive : str, optional
+        The class that matters, for a model without scores.
 
     Raises
     ------
@@ -204,8 +247,10 @@ def build(
     whole, _ = pooled.rebinned(binning, "")
     kept = kept_groups(len(in_windows), binning)
     windows = [profile.rebinned(binning, "")[0].counts[:kept] for profile in in_windows.values()]
-    means, deviations = _moments(pooled, binning)
+    means, deviations = moments(pooled, binning)
     gaps = np.diff(starts, append=starts[-1] + slice_ms)
+    samples = {start: union(profile.sample for profile in profiles) for start, profiles in by_window.items()}
+    relations = relate(binning, whole.counts[0], samples, kept, positive)
     return Reference(
         binning,
         *(span_ms or (starts[0], starts[-1] + slice_ms)),
@@ -217,36 +262,26 @@ def build(
         window_ms,
         means,
         deviations,
+        relations,
     )
+
+
+def relate(
+    binning: Binning,
+    counts: IntArray,
+    windows: dict[int, Sample],
+    kept: int,
+    positive: str | None = None,
+) -> Relations | None:
+    """Learn what the sampled rows of a reference's windows say, by start; see `Relations.learn`."""
+    whole = union(windows.values(), MOST_LEARNED)
+    return Relations.learn(binning, counts, whole, windows, kept_groups=kept, positive=positive)
 
 
 def kept_groups(windows: int, binning: Binning) -> int:
     """Return how many groups a reference keeps the counts of its windows for: all, or all rows only."""
     groups = len(binning.groups)
     return groups if windows * groups * int(binning.offsets[-1]) <= MOST_WINDOW_COUNTS else 1
-
-
-def choose_binning(pooled: Profile, segments: tuple[str, ...], max_segment_values: int) -> Binning:
-    """Choose bins for every column, and the segment values with counts of their own."""
-    names = sorted(pooled.summaries)
-    return Binning(
-        tuple(pooled.summaries[name].spec for name in names),
-        tuple(pooled.choose_bins(name) for name in names),
-        tuple(_segment_values(pooled, column, max_segment_values) for column in segments),
-    )
-
-
-def _segment_values(pooled: Profile, column: str, most: int) -> SegmentValues:
-    prefix = f"{column}="
-    found = [
-        (-int(rows), label.removeprefix(prefix))
-        for label, rows in zip(pooled.groups, pooled.group_rows, strict=True)
-        if label.startswith(prefix) and not label.endswith(("=(missing)", "=(other)"))
-    ]
-    names = [name for _, name in sorted(found)[:most]]
-    hashes = hash_strings(pa.array(names, pa.string()))
-    order = np.argsort(hashes)
-    return SegmentValues(column, tuple(names[i] for i in order), tuple(hashes[order].tolist()))
 
 
 def _pack(values: NDArray[np.int64]) -> bytes:
@@ -257,20 +292,3 @@ def _sum(profiles: list[Profile]) -> Profile:
     total = Profile()
     total.merge(*profiles)
     return total
-
-
-def _moments(pooled: Profile, binning: Binning) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Mean and standard deviation from the middles of cells: the same for the same rows in any order."""
-    means, deviations = np.full((2, len(binning.columns)), np.nan)
-    for i, (spec, bins) in enumerate(zip(binning.columns, binning.bins, strict=True)):
-        cells = pooled.cells.get(spec.name, Cells.empty())
-        if not isinstance(bins, NumericBins) or not cells.total:
-            continue
-        key, count = cells.of_group(0)
-        middle = keys_to_floats(key + np.int64((1 << min(cells.shift, 62)) // 2))
-        share = count / count.sum()
-        scale = max(float(np.abs(middle).max()), 1e-300)
-        mean = float(share @ (middle / scale))
-        means[i] = mean * scale
-        deviations[i] = float(np.sqrt(share @ (middle / scale - mean) ** 2)) * scale
-    return means, deviations

@@ -9,14 +9,17 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from detectors.digest import WeeklyEvidence
 from detectors.tensor import BoolArray, FloatArray, IntArray
 from detectors.tilts import TILTS
 from schemas.errors import UsageError
 
 RECOVERY_WINDOWS = 3
 QUIET_BUDGETS = 5.0  # evidence of so many windows' budgets or less is what chance gives
-_MAGIC = b"DLE1"
+_MAGIC, _WITHOUT_WEEK = b"DLE2", b"DLE1"
 _HEADER = struct.Struct("<QQQ")  # streams, directions, bytes before compression
+_LENGTH = struct.Struct("<Q")  # of the compressed week
+_IS_OPEN, _IS_RESTING = 1, 2
 
 
 @dataclass
@@ -33,12 +36,18 @@ class StreamStates:
         Windows with data, in a row, in which an open stream looked normal.
     quiet_since : IntArray
         ``[N]``: end of the latest window after which there was no more evidence than chance gives.
+    is_resting : BoolArray
+        ``[N]``: the masses only say which tilts have fitted lately; see `detectors.ledger.Ledger`.
+    week : WeeklyEvidence
+        For the digest.
     """
 
     mass: NDArray[np.float32]
     is_open: BoolArray
     settled_for: NDArray[np.uint8]
     quiet_since: IntArray
+    is_resting: BoolArray
+    week: WeeklyEvidence
 
     @classmethod
     def new(cls, streams: int, directions: int, start_ms: int) -> StreamStates:
@@ -48,7 +57,21 @@ class StreamStates:
             np.zeros(streams, bool),
             np.zeros(streams, np.uint8),
             np.full(streams, start_ms, np.int64),
+            np.zeros(streams, bool),
+            WeeklyEvidence.new(streams),
         )
+
+    def rest(self, budget: FloatArray) -> None:
+        """Let streams without a budget rest in the next window, and have those that get one begin at 0.
+
+        A stream that is not open and has collected evidence goes on without a budget as it would with one.
+        """
+        may_rest = ~self.is_open & ~self.is_resting & (budget == 0)
+        is_bare = np.zeros(len(budget), bool)
+        is_bare[may_rest] = ~self.mass[..., may_rest].any(axis=(0, 1))
+        woken = self.is_resting & ~self.is_open & (budget > 0)
+        self.mass[..., woken] = 0.0
+        self.is_resting = (self.is_resting | self.is_open | is_bare) & ~woken
 
     def take(
         self,
@@ -66,27 +89,33 @@ class StreamStates:
         recovered = self.is_open & (self.settled_for >= RECOVERY_WINDOWS)
         self.is_open = (self.is_open & ~recovered) | is_alarm
         self.settled_for[recovered | is_alarm] = 0
+        self.is_resting = self.is_resting | is_alarm
         with np.errstate(divide="ignore"):
             quiet = evidence <= np.log(QUIET_BUDGETS * budget)
         self.quiet_since = np.where(quiet | self.is_open | recovered, end_ms, self.quiet_since)
 
     def to_bytes(self) -> bytes:
-        """Serialise; versioned."""
+        """Serialise; versioned. The week comes first, so that it can be read alone."""
+        flags = self.is_open * _IS_OPEN + self.is_resting * _IS_RESTING
         raw = b"".join(
             (
                 self.mass.astype("<f4").tobytes(),
-                self.is_open.astype("u1").tobytes(),
+                flags.astype("u1").tobytes(),
                 self.settled_for.tobytes(),
                 self.quiet_since.astype("<i8").tobytes(),
             )
         )
         _, directions, streams = self.mass.shape
+        week: bytes = pa.compress(self.week.to_bytes(), codec="zstd", asbytes=True)
         packed: bytes = pa.compress(raw, codec="zstd", asbytes=True)
-        return _MAGIC + _HEADER.pack(streams, directions, len(raw)) + packed
+        header = _HEADER.pack(streams, directions, len(raw))
+        return b"".join((_MAGIC, header, _LENGTH.pack(len(week)), week, packed))
 
     @classmethod
     def from_bytes(cls, data: bytes, streams: int, directions: int, start_ms: int) -> StreamStates:
         """Read what `to_bytes` wrote; no bytes give the state before the first window.
+
+        States of versions that knew no digest are read as well; their week begins with the next window.
 
         Raises
         ------
@@ -96,25 +125,77 @@ class StreamStates:
         if not data:
             return cls.new(streams, directions, start_ms)
         size = streams * (directions * TILTS * 4 + 1 + 1 + 8)
-        header = data[: len(_MAGIC) + _HEADER.size]
-        if header != _MAGIC + _HEADER.pack(streams, directions, size):
+        begin = len(_MAGIC) + _HEADER.size
+        if data[:4] not in (_MAGIC, _WITHOUT_WEEK) or data[4:begin] != _HEADER.pack(
+            streams, directions, size
+        ):
             msg = f"state of an e-detector: not that of {streams} streams with {directions} directions"
             raise UsageError(msg)
-        try:
-            raw = pa.decompress(data[len(header) :], size, codec="zstd", asbytes=True)
-        except (OSError, pa.ArrowException) as error:
-            msg = f"damaged state of an e-detector: {error}"
-            raise UsageError(msg) from error
+        week, begin = _week_of(data, streams)
+        raw = _decompressed(data[begin:], size)
         masses = streams * directions * TILTS * 4
         mass = np.frombuffer(raw, "<f4", streams * directions * TILTS).astype(np.float32)
-        rest = [
-            np.frombuffer(raw, "u1", streams, masses),
-            np.frombuffer(raw, "u1", streams, masses + streams),
-            np.frombuffer(raw, "<i8", streams, masses + 2 * streams),
-        ]
+        flags = np.frombuffer(raw, "u1", streams, masses)
+        settled_for = np.frombuffer(raw, "u1", streams, masses + streams)
+        quiet_since = np.frombuffer(raw, "<i8", streams, masses + 2 * streams)
         return cls(
             mass.reshape(TILTS, directions, streams),
-            rest[0].astype(bool),
-            rest[1].copy(),
-            rest[2].astype(np.int64),
+            (flags & _IS_OPEN) > 0,
+            settled_for.copy(),
+            quiet_since.astype(np.int64),
+            (flags & _IS_RESTING) > 0,
+            week,
         )
+
+
+def week_in(state: bytes) -> WeeklyEvidence | None:
+    """Read the evidence of the week alone.
+
+    Parameters
+    ----------
+    state : bytes
+        Of any detector.
+
+    Returns
+    -------
+    WeeklyEvidence or None
+        None if the state holds none.
+
+    Raises
+    ------
+    UsageError
+        If the bytes are damaged.
+    """
+    if state[:4] != _MAGIC:
+        return None
+    try:
+        streams = int(_HEADER.unpack_from(state, len(_MAGIC))[0])
+    except struct.error as error:
+        msg = f"damaged state of an e-detector: {error}"
+        raise UsageError(msg) from error
+    week, _ = _week_of(state, streams)
+    return week if week.windows else None
+
+
+def _week_of(state: bytes, streams: int) -> tuple[WeeklyEvidence, int]:
+    """Evidence of the week, and where the rest of the state begins."""
+    begin = len(_MAGIC) + _HEADER.size
+    if state[:4] == _WITHOUT_WEEK:
+        return WeeklyEvidence.new(streams), begin
+    try:
+        (length,) = _LENGTH.unpack_from(state, begin)
+    except struct.error as error:
+        msg = f"damaged state of an e-detector: {error}"
+        raise UsageError(msg) from error
+    begin += _LENGTH.size
+    raw = _decompressed(state[begin : begin + length], WeeklyEvidence.size_of(streams))
+    return WeeklyEvidence.from_bytes(raw, streams), begin + length
+
+
+def _decompressed(packed: bytes, size: int) -> bytes:
+    try:
+        raw: bytes = pa.decompress(packed, size, codec="zstd", asbytes=True)
+    except (OSError, pa.ArrowException) as error:
+        msg = f"damaged state of an e-detector: {error}"
+        raise UsageError(msg) from error
+    return raw

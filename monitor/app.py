@@ -25,6 +25,7 @@ from alerting.notifiers.base import ReceiverOptions
 from monitor.clock import Clock, SystemClock
 from monitor.config import Configuration
 from monitor.deliver import Deliverer
+from monitor.digests import Digests
 from monitor.evaluate import Announcer, Evaluator, FaustThread
 from monitor.ingest import Ingest
 from monitor.judge import Judge
@@ -150,7 +151,8 @@ class Service:
             deliverer.wake()
             taps.publish(judged)
 
-        evaluator = Evaluator(Judge(*parts), Silences(*parts), self.clock, after)
+        digests = Digests(self.configuration, self.engine, self.clock)
+        evaluator = Evaluator(Judge(*parts), Silences(*parts), digests, self.clock, after)
         faust = FaustThread(self.configuration, evaluator)
         self._parts.append(Part("evaluate", evaluator.run, evaluator.wake))
         self._parts.append(Part("faust", faust.run, faust.wake))

@@ -37,25 +37,35 @@ import pyarrow.compute as pc
 
 from alerting.alert import Alert, Change, step
 from alerting.codec import document
+from alerting.digest import Digest
+from alerting.digest import document as digest_document
 from alerting.finding import WindowObservation
 from alerting.pipeline import outbox_rows
 from detectors.base import Moment
 from detectors.binning import Binning
+from detectors.digest import week_of
+from detectors.joint import judge_window, lanes_of
 from detectors.prepared import Prepared
 from detectors.reference import Reference
+from detectors.sample import MOST_ROWS, Sample
+from detectors.streams import week_in
 from detectors.tensor import BoolArray, IntArray
 from monitor.budget import window_budget
 from monitor.config import Configuration
 from monitor.config.settings import ModelSettings
 from monitor.config.values import write_instant
+from monitor.digests import digest_of
 from monitor.frames import Batches, Table, frame_table, open_table
 from monitor.frames.batches import layout_of
 from monitor.frames.names import MODEL, TIMESTAMP, VERSION, KnownKinds
 from monitor.frames.reference import reference_from_table
+from monitor.frames.samples import TableSamples
 from monitor.frames.times import WrongInstant, event_times
 from monitor.frames.values import categories, numbers, plain
 from monitor.profiling import Key
 from monitor.references import Span, first_stretch
+from monitor.weeks import rows_of, words
+from schemas.batch import Batch
 from schemas.column import PERFORMANCE_ERROR, PREDICTION, ColumnSpec, Kind, Source
 from schemas.verdict import Verdict, without_alarms
 from schemas.window import WindowSpec
@@ -105,6 +115,8 @@ class Backtest:
         In order of time.
     skipped : tuple of str
         Model versions that could not be judged, each with the reason.
+    digests : tuple of Digest
+        Of every week with judged windows, oldest first; only detectors with e-values have any.
     """
 
     models: tuple[str, ...]
@@ -117,6 +129,7 @@ class Backtest:
     alerts: tuple[Alert, ...]
     deliveries: tuple[Delivery, ...]
     skipped: tuple[str, ...] = ()
+    digests: tuple[Digest, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``driftline backtest --json`` prints; `model` is a list if there are several."""
@@ -127,6 +140,7 @@ class Backtest:
             "budget": {"allowed": self.allowed, "spent": self.spent},
             "alerts": [document(alert) for alert in self.alerts],
             "deliveries": [msgspec.to_builtins(delivery) for delivery in self.deliveries],
+            "digests": [digest_document(digest) for digest in self.digests],
             "retraining": [],
         }
 
@@ -477,6 +491,7 @@ class _Job:
     reference: Reference
     spec: WindowSpec
     starts: IntArray
+    sampled_rows: int  # of a window, at most
 
 
 def _plan(history: _History, slices: _Slices, configuration: Configuration) -> _Job:
@@ -499,7 +514,9 @@ def _plan(history: _History, slices: _Slices, configuration: Configuration) -> _
         until = write_instant(reference.to_ms)
         msg = f"there are no rows after the reference, which ends at {until} (shorten reference.first)"
         raise _NothingToJudge(msg)
-    return _Job(history, reference, spec, starts)
+    in_panes = np.bincount((slices.starts - slices.starts[0]) // spec.length_ms, slices.rows)
+    sampled = min(MOST_ROWS, int(in_panes.max())) if settings.sample_per_minute else 0
+    return _Job(history, reference, spec, starts, sampled)
 
 
 def _window_starts(slices: IntArray, spec: WindowSpec, first_ms: int) -> IntArray:
@@ -516,23 +533,30 @@ def _window_starts(slices: IntArray, spec: WindowSpec, first_ms: int) -> IntArra
     return np.asarray(starts[starts >= first_ms])
 
 
-def _windows(job: _Job) -> Iterator[tuple[int, IntArray]]:
-    """Count every window on the bins of the reference, ``[groups, bins]``; some windows a pass."""
+def _windows(job: _Job) -> Iterator[tuple[int, IntArray, Sample]]:
+    """Count every window on the bins of the reference, ``[groups, bins]``, and pick rows; several a pass."""
     binning, spec = job.reference.binning, job.spec
     size = len(binning.groups) * int(binning.offsets[-1])
+    size = max(size, job.sampled_rows * len(binning.columns))
     together = max(1, MOST_COUNTS // size - spec.length_ms // spec.every_ms)
     for at in range(0, len(job.starts), together):
         starts = job.starts[at : at + together].tolist()
         span = Span(starts[0], starts[-1] + spec.length_ms)
-        counts = _count(job.history.batches(span), binning, spec.every_ms)
+        settings = job.history.settings
+        samples = TableSamples(settings.slice_ms, settings.slice_sample_rows, spec.every_ms)
+        counts = _count(job.history.batches(span), binning, spec.every_ms, samples)
+        picked = samples.windows(np.array(starts), spec.length_ms)
         for start in starts:
             panes = (counts.get(pane) for pane in range(start, start + spec.length_ms, spec.every_ms))
-            yield start, np.asarray(sum(pane for pane in panes if pane is not None), np.int64)
+            yield start, np.asarray(sum(pane for pane in panes if pane is not None), np.int64), picked[start]
 
 
-def _count(batches: Iterable[Any], binning: Binning, every_ms: int) -> dict[int, IntArray]:
+def _count(
+    batches: Iterable[Batch], binning: Binning, every_ms: int, samples: TableSamples
+) -> dict[int, IntArray]:
     counts: dict[int, IntArray] = {}
     for batch in batches:
+        samples.add(batch)
         prepared = Prepared(batch, binning, every_ms)
         for section in prepared.sections:
             new = prepared.counts(section)
@@ -576,16 +600,18 @@ def _run(
     total = sum(len(job.starts) for job in jobs)
     results = done = 0
     spent: list[float] = []
-    incidents = _Incidents(configuration)
+    incidents, weeks = _Incidents(configuration), _Weeks(configuration)
     progress(0, total)
     for job in jobs:
         incidents.current = None
         for window in _judged(job, configuration, shared):
             incidents.take(job, window)
+            weeks.take(job, window)
             results += sum(1 for verdict in window.verdicts if verdict.n or verdict.m)
             spent += [verdict.budget for verdict in window.verdicts if verdict.budget is not None]
             done += 1
             progress(done, total)
+        weeks.close(job)
     from_ms = min(int(job.starts[0]) for job in jobs)
     to_ms = max(int(job.starts[-1]) + job.spec.length_ms for job in jobs)
     return Backtest(
@@ -599,36 +625,87 @@ def _run(
         alerts=tuple(sorted(incidents.alerts.values(), key=lambda alert: (alert.opened_at, alert.id))),
         deliveries=tuple(sorted(incidents.deliveries, key=lambda d: (d.at, d.alert_id, d.sequence))),
         skipped=skipped,
+        digests=weeks.digests(),
     )
 
 
 def _judged(job: _Job, configuration: Configuration, shared: _Shared) -> Iterator[_Window]:
     """Judge all windows of a model version, one after the other."""
-    reference, binning, length_ms = job.reference.tensor, job.reference.binning, job.spec.length_ms
+    reference, length_ms = job.reference, job.spec.length_ms
     detector = job.history.settings.build_detector()
-    lanes, segments = reference.layout.lanes, len(reference.segments)
+    lanes, segments = lanes_of(reference, detector), len(reference.binning.groups)
     nothing = np.zeros((segments, len(lanes)))
     state = b""
-    for start_ms, counts in _windows(job):
+    for start_ms, counts, sample in _windows(job):
         end_ms = start_ms + length_ms
         is_step = job.spec.is_apart(start_ms)
         budget = nothing
         if is_step:
             budget = window_budget(configuration.alerts, length_ms, shared.at(end_ms), lanes, segments)
-        found = detector.step(reference, binning.tensor(counts), state, Moment(start_ms, end_ms, budget))
+        moment = Moment(start_ms, end_ms, budget)
+        found = judge_window(detector, reference, counts, sample, state, moment)
         if is_step or not found.state:
             state = found.state
-            yield _Window(start_ms, end_ms, found.verdicts)
+            yield _Window(start_ms, end_ms, found.verdicts, state)
         else:
-            yield _Window(start_ms, end_ms, without_alarms(found.verdicts))
+            yield _Window(start_ms, end_ms, without_alarms(found.verdicts), None)
 
 
 class _Window(NamedTuple):
-    """A judged window."""
+    """A judged window; `state` is that of the detector afterwards, None if it did not take the window in."""
 
     start_ms: int
     end_ms: int
     verdicts: list[Verdict]
+    state: bytes | None
+
+
+class _Weeks:
+    """Evidence of whole weeks of all model versions."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._level = configuration.alerts.digest.level
+        self._rows: dict[int, list[dict[str, Any]]] = {}
+        self._latest: _Window | None = None
+        self._most: dict[tuple[str, str], Verdict] = {}
+
+    def take(self, job: _Job, window: _Window) -> None:
+        """Take in the next window of a model version."""
+        if not window.state:
+            return
+        if self._latest is not None and week_of(self._latest.start_ms) != week_of(window.start_ms):
+            self.close(job)
+        self._latest = window
+        for verdict in window.verdicts:
+            stream = verdict.column, verdict.segment
+            if _debiased(verdict) > _debiased(self._most.get(stream)):
+                self._most[stream] = verdict
+
+    def close(self, job: _Job) -> None:
+        """Keep what there is of the week of the latest window; no more of it is to come."""
+        week = week_in(self._latest.state or b"") if self._latest is not None else None
+        if week is not None:
+            rows = rows_of(job.history.key, week, job.reference.tensor, self._words)
+            self._rows.setdefault(week.start_ms, []).extend(rows)
+        self._latest, self._most = None, {}
+
+    def digests(self) -> tuple[Digest, ...]:
+        """What would have been listed, week by week."""
+        return tuple(
+            digest_of(week_ms, self._rows[week_ms], self._level, is_finished=True)
+            for week_ms in sorted(self._rows)
+        )
+
+    def _words(self, _start_ms: int, column: str, segment: str) -> str:
+        most = self._most.get((column, segment))
+        return "" if most is None else words(column, segment, most.moved)
+
+
+def _debiased(verdict: Verdict | None) -> float:
+    """De-biased index of a verdict; below 0 without one."""
+    if verdict is None:
+        return -1.0
+    return -1.0 if verdict.effects is None else verdict.effects.psi_debiased
 
 
 class _Incidents:

@@ -19,7 +19,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from alerting.notice import decode
+from alerting.digest import DigestNotice
+from alerting.notice import Notice, decode
 from alerting.notifiers.base import Notifier, ReceiverDisabled
 from monitor.clock import Clock
 from monitor.store import outbox
@@ -200,7 +201,7 @@ class Deliverer:
         try:
             with reading(self._engine) as connection:
                 state = outbox.get_receiver_state(connection, row.receiver, row.alert_id)
-            kept = self._notifiers[row.receiver].send(decode(row.payload), state)
+            kept = self._tell(row.receiver, decode(row.payload), state)
         except RetryLater as error:
             return self._failed(row, str(error), error.after_s)
         except ReceiverDisabled as error:
@@ -215,6 +216,14 @@ class Deliverer:
             _log_bug(row.receiver, error)
             return self._failed(row, f"unexpected {type(error).__name__}, see the log", None)
         return Outcome(row, "delivered", state=kept)
+
+    def _tell(
+        self, receiver: str, notice: Notice | DigestNotice, state: dict[str, Any] | None
+    ) -> dict[str, Any] | None:
+        if isinstance(notice, Notice):
+            return self._notifiers[receiver].send(notice, state)
+        self._notifiers[receiver].send_digest(notice)
+        return None
 
     def _failed(self, row: ClaimedRow, error: str, after_s: float | None) -> Outcome:
         too_old = self._clock.now_ms() - row.created_at_ms > PATIENCE_MS

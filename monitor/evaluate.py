@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import tempfile
 import threading
 from collections.abc import Callable, Collection
 from typing import Any
@@ -19,6 +20,7 @@ from confluent_kafka import KafkaError, Producer
 
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.digests import Digests
 from monitor.judge import Judge, Judged
 from monitor.silence import Silences
 from schemas.errors import Unavailable
@@ -38,15 +40,22 @@ class Evaluator:
     ----------
     judge : Judge
     silences : Silences
+    digests : Digests
     clock : Clock
     after : callable
         Called with what was judged, after it is stored.
     """
 
     def __init__(
-        self, judge: Judge, silences: Silences, clock: Clock, after: Callable[[list[Judged]], None]
+        self,
+        judge: Judge,
+        silences: Silences,
+        digests: Digests,
+        clock: Clock,
+        after: Callable[[list[Judged]], None],
     ) -> None:
-        self._judge, self._silences, self._clock, self._after = judge, silences, clock, after
+        self._judge, self._silences, self._digests = judge, silences, digests
+        self._clock, self._after = clock, after
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._silence_at = 0.0
@@ -74,7 +83,8 @@ class Evaluator:
                 self.evaluate()
                 if self._clock.monotonic() >= self._silence_at:
                     self._silence_at = self._clock.monotonic() + SILENCE_S
-                    if self._silences.sweep():
+                    is_news = bool(self._silences.sweep())
+                    if self._digests.sweep() or is_news:
                         self._after([])
             except Unavailable as error:
                 logger.warning("sweep waits: %s", error)
@@ -120,8 +130,13 @@ class FaustThread:
             loop.call_soon_threadsafe(stopping.set)
 
     async def _serve(self, stop: threading.Event) -> None:
+        # Faust makes a folder, in which it keeps nothing as long as there are no tables.
+        with tempfile.TemporaryDirectory(prefix="driftline-") as folder:
+            await self._serve_in(folder, stop)
+
+    async def _serve_in(self, folder: str, stop: threading.Event) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        app = build_app(self._configuration, self._evaluator, self._loop)
+        app = build_app(self._configuration, self._evaluator, self._loop, folder)
         try:
             await app.start()
             while not stop.is_set():
@@ -143,7 +158,9 @@ def unsupported(configuration: Configuration) -> str | None:
     return None if protocol == "plaintext" else f"the Faust app does not speak {protocol} yet"
 
 
-def build_app(configuration: Configuration, evaluator: Evaluator, loop: asyncio.AbstractEventLoop) -> Any:
+def build_app(
+    configuration: Configuration, evaluator: Evaluator, loop: asyncio.AbstractEventLoop, folder: str
+) -> Any:
     """Make the Faust app: one agent on the control topic."""
     servers = configuration.kafka.bootstrap_servers.split(",")
     app = faust.App(
@@ -156,6 +173,7 @@ def build_app(configuration: Configuration, evaluator: Evaluator, loop: asyncio.
         topic_disable_leader=True,
         topic_allow_declare=False,
         broker_commit_interval=1.0,
+        datadir=folder,
     )
     control = app.topic(
         configuration.topics.control, key_serializer="raw", value_serializer="raw", value_type=bytes

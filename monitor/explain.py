@@ -26,6 +26,7 @@ _ALERT_ID = re.compile(r"[0-9a-f]{32}")
 COMPARED = (
     "lane", "decision", "n", "m", "statistic", "threshold", "threshold_source", "evidence_log", "budget",
     "onset_at_ms", *EFFECTS, "moved", "explanation",
+    "attribution",
 )  # fmt: skip
 
 
@@ -186,5 +187,6 @@ def _stored(row: Any) -> dict[str, Any]:
         "judged_at": instant(row.judged_at_ms),
         "effect": {name: getattr(row, name) for name in EFFECTS},
         "moved": json.loads(row.moved),
+        "attribution": None if row.attribution is None else json.loads(row.attribution),
         "sources": json.loads(row.sources),
     }

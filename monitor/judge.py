@@ -15,13 +15,15 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, and_, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, exists, insert, select, update
 
 from alerting.alert import step
 from alerting.finding import WindowObservation
 from alerting.pipeline import outbox_rows
 from detectors.base import Detector, Moment, Step
-from detectors.tensor import IntArray, ReferenceCounts
+from detectors.digest import week_of
+from detectors.joint import judge_window, lanes_of
+from detectors.reference import Reference
 from monitor.budget import window_budget
 from monitor.clock import Clock
 from monitor.config import Configuration
@@ -30,19 +32,21 @@ from monitor.merging import Merged, merge_slices
 from monitor.profiling import Key, Pointer
 from monitor.references import ReferenceCache, learn_and_promote, pointer_at, pointers_of
 from monitor.registry import read_columns
-from monitor.store import alerts, ledgers
+from monitor.store import alerts, ledgers, weeks
 from monitor.store.engine import immediate, reading
+from monitor.store.queries.slices import slices_between
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import (
     judgement,
     model_version,
     reference_pointer,
     result,
-    slice_profile,
     window_state,
 )
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
+from monitor.tidying import JudgedSpan, Tidier
 from monitor.version import code_version
+from monitor.weeks import part_of
 from schemas.column import ColumnSpec
 from schemas.verdict import Decision, Verdict, without_alarms
 from schemas.window import WindowSpec
@@ -50,8 +54,6 @@ from schemas.window import WindowSpec
 logger = logging.getLogger(__name__)
 
 MOST_WINDOWS = 500  # judged in one sweep
-MOST_SLICES = 100  # of a learning model version, added up at a time
-TIDY_LEARNING_S = 30.0
 AGAIN = "{}: as judged first; too long ago to collect the evidence again"
 EFFECTS = (
     "psi", "psi_debiased", "psi_low", "psi_high", "js", "hellinger", "total_variation", "linf", "chi2", "g",
@@ -124,6 +126,8 @@ class Outlook:
         Head of the ledger.
     alarmed : frozenset of (column, segment)
         Alarms of the judgement before, where the window was judged already.
+    week : tuple of dict
+        Evidence for the digest that no further window will add to: rows of ``weekly_evidence``.
     """
 
     state: bytes | None
@@ -131,13 +135,14 @@ class Outlook:
     is_next: bool
     head_ms: int | None
     alarmed: frozenset[tuple[str, str]]
+    week: tuple[dict[str, Any], ...] = ()
 
 
 NO_OUTLOOK = Outlook(b"", 0, False, None, frozenset())
 
 
 class _Overtaken(Exception):  # noqa: N818 - rolls a transaction back
-    """Another process has replaced the same rows."""
+    """Another process has judged the same window."""
 
 
 class Judge:
@@ -163,9 +168,7 @@ class Judge:
         self._references = ReferenceCache()
         self._configured = ConfiguredReferences(engine, configuration.folder)
         self._detectors: dict[str, Detector] = {}
-        self._learning: dict[Key, tuple[int, Mapping[str, ColumnSpec]]] = {}
-        self._tidied_at: dict[Key, float] = {}
-        self._untidy: list[tuple[Due, Pointer, Mapping[str, ColumnSpec]]] = []
+        self._tidier = Tidier(configuration, engine, clock)
 
     # --- what is due ----------------------------------------------------------------------------------------
 
@@ -190,7 +193,7 @@ class Judge:
             else:
                 learned = learn_and_promote(self._engine, key, settings, marks[key[0]], known, now_ms)
             if learned is None:
-                self._learning[key] = (marks[key[0]], known)
+                self._tidier.note_learning(key, marks[key[0]], known)
             else:
                 logger.info(
                     "model %s version %s: reference %s of %d rows", *key, learned.hash[:12], learned.rows
@@ -254,7 +257,7 @@ class Judge:
             merged = merge_slices(read_slices(connection, due), specs, pointer)
             reference = self._references.get(connection, pointer.hash)
             outlook = self._outlook(connection, due, pointer) if is_base else NO_OUTLOOK
-        stepped = self._step(due, reference.tensor, merged, outlook)
+        stepped = self._step(due, reference, merged, outlook)
         try:
             changes = self._write(due, pointer, merged, outlook, stepped, is_base=is_base)
         except _Overtaken:
@@ -263,7 +266,7 @@ class Judge:
         for change in changes:
             self._telemetry.emit(change)
         if is_base:
-            self._untidy.append((due, pointer, specs))
+            self._tidier.note_judged(JudgedSpan(due.key, due.start_ms, due.end_ms, pointer, specs))
         drifted = tuple(verdict for verdict in stepped.verdicts if verdict.decision is Decision.DRIFT)
         return Judged(due, due.revision + 1, drifted, tuple(change.change for change in changes))
 
@@ -291,6 +294,7 @@ class Judge:
                 entry = self._entry(due, pointer, outlook, stepped)
                 if not ledgers.append(connection, due.key, entry, outlook.head_ms):
                     raise _Overtaken
+                weeks.save_part(connection, list(outlook.week))
             id_ = self._insert_judgement(connection, due, pointer, merged)
             rows = [_row(id_, due, verdict) for verdict in stepped.verdicts if verdict.n or verdict.m]
             connection.execute(insert(result), rows)
@@ -322,7 +326,7 @@ class Judge:
             merged = merge_slices(read_slices(connection, due), specs, pointer)
             is_base = spec == self._configuration.for_model(row.model).windows[0]
             outlook = self._outlook_back_then(connection, due, pointer) if is_base else NO_OUTLOOK
-        stepped = self._step(due, reference.tensor, merged, outlook)
+        stepped = self._step(due, reference, merged, outlook)
         rows = [_row(judgement_id, due, verdict) for verdict in stepped.verdicts if verdict.n or verdict.m]
         return Recomputed(
             rows,
@@ -350,7 +354,7 @@ class Judge:
         specs = read_columns(connection, [due.key[0]]).get(due.key, {})
         merged = merge_slices(read_slices(connection, earlier), specs, pointer)
         outlook = Outlook(state, entry.models, True, None, frozenset())
-        return self._step(earlier, reference.tensor, merged, outlook).state
+        return self._step(earlier, reference, merged, outlook).state
 
     # --- parts of judging -----------------------------------------------------------------------------------
 
@@ -382,26 +386,41 @@ class Judge:
             and due.spec.is_apart(due.start_ms)
             and (head_ms is None or due.start_ms > head_ms)
         ):
-            return Outlook(state or b"", ledgers.model_versions(connection), True, head_ms, frozenset())
+            models = ledgers.model_versions(connection)
+            week = self._finished_week(connection, due, pointer, before)
+            return Outlook(state or b"", models, True, head_ms, frozenset(), week)
         mine = ledgers.at(connection, due.key, due.start_ms)
         alarmed = ledgers.alarmed(connection, due.key, str(due.spec), due.start_ms, due.revision)
         return Outlook(state, mine.models if mine else 0, False, head_ms, frozenset(alarmed))
 
-    def _step(self, due: Due, reference: ReferenceCounts, merged: Merged, outlook: Outlook) -> Step:
+    def _finished_week(
+        self, connection: Connection, due: Due, pointer: Pointer, before: ledgers.Entry | None
+    ) -> tuple[dict[str, Any], ...]:
+        """Evidence that ends with the window before: a week is over, or there is a new reference."""
+        if before is None:
+            return ()
+        if before.reference_hash == pointer.hash and week_of(before.start_ms) == week_of(due.start_ms):
+            return ()
+        reference = self._references.get(connection, before.reference_hash)
+        return tuple(part_of(connection, due.key, str(due.spec), before.state, reference.tensor))
+
+    def _step(self, due: Due, reference: Reference, merged: Merged, outlook: Outlook) -> Step:
         """Let the detector judge a window; only the first judgement of the next window can raise an alarm."""
         detector = self._detector(due.key[0])
-        window = _tensor(merged)
-        budget = np.zeros(window.shape[:2])
+        lanes, segments = lanes_of(reference, detector), len(reference.binning.groups)
+        budget = np.zeros((segments, len(lanes)))
         if outlook.models:
             budget = window_budget(
                 self._configuration.alerts,
                 due.spec.length_ms,
                 outlook.models,
-                reference.layout.lanes,
-                len(reference.segments),
+                lanes,
+                segments,
             )
         moment = Moment(due.start_ms, due.end_ms, budget)
-        stepped = detector.step(reference, window, outlook.state or b"", moment)
+        stepped = judge_window(
+            detector, reference, merged.profile.counts, merged.sample, outlook.state or b"", moment
+        )
         if outlook.is_next or not stepped.state:
             return stepped
         if outlook.state is None:  # too old to be judged again: what was said stays
@@ -446,89 +465,15 @@ class Judge:
         )
         return observe(connection, self._configuration, observation, self._clock.now_ms())
 
-    # --- fewer, larger rows ---------------------------------------------------------------------------------
-
     def tidy(self) -> None:
         """Replace the partial profiles of the slices of windows judged since the last call by their sums.
-
-        Results do not depend on it; later windows over the same slices are read faster.
 
         Raises
         ------
         Unavailable
             If the database is away.
         """
-        self._tidy_learning()
-        untidy, self._untidy = self._untidy, []
-        for due, pointer, specs in untidy:
-            with reading(self._engine) as connection:
-                rows = read_slices(connection, due)
-            by_slice: dict[int, list[Any]] = {}
-            for row in rows:
-                if row.reference_hash in (None, pointer.hash):
-                    by_slice.setdefault(row.slice_ms, []).append(row)
-            sums = [
-                (slice_ms, merge_slices(parts, specs, pointer))
-                for slice_ms, parts in by_slice.items()
-                if len(parts) > 1
-            ]
-            # Where moving rows onto the bins would not be exact they stay as they are.
-            self._replace(due.key, [(slice_ms, merged) for slice_ms, merged in sums if not merged.straddling])
-
-    def _tidy_learning(self) -> None:
-        """Add up the complete slices of model versions that have no reference yet, now and then."""
-        learning, self._learning = self._learning, {}
-        for key, (mark, specs) in learning.items():
-            if self._clock.monotonic() < self._tidied_at.get(key, 0.0):
-                continue
-            self._tidied_at[key] = self._clock.monotonic() + TIDY_LEARNING_S
-            last = mark - self._configuration.for_model(key[0]).slice_ms
-            with reading(self._engine) as connection:
-                parts = _in_parts(connection, key, last)
-            sums = [(slice_ms, merge_slices(rows, specs, None)) for slice_ms, rows in parts.items()]
-            self._replace(key, [(slice_ms, merged) for slice_ms, merged in sums if not merged.excluded_rows])
-
-    def _replace(self, key: Key, sums: list[tuple[int, Merged]]) -> None:
-        """Put sums in the place of their parts, all or none."""
-        if not sums:
-            return
-        try:
-            self._write_sums(key, sums)
-        except _Overtaken:
-            logger.debug("slices of %s were added up by another process", key)
-
-    def _write_sums(self, key: Key, sums: list[tuple[int, Merged]]) -> None:
-        old = [id_ for _, merged in sums for id_ in merged.slice_ids]
-        with immediate(self._engine) as connection:
-            gone = connection.execute(delete(slice_profile).where(slice_profile.c.id.in_(old)))
-            if gone.rowcount != len(old):
-                raise _Overtaken
-            connection.execute(
-                insert(slice_profile),
-                [
-                    {
-                        "model": key[0], "version": key[1], "slice_ms": slice_ms, "rows": merged.rows,
-                        "reference_hash": merged.profile.reference_hash or None,
-                        "sources": json.dumps(merged.sources, separators=(",", ":")),
-                        "bytes": merged.profile.to_bytes(),
-                    }
-                    for slice_ms, merged in sums
-                ],
-            )  # fmt: skip
-
-
-def _in_parts(connection: Connection, key: Key, last_ms: int) -> dict[int, list[Any]]:
-    """Stored rows of slices up to a start that are in more than one row; some slices at a time."""
-    c = slice_profile.c
-    mine = (c.model == key[0], c.version == key[1], c.slice_ms <= last_ms)
-    several = select(c.slice_ms).where(*mine).group_by(c.slice_ms).having(func.count() > 1)
-    found: dict[int, list[Any]] = {}
-    rows = connection.execute(
-        select(slice_profile).where(*mine, c.slice_ms.in_(several.limit(MOST_SLICES))).order_by(c.id)
-    )
-    for row in rows:
-        found.setdefault(row.slice_ms, []).append(row)
-    return found
+        self._tidier.tidy()
 
 
 def observe(
@@ -548,18 +493,7 @@ def observe(
 
 def read_slices(connection: Connection, due: Due) -> list[Any]:
     """Stored slices of a window."""
-    return list(
-        connection.execute(
-            select(slice_profile)
-            .where(
-                slice_profile.c.model == due.key[0],
-                slice_profile.c.version == due.key[1],
-                slice_profile.c.slice_ms >= due.start_ms,
-                slice_profile.c.slice_ms < due.end_ms,
-            )
-            .order_by(slice_profile.c.id)
-        )
-    )
+    return slices_between(connection, due.key, due.start_ms, due.end_ms)
 
 
 def _as_before(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) -> list[Verdict]:
@@ -594,15 +528,6 @@ def _take(connection: Connection, due: Due) -> bool:
     return done.rowcount == 1
 
 
-def _tensor(merged: Merged) -> IntArray:
-    """Counts of a window on the bins of its reference."""
-    binning = merged.profile.binning
-    if binning is None:
-        msg = "a window is judged on the bins of a reference"
-        raise RuntimeError(msg)
-    return binning.tensor(merged.profile.counts)
-
-
 def _identity(due: Due) -> dict[str, Any]:
     return {"model": due.key[0], "version": due.key[1], "window": str(due.spec), "start_ms": due.start_ms}
 
@@ -626,6 +551,7 @@ def _row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]:
         "evidence_log": verdict.evidence_log,
         **{name: None if effects is None else getattr(effects, name) for name in EFFECTS},
         "moved": json.dumps([asdict(moved) for moved in verdict.moved]),
+        "attribution": None if verdict.attribution is None else json.dumps(asdict(verdict.attribution)),
         "explanation": verdict.explanation,
         "budget": verdict.budget,
         "onset_at_ms": verdict.onset_ms,

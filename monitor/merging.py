@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from detectors.cells import LIMIT
 from detectors.profile import Profile
+from detectors.sample import Sample, union
 from detectors.summary import FREQUENT, Summary
 from monitor.profiling import Pointer
 from schemas.column import ColumnSpec
@@ -28,6 +29,8 @@ class StoredSlice(Protocol):
 
     @property
     def id(self) -> int: ...  # noqa: D102 - columns of the table
+    @property
+    def slice_ms(self) -> int: ...  # noqa: D102
     @property
     def reference_hash(self) -> str | None: ...  # noqa: D102
     @property
@@ -56,6 +59,9 @@ class Merged:
         Rows of the table that were read, in order.
     rows : int
         All rows, excluded ones too.
+    samples : dict of int to Sample
+        Of the rows of each slice, by its start; empty where they were not asked for. That of a single slice
+        is in its profile too.
     """
 
     profile: Profile
@@ -64,6 +70,12 @@ class Merged:
     straddling: int
     slice_ids: list[int]
     rows: int
+    samples: dict[int, Sample] = field(default_factory=dict)
+
+    @property
+    def sample(self) -> Sample:
+        """A uniform sample of all rows."""
+        return union(self.samples.values())
 
 
 class Merging:
@@ -75,6 +87,8 @@ class Merging:
         Registered columns of the model version; their kinds win over those that a slice saw first.
     pointer : Pointer or None
         Reference whose bins the result is on; None for cells.
+    samples : bool
+        Take in the samples of whole rows too.
 
     Guarantees
     ----------
@@ -82,8 +96,12 @@ class Merging:
     the same ones every time. Quantiles are approximate and differ a little from one time to the next.
     """
 
-    def __init__(self, specs: Mapping[str, ColumnSpec], pointer: Pointer | None) -> None:
-        self._pointer = pointer
+    def __init__(
+        self, specs: Mapping[str, ColumnSpec], pointer: Pointer | None, *, samples: bool = True
+    ) -> None:
+        self._pointer, self._with_samples = pointer, samples
+        self._samples: dict[int, Sample] = {}
+        self._unsampled: set[int] = set()  # slices of which some rows had no chance to be in the sample
         self._specs = dict(specs)
         if pointer is not None:
             self._specs.update((spec.name, spec) for spec in pointer.binning.columns)
@@ -108,6 +126,10 @@ class Merging:
         if profile is None:
             self._excluded += row.rows
             return
+        if self._with_samples and profile.sample.most:
+            self._note_sample(row.slice_ms, profile.sample)
+        elif profile.rows:
+            self._unsampled.add(row.slice_ms)
         self._waiting.append(profile)
         if len(self._waiting) >= TOGETHER:
             self._flush()
@@ -118,7 +140,13 @@ class Merging:
         sources: Ranges = {}
         for (topic, partition), ranges in sorted(self._ranges.items(), key=_by_place):
             sources.setdefault(topic, {})[partition] = joined(ranges)
-        return Merged(self._profile, sources, self._excluded, self._straddling, self._ids, self._rows)
+        for slice_ms in self._unsampled & self._samples.keys():
+            del self._samples[slice_ms]
+        if len(self._samples) == 1:
+            self._profile.sample = next(iter(self._samples.values()))
+        return Merged(
+            self._profile, sources, self._excluded, self._straddling, self._ids, self._rows, self._samples
+        )
 
     def _readable(self, row: StoredSlice) -> Profile | None:
         """Read a slice on the bins (or cells) of the result; None if it cannot be moved there."""
@@ -133,6 +161,16 @@ class Merging:
         if pointer is None or hash_ != pointer.hash:
             return None
         return Profile.from_bytes(row.bytes, pointer.binning)
+
+    def _note_sample(self, slice_ms: int, sample: Sample) -> None:
+        """Add rows to the sample of a slice; where the configuration has changed the smaller size counts."""
+        known = self._samples.get(slice_ms)
+        parts = [sample] if known is None else [known, sample]
+        if known is None or sample.most < known.most:
+            known = self._samples[slice_ms] = Sample(sample.most)
+            known.merge(*parts)
+        else:
+            known.merge(sample)
 
     def _note_sources(self, text: str) -> None:
         for topic, partitions in json.loads(text).items():
@@ -158,18 +196,24 @@ class Merging:
 
 
 def merge_slices(
-    rows: Iterable[StoredSlice], specs: Mapping[str, ColumnSpec], pointer: Pointer | None
+    rows: Iterable[StoredSlice],
+    specs: Mapping[str, ColumnSpec],
+    pointer: Pointer | None,
+    *,
+    samples: bool = True,
 ) -> Merged:
     """Add stored slices of one model version up.
 
     Parameters
     ----------
     rows : iterable of rows of ``slice_profile``
-        With ``id``, ``reference_hash``, ``rows``, ``sources`` and ``bytes``; in any order.
+        With ``id``, ``slice_ms``, ``reference_hash``, ``rows``, ``sources`` and ``bytes``; in any order.
     specs : mapping of str to ColumnSpec
         Registered columns of the model version, see `monitor.registry.read_columns`.
     pointer : Pointer or None
         Reference whose bins the result is on; None for cells.
+    samples : bool
+        Take in the samples of whole rows too.
 
     Returns
     -------
@@ -181,7 +225,7 @@ def merge_slices(
     ProfileError
         If the bytes of a slice are damaged.
     """
-    merging = Merging(specs, pointer)
+    merging = Merging(specs, pointer, samples=samples)
     for row in sorted(rows, key=lambda row: row.id):
         merging.add(row)
     return merging.finish()

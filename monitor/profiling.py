@@ -234,8 +234,9 @@ class Profiler:
                 slice_key = (*key, section.slice_ms)
                 profile = share.get(slice_key)
                 if profile is None:
-                    profile = share[slice_key] = Profile(binning, hash_)
+                    profile = share[slice_key] = Profile(binning, hash_, state.settings.slice_sample_rows)
                     self.size_bytes += profile.counts.nbytes + SUMMARY_BYTES * len(batch.columns)
+                    self.size_bytes += 8 * profile.sample.most * len(batch.columns)
                 profile.add(prepared, section)
             if binning is None:
                 self.size_bytes += CELL_BYTES * len(batch) * len(batch.columns)

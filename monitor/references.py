@@ -299,7 +299,7 @@ def learn(
             parts.setdefault(row.slice_ms, []).append(Profile.from_bytes(row.bytes))
     slices: dict[int, Profile] = {}
     for slice_ms, profiles in parts.items():
-        slices[slice_ms] = Profile()
+        slices[slice_ms] = Profile(sample_rows=min(profile.sample.most for profile in profiles))
         slices[slice_ms].declare(specs.values())
         slices[slice_ms].merge(*profiles)
     return build(
@@ -309,6 +309,7 @@ def learn(
         segments=settings.segments,
         max_segment_values=settings.max_segment_values,
         span_ms=(span.from_ms, span.to_ms),
+        positive=settings.positive_class,
     )
 
 

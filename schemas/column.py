@@ -25,6 +25,7 @@ class Source(StrEnum):
     LATENCY = "latency"
     ERROR = "error"
     PERFORMANCE = "performance"  # derived of prediction and label
+    DERIVED = "derived"  # of several features together, or of a vector
 
     @property
     def lane(self) -> Lane:
@@ -39,6 +40,7 @@ _LANES = {
     Source.LATENCY: Lane.QUALITY,
     Source.ERROR: Lane.QUALITY,
     Source.PERFORMANCE: Lane.PERFORMANCE,
+    Source.DERIVED: Lane.MULTIVARIATE,
 }
 
 # Names of the columns that are not features. A feature of the same name is shown as "feature.<name>".
@@ -46,6 +48,11 @@ PREDICTION, SCORE, LATENCY, ERROR = "prediction", "score", "latency_ms", "error"
 RESERVED = frozenset({PREDICTION, SCORE, LATENCY, ERROR})
 # How wrong a prediction was, once its label is known.
 PERFORMANCE_ERROR = "performance.error"
+# How far a row lies from the cloud of the reference's rows, and from the space of its leading axes.
+MULTIVARIATE_PREFIX = "multivariate."
+DISTANCE, RECONSTRUCTION_ERROR, CORRELATION = (
+    f"{MULTIVARIATE_PREFIX}{name}" for name in ("distance", "reconstruction_error", "correlation")
+)
 
 
 @dataclass(frozen=True)
@@ -79,4 +86,4 @@ def feature_name(path: tuple[str, ...]) -> str:
     ('user.age', 'feature.score')
     """
     name = ".".join(path)
-    return f"feature.{name}" if name in RESERVED or name.startswith("score.") else name
+    return f"feature.{name}" if name in RESERVED or name.startswith(("score.", MULTIVARIATE_PREFIX)) else name

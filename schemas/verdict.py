@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from schemas.attribution import Attribution
+
 
 class Decision(StrEnum):
     """Outcome of a judgement: `DRIFT` raises an alarm, `ONGOING` has raised one and is not back to normal."""
@@ -64,6 +66,7 @@ class Verdict:
     `statistic` is compared with `threshold`; `threshold_source` says where that came from.
     `evidence_log` is the natural logarithm of the evidence, `budget` the expected number of false alarms that
     the stream could cost in this window, and `onset_ms` when the drift began, where a detector has them.
+    `attribution` says where a change of the mean prediction comes from.
     """
 
     detector: str
@@ -82,6 +85,7 @@ class Verdict:
     explanation: str = ""
     budget: float | None = None
     onset_ms: int | None = None
+    attribution: Attribution | None = None
 
 
 def without_alarms(verdicts: list[Verdict], but: Collection[tuple[str, str]] = frozenset()) -> list[Verdict]:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from alerting.digest import DigestNotice
 from alerting.notice import Notice
 from alerting.secrets import Secrets
 from schemas.errors import DeliveryError
@@ -111,6 +112,21 @@ class Notifier(ABC):
             The receiver is gone for good.
         DeliveryError
             The receiver refused this message and will refuse it again; says what to do about it.
+        """
+
+    @abstractmethod
+    def send_digest(self, notice: DigestNotice) -> None:
+        """Tell the receiver what drifted in a week.
+
+        Parameters
+        ----------
+        notice : DigestNotice
+            The same notice may come again if an earlier attempt was not recorded.
+
+        Raises
+        ------
+        RetryLater, ReceiverDisabled, DeliveryError
+            As `send`.
         """
 
     @abstractmethod

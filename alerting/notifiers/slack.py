@@ -21,11 +21,13 @@ from slack_sdk import WebClient
 from slack_sdk.errors import SlackApiError
 from slack_sdk.webhook import WebhookClient, WebhookResponse
 
+from alerting.digest import DigestNotice
 from alerting.notice import Notice
 from alerting.notifiers.base import Example, Notifier, ReceiverOptions, ReceiverState
 from alerting.retry_after import retry_after_s
 from alerting.secrets import Secrets, exactly_one
-from alerting.slack_message import MAX_SECTION, blocks_of, escape, reply_of, text_of
+from alerting.slack_digest import digest_blocks, digest_text
+from alerting.slack_message import MAX_SECTION, Block, blocks_of, escape, reply_of, text_of
 from schemas.errors import DeliveryError, RetryLater
 
 SLACK_API = "https://slack.com/api/"
@@ -132,11 +134,27 @@ class SlackNotifier(Notifier):
     def send(self, notice: Notice, state: ReceiverState | None) -> ReceiverState | None:
         """Post or edit the message of the incident; the state kept is its channel and time stamp."""
         if self._incoming is not None:
-            self._post_incoming(self._incoming, notice)
+            self._post_incoming(self._incoming, text_of(notice), blocks_of(notice))
             return None
         if state is None:
             return self._post(notice)
         return self._edit(notice, state)
+
+    def send_digest(self, notice: DigestNotice) -> None:
+        """Post what drifted in a week; a message of its own, never edited."""
+        text, blocks = digest_text(notice), digest_blocks(notice)
+        if self._incoming is not None:
+            self._post_incoming(self._incoming, text, blocks)
+            return
+        self._call(
+            self._client.chat_postMessage,
+            channel=self.options.channel,
+            text=text,
+            blocks=blocks,
+            unfurl_links=False,
+            unfurl_media=False,
+            metadata={"event_type": "driftline_digest", "event_payload": {"notice_id": notice.id}},
+        )
 
     def check(self) -> str:
         """Ask Slack who the token belongs to; an incoming webhook cannot be asked without posting."""
@@ -196,9 +214,9 @@ class SlackNotifier(Notifier):
         )
         return state
 
-    def _post_incoming(self, client: WebhookClient, notice: Notice) -> None:
+    def _post_incoming(self, client: WebhookClient, text: str, blocks: list[Block]) -> None:
         try:
-            response: WebhookResponse = client.send(text=text_of(notice), blocks=blocks_of(notice))
+            response: WebhookResponse = client.send(text=text, blocks=blocks)
         except (OSError, http.client.HTTPException) as error:
             raise _unknown_outcome(error) from None  # the cause may hold the address
         if response.status_code != 200:

@@ -19,6 +19,8 @@ from standardwebhooks import Webhook
 
 from alerting.addresses import PinnedTransport, Resolve, resolve_all
 from alerting.codec import document
+from alerting.digest import DigestNotice
+from alerting.digest import document as digest_document
 from alerting.finding import instant
 from alerting.notice import Notice
 from alerting.notifiers.base import Example, Notifier, ReceiverDisabled, ReceiverOptions, ReceiverState
@@ -114,11 +116,12 @@ class WebhookNotifier(Notifier):
 
     def send(self, notice: Notice, state: ReceiverState | None) -> ReceiverState | None:
         """Post one notice; keeps no state."""
-        body = body_of(notice)
-        response = self._request("POST", body, self._headers(notice.id, body))
-        if not 200 <= response.status_code < 300:
-            raise self._error(response)
+        self._post(notice.id, body_of(notice))
         return state
+
+    def send_digest(self, notice: DigestNotice) -> None:
+        """Post what drifted in a week; ``data`` is the digest as in the HTTP API."""
+        self._post(notice.id, digest_body_of(notice))
 
     def check(self) -> str:
         """Ask for the headers of the address; any answer below 500 but 410 shows that someone is there."""
@@ -146,6 +149,11 @@ class WebhookNotifier(Notifier):
             Example(plain, {"HOOK": new}),
             Example({**plain, "previous_secret_env": "OLD_HOOK"}, {"HOOK": new, "OLD_HOOK": old}),
         ]
+
+    def _post(self, id_: str, body: bytes) -> None:
+        response = self._request("POST", body, self._headers(id_, body))
+        if not 200 <= response.status_code < 300:
+            raise self._error(response)
 
     def _headers(self, id_: str, body: bytes) -> dict[str, str]:
         # UTC, because the library replaces the zone instead of converting.
@@ -196,9 +204,23 @@ def body_of(notice: Notice, limit: int = MAX_BODY_BYTES) -> bytes:
     bytes
         JSON ``{"type", "timestamp", "data"}``; the length is below `limit`.
     """
-    shown = len(notice.alert.findings)
+    return _fitting(lambda shown: _body(notice, shown), len(notice.alert.findings), limit)
+
+
+def digest_body_of(notice: DigestNotice, limit: int = MAX_BODY_BYTES) -> bytes:
+    """Write the body of a request, leaving out streams until it is small enough; see `body_of`."""
+
+    def body(shown: int) -> bytes:
+        data = digest_document(notice.digest, shown)
+        return msgspec.json.encode({"type": notice.type, "timestamp": notice.at, "data": data})
+
+    return _fitting(body, len(notice.digest.listed), limit)
+
+
+def _fitting(write: Callable[[int], bytes], shown: int, limit: int) -> bytes:
+    """Show half as many until it fits."""
     while True:
-        body = _body(notice, shown)
+        body = write(shown)
         if len(body) < limit or shown == 0:
             return body
         shown //= 2

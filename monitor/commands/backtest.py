@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from alerting.digest import line
 from alerting.finding import instant
 from alerting.summary import span
 from monitor.cli import FINDINGS, FINE
 from monitor.config import Configuration, load
 from monitor.options import configuration_option, json_option, print_json
+
+SHOWN_STREAMS = 10
 
 if TYPE_CHECKING:
     from alerting.alert import Alert
@@ -81,12 +84,29 @@ def _show(found: Backtest, configuration: Configuration) -> None:
     if found.alerts:
         click.echo()
     alerts = f"{len(found.alerts) or 'no'} alert{'' if len(found.alerts) == 1 else 's'}"
+    _show_digests(found)
     windows = f"{found.windows} window{'' if found.windows == 1 else 's'}"
     judged = span(instant(found.from_ms), instant(found.to_ms))
     click.echo(f"{alerts} in {windows} of {', '.join(found.models)}, {judged}; {found.results} results")
     click.echo(
         f"false alarms: {found.allowed:.2f} allowed ({configuration.alerts.budget}), {found.spent:.2f} spent"
     )
+
+
+def _show_digests(found: Backtest) -> None:
+    """Show the weeks in which something drifted, each with its streams."""
+    for digest in found.digests:
+        if digest.listed_total:
+            click.echo(
+                f"week of {digest.week:%Y-%m-%d}: {digest.listed_total} of {digest.streams} streams drifted"
+            )
+            for stream in digest.listed[:SHOWN_STREAMS]:
+                click.echo(f"    {line(stream)}")
+            if digest.listed_total > SHOWN_STREAMS:
+                click.echo(f"    … and {digest.listed_total - SHOWN_STREAMS} more")
+    if found.digests:
+        listed = sum(1 for digest in found.digests if digest.listed_total)
+        click.echo(f"digest: something drifted in {listed} of {len(found.digests)} weeks")
 
 
 def _time(alert: Alert) -> str:

@@ -62,6 +62,8 @@ def _show(one: dict[str, Any]) -> None:
         f"  made by     code {one['code_version']}, configuration {one['configuration_hash'][:12]}",
         f"  read from   {_sources(one['sources'])}",
     ]
+    if one["attribution"]:
+        lines[-1:-1] = _reasons(one["attribution"])
     if one["onset_at"]:
         lines.insert(4, f"  since       {one['onset_at']}")
     if one["identical"]:
@@ -74,6 +76,15 @@ def _show(one: dict[str, Any]) -> None:
         ]
         lines += [f"    {reason}" for reason in one["why_different"]]
     click.echo("\n".join(lines))
+
+
+def _reasons(found: dict[str, Any]) -> list[str]:
+    """Where a change of the predictions comes from."""
+    lines = [f"  why         {found['summary']}"]
+    for part in found["parts"]:
+        what = f"{part['part']:+.3g} ({part['low']:+.3g} to {part['high']:+.3g})"
+        lines.append(f"    {part['kind']:<9} {part['name']}: {what}, {part['words']}")
+    return lines
 
 
 def _effect(effect: dict[str, float | None]) -> str:

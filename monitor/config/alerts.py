@@ -26,7 +26,7 @@ from alerting.policy import Match as MatchRules
 from alerting.policy import Route as RouteRules
 from monitor.config.problem import show
 from monitor.config.section import Section, report
-from monitor.config.values import Name, Share
+from monitor.config.values import DurationMs, Name, Number, Share, duration_between, span
 from schemas.duration import UNITS_MS
 from schemas.verdict import Lane
 
@@ -170,6 +170,17 @@ class Route(RouteRules):
     """Names of receivers."""
 
 
+class DigestOptions(Section):
+    """The weekly digest: what drifted from Monday to Sunday (UTC), over everything watched."""
+
+    level: Annotated[Number, Field(gt=0, le=1)] = 0.1
+    """Share of false ones among the listed streams that is expected at most."""
+    to: tuple[Name, ...] = ()
+    """Names of receivers that are sent the digest of every finished week."""
+    grace_ms: Annotated[DurationMs, duration_between("0s", "7d")] = span("1h", alias="grace")
+    """How long after the end of a week, in event time, models that lag behind are waited for."""
+
+
 class Alerts(Section):
     """When people are told, and who."""
 
@@ -181,5 +192,7 @@ class Alerts(Section):
     """How the budget is shared out."""
     routes: tuple[Route, ...] = ()
     """Who is told of what."""
+    digest: DigestOptions = DigestOptions()
+    """What is listed once a week, and who is told."""
     policy: AlertPolicy = AlertPolicy()
     """How findings become incidents, and when an incident is over."""

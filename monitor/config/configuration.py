@@ -85,6 +85,7 @@ class Configuration(Section):
                 streams=dict(enumerate(self.streams)),
                 topics=self.topics,
                 routes=dict(enumerate(self.alerts.routes)),
+                digest=self.alerts.digest,
                 receivers=self.receivers,
                 urls=[name for name in _URL_KEYS if getattr(self, name) is not None],
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from monitor.config.alerts import Route
+from monitor.config.alerts import DigestOptions, Route
 from monitor.config.problem import Path, choices, nearest, show
 from monitor.config.section import Finding
 from monitor.config.service import Stream, Topics
@@ -25,6 +25,7 @@ def problems_across(
     streams: Mapping[int, Stream],
     topics: Topics,
     routes: Mapping[int, Route],
+    digest: DigestOptions,
     receivers: Collection[str],
     urls: Sequence[str],
 ) -> list[Finding]:
@@ -40,6 +41,8 @@ def problems_across(
         Items that could be read, by their position in the file.
     topics : Topics
         Names of the topics that Driftline writes.
+    digest : DigestOptions
+        What stands under ``alerts.digest``.
     receivers : Collection of str
         Names of the receivers.
     urls : Sequence of str
@@ -55,7 +58,12 @@ def problems_across(
         *_streams(streams, topics),
         *_rules(defaults, defaults.model_fields_set, ("defaults",)),
         *(finding for name, entry in models.items() for finding in _model(name, entry, defaults)),
-        *(finding for index, route in routes.items() for finding in _route(index, route, receivers)),
+        *(
+            finding
+            for index, route in routes.items()
+            for finding in _receivers(("alerts", "routes", index, "to"), route.to, receivers)
+        ),
+        *_receivers(("alerts", "digest", "to"), digest.to, receivers),
     ]
 
 
@@ -160,11 +168,11 @@ def _detector(settings: ModelSettings, given: AbstractSet[str], place: Path) -> 
         yield (*place, key), str(error)
 
 
-def _route(index: int, route: Route, receivers: Collection[str]) -> Iterator[Finding]:
-    for position, name in enumerate(route.to):
+def _receivers(place: Path, named: Sequence[str], receivers: Collection[str]) -> Iterator[Finding]:
+    for position, name in enumerate(named):
         if name in receivers:
             continue
         hint = nearest(name, receivers)
         meant = f"; did you mean {hint}?" if hint else ""
         known = choices(sorted(receivers)) if receivers else "(there are none: add it under receivers)"
-        yield ("alerts", "routes", index, "to", position), f"{show(name)} is no receiver{meant} {known}"
+        yield (*place, position), f"{show(name)} is no receiver{meant} {known}"

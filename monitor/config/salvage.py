@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from monitor.config.alerts import Route
+from monitor.config.alerts import DigestOptions, Route
 from monitor.config.crosschecks import problems_across
 from monitor.config.problem import Path
 from monitor.config.section import Finding
@@ -44,6 +44,7 @@ def findings_across(data: dict[str, Any], found: Sequence[Finding]) -> list[Find
         streams=_items(Stream, data.get("streams")),
         topics=_part(Topics, data.get("topics")) or Topics(),
         routes=_items(Route, _mapping(data.get("alerts")).get("routes")),
+        digest=_part(DigestOptions, _mapping(data.get("alerts")).get("digest")) or DigestOptions(),
         receivers=list(_mapping(data.get("receivers"))),
         urls=[name for name in ("database_url", "database_url_env", "database_url_file") if data.get(name)],
     )

@@ -115,6 +115,9 @@ class PerformanceOptions(Section):
     """Value that the metric must not be worse than."""
 
 
+MOST_SAMPLED = 4_096  # rows of a slice
+
+
 def _check_detector(name: str) -> str:
     from detectors.catalog import detectors as existing  # loads all of the mathematics; most files name none
 
@@ -175,6 +178,9 @@ class ModelSettings(Section):
     """Columns that are watched; further ones are counted and not watched."""
     columns: dict[Name, ColumnContract] = Field(default={})
     """What is known of the columns; columns without an entry are inferred."""
+    sample_per_minute: Annotated[Whole, Field(ge=0, le=100_000)] = 32
+    """Whole rows that are kept of each minute, chosen by chance, to tell how columns go together and where a
+    change of the predictions comes from. 0 keeps none."""
     task: Literal["binary_classification", "multiclass_classification", "regression"] | None = None
     """What the model does; inferred if left out."""
     positive_label: Scalar | None = None
@@ -185,6 +191,19 @@ class ModelSettings(Section):
     """Who answers for the model."""
     tags: dict[Name, Text] = Field(default={})
     """Further notes on the model, shown beside its alerts."""
+
+    @property
+    def slice_sample_rows(self) -> int:
+        """Most rows of which a slice keeps a sample."""
+        return min(-(-self.sample_per_minute * self.slice_ms // 60_000), MOST_SAMPLED)
+
+    @property
+    def positive_class(self) -> str | None:
+        """Name of the positive class as a category; None if it is not configured."""
+        label = self.positive_label
+        if isinstance(label, bool):
+            return "true" if label else "false"
+        return f"{label:g}" if isinstance(label, float) else None if label is None else str(label)
 
     def build_detector(self) -> Detector:
         """Build the detector; `edetector` and `psi` take the options in PSI units, parameters come first.

@@ -26,7 +26,7 @@ ERROR_SPEC = ColumnSpec(ERROR, Kind.CATEGORICAL, Source.ERROR)
 class Events:
     """Events of one model version waiting to be profiled, in columns; see `Envelopes` for the fields.
 
-    `partition` and `offset` say where each came from, `value` is its message.
+    `partition` and `offset` say where each came from, `value` is its message, `keys` are the hashes of ids.
     """
 
     partition: list[NDArray[np.int64]] = field(default_factory=list)
@@ -40,6 +40,7 @@ class Events:
     latency_ms: list[Any] = field(default_factory=list)
     error: list[Any] = field(default_factory=list)
     tags: list[Any] = field(default_factory=list)
+    keys: list[NDArray[np.uint64]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.features)
@@ -66,6 +67,7 @@ class Events:
         self.partition.append(partition[rows])
         self.offset.append(offset[rows])
         self.event_ms.append(envelopes.event_ms if at is None else envelopes.event_ms[at])
+        self.keys.append(envelopes.id_hash if at is None else envelopes.id_hash[at])
         self.value += [values[row] for row in rows.tolist()]
         for name in ("features", "prediction", "score", "scores", "latency_ms", "error", "tags"):
             column = getattr(envelopes, name)
@@ -154,14 +156,17 @@ def make_batch(
         values.append(number)
         status.append(state)
     event_ms = events.event_ms[0] if len(events.event_ms) == 1 else np.concatenate(events.event_ms)
+    keys = events.keys[0] if len(events.keys) == 1 else np.concatenate(events.keys)
     return Batch(
         event_ms=event_ms if every else event_ms[rows],
+        keys=keys if every else keys[rows],
         numeric=features.numeric + tuple(spec for spec, _ in numeric),
         numbers=np.vstack([features.numbers, *values]) if values else features.numbers,
         status=np.vstack([features.status, *status]) if status else features.status,
         categorical=features.categorical + tuple(categorical),
         categories=features.categories + tuple(categories),
         vectors=features.vectors,
+        lists=features.lists,
         segments={name: _segment(name, features, picked(events.tags)) for name in segments} or None,
     )
 

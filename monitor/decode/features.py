@@ -12,7 +12,7 @@ import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ import pyarrow.json as pj
 from numpy.typing import NDArray
 
 from monitor.decode.columns import Column, Columns, Snapshot
-from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, Categories
+from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, Categories, Lists
 from schemas.column import ColumnSpec, Kind, feature_name
 
 Raws = Sequence[msgspec.Raw | bytes]
@@ -46,6 +46,7 @@ class Features:
     categorical: tuple[ColumnSpec, ...]
     categories: tuple[Categories, ...]
     vectors: tuple[tuple[ColumnSpec, NDArray[np.uint8]], ...]
+    lists: dict[str, Lists] = field(default_factory=dict)
 
 
 class FeatureDecoder:
@@ -278,6 +279,7 @@ def _assemble(
         tuple(c.spec for c in categorical),
         tuple(_categories(c, n, tables if c.spec.name in fast else [], named) for c in categorical),
         tuple((c.spec, _presence(c, n, tables if c.spec.name in fast else [], named)) for c in vectors),
+        {c.spec.name: _lists(c, n, tables if c.spec.name in fast else [], named) for c in vectors},
     )
 
 
@@ -418,3 +420,29 @@ def _presence(
         value = values.get(column.spec.name)
         status[row] = MISSING if value is None else 0 if isinstance(value, list) else INVALID
     return status
+
+
+def _lists(column: Column, n: int, tables: Tables, named: list[tuple[int, dict[str, Any]]]) -> Lists:
+    """Lists of all rows; what is no number in one is null."""
+    parts, rows = [], np.full(n, -1, np.int64)
+    size = 0
+    for places, table in tables:
+        if _has(table, column):
+            part = _leaf(table, column.spec.path)
+            parts.append(part)
+            rows[places] = np.arange(size, size + len(part))
+            size += len(part)
+    odd = [(row, values.get(column.spec.name)) for row, values in named]
+    told = [(row, [_list_item(x) for x in value]) for row, value in odd if isinstance(value, list)]
+    if told:
+        parts.append(pa.array([value for _, value in told], pa.list_(pa.float64())))
+        rows[[row for row, _ in told]] = np.arange(size, size + len(told))
+    if len(parts) == 1 and not told and len(parts[0]) == n:
+        return Lists(parts[0], None if (np.diff(rows) == 1).all() else rows)
+    nothing = pa.array([], pa.list_(pa.float64()))
+    return Lists(pa.concat_arrays(parts) if parts else nothing, rows)
+
+
+def _list_item(value: Any) -> float | None:
+    number, state = _number(value)
+    return number if state == 0 else None

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from detectors.hashing import hash_numbers, hash_strings
 from monitor.config.settings import ModelSettings
 from monitor.decode.batch import MOST_CLASSES, Events, Outputs, make_batch
 from monitor.decode.columns import is_storable
 from monitor.decode.features import Features
 from monitor.frames.names import (
+    EVENT_ID,
     MODEL,
     SCORE_PREFIX,
     TAG_PREFIX,
@@ -27,8 +29,17 @@ from monitor.frames.names import (
 )
 from monitor.frames.table import Table
 from monitor.frames.times import WrongInstant, event_times
-from monitor.frames.values import categories, has_fractions, is_number, kind_of, numbers, plain, presence
-from schemas.batch import Batch, Categories
+from monitor.frames.values import (
+    categories,
+    has_fractions,
+    is_number,
+    kind_of,
+    lists,
+    numbers,
+    plain,
+    presence,
+)
+from schemas.batch import Batch, Categories, Lists
 from schemas.column import ERROR, LATENCY, PREDICTION, SCORE, ColumnSpec, Kind, Source, feature_name
 
 _SOURCES = {PREDICTION: Source.PREDICTION, SCORE: Source.SCORE, LATENCY: Source.LATENCY, ERROR: Source.ERROR}
@@ -172,13 +183,14 @@ class Batches:
         rows = 0
         try:
             for part in self.table.parts():
-                times = self._times(part, rows)
+                times, keys = self._times(part, rows), _keys(part, rows)
                 rows += part.num_rows
                 picked = self._picked(part)
                 if picked is not None:
-                    part, times = part.filter(picked), times[picked.to_numpy(zero_copy_only=False)]
+                    mine = picked.to_numpy(zero_copy_only=False)
+                    part, times, keys = part.filter(picked), times[mine], keys[mine]
                 if part.num_rows:
-                    yield self._batch(part, times)
+                    yield self._batch(part, times, keys)
         except pa.ArrowException as error:
             raise self.table.wrong(str(error).splitlines()[0]) from error
         except OSError as error:
@@ -204,11 +216,11 @@ class Batches:
             picked = mask if picked is None else pc.and_(picked, mask)
         return picked
 
-    def _batch(self, part: pa.Table, times: NDArray[np.int64]) -> Batch:
+    def _batch(self, part: pa.Table, times: NDArray[np.int64], keys: NDArray[np.uint64]) -> Batch:
         read = _Read.of(part, self.layout.features)
         # Without outputs and tags, which are lists of Python values there: those come in columns here.
         nothing: list[Any] = [None] * part.num_rows
-        events = Events(event_ms=[times], features=nothing, tags=nothing)
+        events = Events(event_ms=[times], features=nothing, tags=nothing, keys=[keys])
         made = make_batch(events, np.arange(part.num_rows), read.features(), Outputs(), self._segments)
         outputs = _Read.of(part, self.layout.outputs)
         segments = made.segments
@@ -225,8 +237,21 @@ class Batches:
             categorical=made.categorical + tuple(outputs.categorical),
             categories=made.categories + tuple(outputs.categories),
             vectors=made.vectors + tuple(outputs.vectors),
+            lists=made.lists | outputs.lists,
             segments=segments,
         )
+
+
+def _keys(part: pa.Table, rows: int) -> NDArray[np.uint64]:
+    """Keys that rows are sampled by: hashes of the event ids, as in the stream, else of the rows' numbers."""
+    if EVENT_ID not in part.schema.names:
+        return hash_numbers(np.arange(rows, rows + part.num_rows, dtype=np.float64))
+    ids = plain(part.column(EVENT_ID))
+    keys = hash_strings(ids.cast(pa.string()))
+    missing = ids.is_null().to_numpy(zero_copy_only=False)
+    if missing.any():
+        keys[missing] = hash_numbers(np.arange(rows, rows + part.num_rows, dtype=np.float64)[missing])
+    return keys
 
 
 class _Read:
@@ -240,6 +265,7 @@ class _Read:
         self.categorical: list[ColumnSpec] = []
         self.categories: list[Categories] = []
         self.vectors: list[tuple[ColumnSpec, NDArray[np.uint8]]] = []
+        self.lists: dict[str, Lists] = {}
 
     @classmethod
     def of(cls, part: pa.Table, specs: Mapping[str, ColumnSpec]) -> _Read:
@@ -261,6 +287,7 @@ class _Read:
             self.categories.append(categories(column))
         else:
             self.vectors.append((spec, presence(column)))
+            self.lists[spec.name] = lists(column)
 
     def features(self) -> Features:
         """The same as the decoder of features returns it."""
@@ -272,4 +299,5 @@ class _Read:
             tuple(self.categorical),
             tuple(self.categories),
             tuple(self.vectors),
+            self.lists,
         )

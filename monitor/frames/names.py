@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from monitor.config.settings import ModelSettings
 from schemas.column import LATENCY, PREDICTION, RESERVED, SCORE, ColumnSpec, Kind, feature_name
 
-TIMESTAMP, MODEL, VERSION = "timestamp", "model", "version"
-IDENTITY = frozenset({TIMESTAMP, MODEL, VERSION, "event_id", "label", "label_timestamp"})
+TIMESTAMP, MODEL, VERSION, EVENT_ID = "timestamp", "model", "version", "event_id"
+IDENTITY = frozenset({TIMESTAMP, MODEL, VERSION, EVENT_ID, "label", "label_timestamp"})
 FIELDS = IDENTITY | RESERVED
 SCORE_PREFIX, TAG_PREFIX, FEATURE_PREFIX = f"{SCORE}.", "tags.", "feature."
 

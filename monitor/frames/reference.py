@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from detectors.binning import Binning
 from detectors.prepared import Prepared
 from detectors.profile import Profile
-from detectors.reference import Reference, build, kept_groups
+from detectors.reference import Reference, build, kept_groups, relate
+from detectors.sample import MOST_ROWS
 from monitor.config.settings import ModelSettings
 from monitor.frames.batches import Batches
 from monitor.frames.names import KnownKinds
 from monitor.frames.pandas_frame import frame_table
+from monitor.frames.samples import TableSamples
 from monitor.frames.table import Table, open_table
 from schemas.column import ColumnSpec
 from schemas.errors import UnusableReference
@@ -116,15 +118,29 @@ def reference_from_table(
         max_segment_values=settings.max_segment_values,
         span_ms=(int(slices[0]), last),
     )
+    length_ms, positive = settings.windows[0].length_ms, settings.positive_class
     if not batches.layout.has_times:
         none = np.zeros(0, np.int64)
         windows = np.zeros((0, 1, made.windows.shape[-1]), np.int64)
+        samples = TableSamples(length_ms, MOST_ROWS if settings.sample_per_minute else 0, length_ms)
+        for batch in batches:
+            samples.add(batch)
+        whole = samples.windows(np.zeros(1, np.int64), length_ms)
+        relations = relate(made.binning, made.counts[0], whole, 1, positive)
+        if relations is not None:
+            relations = replace(relations, windows=relations.windows[:0])
         return replace(
-            made, from_ms=0, to_ms=0, longest_gap_ms=0, window_starts=none, windows=windows, _kept={}
-        )
-    starts, windows = _count_windows(batches, made.binning, settings.windows[0].length_ms)
+            made, from_ms=0, to_ms=0, longest_gap_ms=0, window_starts=none, windows=windows,
+            relations=relations, _kept={},
+        )  # fmt: skip
+    starts, windows, samples = _count_windows(batches, made.binning, settings)
+    relations = relate(
+        made.binning, made.counts[0], samples.windows(starts, length_ms), windows.shape[1], positive
+    )
     gap_ms = int(np.diff(slices, append=last).max())
-    return replace(made, longest_gap_ms=gap_ms, window_starts=starts, windows=windows, _kept={})
+    return replace(
+        made, longest_gap_ms=gap_ms, window_starts=starts, windows=windows, relations=relations, _kept={}
+    )
 
 
 def windows_of_frame(
@@ -156,8 +172,12 @@ def windows_of_frame(
     settings = settings or ModelSettings()
     table = frame_table(frame, KnownKinds(settings, specs or {}))
     batches = Batches(table, settings, specs, model=model, version=version)
-    starts, flat = _count_windows(batches, reference.binning, settings.windows[0].length_ms, every_group=True)
-    return starts, reference.binning.tensor(flat)
+    starts, flat, samples = _count_windows(batches, reference.binning, settings, every_group=True)
+    if reference.relations is None:
+        return starts, reference.window(flat)
+    of_windows = samples.windows(starts, settings.windows[0].length_ms)
+    derived = [reference.relations.count(sample) for sample in of_windows.values()]
+    return starts, reference.window(flat, np.stack(derived))
 
 
 def _count(batches: Batches, slice_ms: int) -> tuple[Profile, NDArray[np.int64]]:
@@ -172,11 +192,14 @@ def _count(batches: Batches, slice_ms: int) -> tuple[Profile, NDArray[np.int64]]
 
 
 def _count_windows(
-    batches: Batches, binning: Binning, window_ms: int, *, every_group: bool = False
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count the rows of each window on bins; of all groups, if there are not too many of them."""
+    batches: Batches, binning: Binning, settings: ModelSettings, *, every_group: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.int64], TableSamples]:
+    """Count the rows of each window on bins, of all groups if they are not too many; and pick some rows."""
+    window_ms = settings.windows[0].length_ms
+    samples = TableSamples(settings.slice_ms, settings.slice_sample_rows, window_ms)
     counts: dict[int, NDArray[np.int64]] = {}
     for batch in batches:
+        samples.add(batch)
         prepared = Prepared(batch, binning, window_ms)
         for section in prepared.sections:
             new = prepared.counts(section)
@@ -184,7 +207,7 @@ def _count_windows(
             counts[section.slice_ms] = new if known is None else known + new
     starts = sorted(counts)
     kept = len(binning.groups) if every_group else kept_groups(len(starts), binning)
-    return np.array(starts, np.int64), np.stack([counts[start][:kept] for start in starts])
+    return np.array(starts, np.int64), np.stack([counts[start][:kept] for start in starts]), samples
 
 
 def _check_rows(

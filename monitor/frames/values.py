@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from monitor.decode.features import category_texts
 from monitor.frames.times import is_temporal, temporal_ms
-from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, Categories
+from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, Categories, Lists
 from schemas.column import Kind
 
 ALLOWED = "numbers, texts, truth values, dates, and lists"
@@ -109,6 +109,14 @@ def presence(column: pa.Array) -> NDArray[np.uint8]:
     """Status of a column of lists; what is no list is invalid."""
     present = np.uint8(0 if _is_list(column.type) else INVALID)
     return np.where(_missing(column), np.uint8(MISSING), present)
+
+
+def lists(column: pa.Array) -> Lists:
+    """Lists of numbers; no lists of what is something else."""
+    kind = column.type
+    if _is_list(kind) and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)):
+        return Lists(column.cast(pa.list_(pa.float64())))
+    return Lists(pa.array([], pa.list_(pa.float64())), np.full(len(column), -1))
 
 
 def _missing(column: pa.Array) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from alerting.alert import Alert, Change, State
 from alerting.codec import from_bytes, to_bytes
 from alerting.finding import Kind, WindowObservation, epoch_ms
 from alerting.outbox import OutboxRow
-from monitor.store import tables
+from monitor.store import outbox, tables
 
 OPEN_STATES = (State.FIRING, State.ACKNOWLEDGED)
 MAX_NAME = 512
@@ -116,8 +116,7 @@ def save(
     if changes:
         events = [_event_values(alert.id, change) for change in changes]
         _insert_or_ignore(connection, tables.alert_event, events, ["alert_id", "sequence"])
-    if rows:
-        _insert_or_ignore(connection, tables.outbox, [_outbox_values(row, now_ms) for row in rows], ["id"])
+    outbox.add(connection, rows, now_ms)
 
 
 def _of(model: str, version: str, kind: Kind) -> Any:
@@ -178,21 +177,6 @@ def _event_values(alert_id: str, change: Change) -> dict[str, object]:
         "cause": change.cause,
         "actor": change.actor,
         "at_ms": epoch_ms(change.at),
-    }
-
-
-def _outbox_values(row: OutboxRow, now_ms: int) -> dict[str, object]:
-    return {
-        "id": row.id,
-        "alert_id": row.alert_id,
-        "sequence": row.sequence,
-        "receiver": row.receiver,
-        "payload": row.payload,
-        "state": "waiting",
-        "attempts": 0,
-        "not_before_ms": now_ms,
-        "lease_until_ms": 0,
-        "created_at_ms": now_ms,
     }
 
 

@@ -7,13 +7,15 @@ anyone may take the row.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from alerting.outbox import OutboxRow
+from monitor.store.sql import insert_new
 from monitor.store.tables import outbox, receiver_state
 
 WAITING, DELIVERED, SUPERSEDED, DEAD = "waiting", "delivered", "superseded", "dead"
@@ -33,6 +35,22 @@ class ClaimedRow:
     created_at_ms: int
     lease_until_ms: int
     lease_token: str
+
+
+def add(connection: Connection, rows: Sequence[OutboxRow], now_ms: int) -> None:
+    """Write messages that are due at once; those that are there already stay as they are."""
+    insert_new(
+        connection,
+        outbox,
+        [
+            {
+                "id": row.id, "alert_id": row.alert_id, "sequence": row.sequence, "receiver": row.receiver,
+                "payload": row.payload, "state": WAITING, "attempts": 0, "not_before_ms": now_ms,
+                "lease_until_ms": 0, "created_at_ms": now_ms,
+            }
+            for row in rows
+        ],
+    )  # fmt: skip
 
 
 def due_receivers(connection: Connection, now_ms: int) -> set[str]:

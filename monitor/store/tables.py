@@ -268,6 +268,7 @@ result = Table(
     Column("explanation", Text, nullable=False),
     Column("budget", Float, comment="false alarms that it could cost"),
     Column("onset_at_ms", BigInteger, comment="when the drift began"),
+    Column("attribution", Text, comment="JSON: where a change of the mean prediction comes from"),
     UniqueConstraint("model", "version", "window", "start_ms", "column", "segment", "detector", "revision"),
     Index("result_judgement", "judgement_id"),
     Index("result_range", "model", "start_ms"),
@@ -298,6 +299,37 @@ ledger_head = Table(
     Column("version", String(256), nullable=False),
     Column("start_ms", BigInteger, nullable=False, comment="of the latest window in the ledger"),
     PrimaryKeyConstraint("model", "version"),
+)
+
+# --- the weekly digest --------------------------------------------------------------------------------------
+
+weekly_evidence = Table(
+    "weekly_evidence",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("week_ms", BigInteger, nullable=False, comment="Monday 00:00 UTC"),
+    Column(
+        "from_ms", BigInteger, nullable=False, comment="first window; a new reference begins another part"
+    ),
+    Column("last_ms", BigInteger, nullable=False, comment="start of the latest window of the part"),
+    Column("column", String(512), nullable=False),
+    Column("segment", String(512), nullable=False),
+    Column("lane", String(16), nullable=False),
+    Column("log_evalue", Float, nullable=False),
+    Column("windows", Integer, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("psi", Float, nullable=False, comment="largest de-biased PSI of a window"),
+    Column("summary", Text, nullable=False, comment="what moved most in that window; empty without evidence"),
+    PrimaryKeyConstraint("model", "version", "week_ms", "from_ms", "column", "segment"),
+    Index("weekly_evidence_week", "week_ms"),
+)
+
+digest = Table(
+    "digest",
+    metadata,
+    Column("week_ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("finished_at_ms", BigInteger, comment="wall clock; null: windows of the week are waited for"),
 )
 
 # --- alerts and deliveries ----------------------------------------------------------------------------------

@@ -16,7 +16,17 @@ from monitor.config import Configuration
 from monitor.telemetry import Telemetry
 from monitor.version import code_version
 from monitor.web import health, pages, problems
-from monitor.web.api import accounting, alerts, budget, dead_letters, models, profile, references, results
+from monitor.web.api import (
+    accounting,
+    alerts,
+    budget,
+    dead_letters,
+    digest,
+    models,
+    profile,
+    references,
+    results,
+)
 from monitor.web.context import Context
 from monitor.web.gauges import Gauges
 from monitor.web.guard import Guard
@@ -24,7 +34,7 @@ from monitor.web.health import Readiness
 from monitor.web.metrics import StateCollector
 
 PREFIX = "/api/v1"
-API = (models, results, profile, alerts, budget, accounting, dead_letters, references)
+API = (models, results, profile, alerts, budget, digest, accounting, dead_letters, references)
 
 
 def create_app(

@@ -168,7 +168,7 @@ class Gauges:
         pointer = Pointer(0, judged.reference_hash, reference.binning)
         specs = read_columns(connection, [judged.model]).get((judged.model, judged.version), {})
         rows = slices(connection, [id_ for id_, _ in index])
-        profile = merge_slices(rows, specs, pointer).profile
+        profile = merge_slices(rows, specs, pointer, samples=False).profile
         return {
             binned.spec.name: {
                 name: number / profile.rows

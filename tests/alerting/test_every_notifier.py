@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from alerting.notifiers.base import Notifier
 from alerting.notifiers.catalog import build, contributed_by, modules, notifiers, receiver_options
 from schemas.errors import ConfigurationError, DeliveryError, RetryLater
+from tests.alerting import digests
 from tests.alerting.factory import notices, window
 from tests.alerting.servers import Answer, LocalServer
 from tests.kit.ports import free_port
@@ -23,6 +24,7 @@ EXAMPLES = [
     for number, example in enumerate(cls.examples())
 ]
 every_example = pytest.mark.parametrize(("cls", "example"), EXAMPLES)
+DIGEST = digests.notice(digests.drifted())
 OPENED, UPDATED, RESOLVED = notices(window(0, ["age"]), window(1, ["score"]), window(2), window(3), window(4))
 
 
@@ -125,6 +127,25 @@ def test_an_incident_is_told_from_its_beginning_to_its_end(cls, example, server,
 def test_the_same_notice_can_be_sent_again(cls, example, server, notifier):
     first = notifier.send(OPENED, None)
     assert notifier.send(OPENED, first) == first
+
+
+@every_example
+def test_a_digest_is_told_and_can_be_told_again(cls, example, server, notifier):
+    for _ in range(2):
+        notifier.send_digest(DIGEST)
+    sent = [request.body.decode() for request in server.requests]
+    assert len(sent) == 2
+    assert all("age: 62 % of rows" in body and "churn" in body for body in sent)
+
+
+@every_example
+def test_trouble_with_a_digest_is_told_apart_as_with_alerts(cls, example, server, notifier):
+    server.will(Answer(503, "oops"), Answer(400, "no"))
+    with pytest.raises(RetryLater):
+        notifier.send_digest(DIGEST)
+    with pytest.raises(DeliveryError) as caught:
+        notifier.send_digest(DIGEST)
+    assert not isinstance(caught.value, RetryLater)
 
 
 @every_example

@@ -18,6 +18,7 @@ from scipy import special
 
 from detectors import ReferenceCounts
 from detectors.calibration import Z_REFERENCE, calibrate
+from detectors.digest import WeeklyEvidence
 from detectors.edetector import STREAMS_AT_ONCE
 from detectors.ledger import Ledger
 from detectors.tensor import BoolArray, FloatArray, IntArray
@@ -60,10 +61,11 @@ class Streams:
         self.p, self.epsilon, self.dispersion, self.ordered = p, epsilon, dispersion, ordered
         self.valid = np.ones(p.shape, dtype=bool)
         self.ledger = Ledger.empty(len(p), AXIS + p.shape[1])
+        self.week, self.windows = WeeklyEvidence.new(len(p)), 0
 
     def step(self, x: IntArray, budget: float) -> BoolArray:
-        """Take in one window of counts ``[N, K]``; returns alarms."""
-        alarms = []
+        """Take in one hour of counts ``[N, K]``; returns alarms."""
+        steps = []
         for begin in range(0, len(x), STREAMS_AT_ONCE):
             at = slice(begin, begin + STREAMS_AT_ONCE)
             counts = np.ascontiguousarray(x[at].T.astype(np.float64))
@@ -74,10 +76,12 @@ class Streams:
             axis = axis_directions(p, ordered)
             evidence = log_evalues(counts, p, axis, epsilon, dispersion)
             part = Ledger(self.ledger.mass[:, :, at])
-            alarms.append(
-                part.step(evidence, np.full(len(x[at]), budget), tilt_weights(valid, axis)).is_alarm
-            )
-        return np.concatenate(alarms)
+            steps.append(part.step(evidence, np.full(len(x[at]), budget), tilt_weights(valid, axis)))
+        start_ms, rows = self.windows * HOUR_MS, x.sum(axis=1)
+        led_log = np.concatenate([step.led_log for step in steps])
+        self.week.take(start_ms, start_ms + HOUR_MS, led_log, rows, np.zeros(len(x)))
+        self.windows += 1
+        return np.concatenate([step.is_alarm for step in steps])
 
 
 def plain_streams(p: FloatArray, epsilon: float) -> Streams:

@@ -1,14 +1,14 @@
 """The weekly digest: e-BH by its definition and its false discovery rate, and evidence of a week by hand."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import special
 
-from detectors.digest import MOST_WINDOWS, WEEK_MS, WeeklyEvidence, e_bh, week_of
-from detectors.tilts import TILTS, axis_directions, log_evalues, smoothed, tilt_weights
-from schemas.errors import ProfileError, UsageError
+from detectors.digest import WEEK_MS, WeeklyEvidence, e_bh, week_of
+from schemas.errors import UsageError
 
 MONDAY_MS = 1_699_833_600_000
 LOGS = st.floats(-20, 20) | st.sampled_from([-np.inf, 0.0, np.inf, np.log(10), np.log(20)])
@@ -102,99 +102,82 @@ def test_weeks_begin_on_monday():
     assert week_of(0) == -3 * 86_400_000  # 1 January 1970 was a Thursday
 
 
-WEIGHTS = np.array([[0.4, 0.5, 1.0], [0.3, 0.0, 0.0], [0.3, 0.25, 0.0], [0.0, 0.25, 0.0]]) / TILTS
+HOUR_MS = 3_600_000
 
 
-def windows(count, seed=3, scale=2.0):
-    return np.random.default_rng(seed).normal(0, scale, (count, TILTS, *WEIGHTS.shape))
-
-
-def week(evidence, weights=WEIGHTS):
-    one = WeeklyEvidence(MONDAY_MS, weights)
-    for i, logs in enumerate(evidence):
-        one.add(MONDAY_MS + i * 3_600_000, logs)
+def week(windows, length_ms=HOUR_MS, first_ms=MONDAY_MS):
+    """Take in windows ``[T, N]`` of logarithms of e-values, each with 10 rows."""
+    logs = np.asarray(windows, float)
+    one = WeeklyEvidence.new(logs.shape[1])
+    for number, row in enumerate(logs):
+        start_ms = first_ms + number * length_ms
+        one.take(start_ms, start_ms + length_ms, row, np.full(len(row), 10), np.full(len(row), number / 100))
     return one
 
 
-def test_products_are_mixed_over_tilts():
-    evidence = windows(168)
-    found = week(evidence).log_evalues()
-    exact = special.logsumexp(evidence.sum(axis=0), b=WEIGHTS, axis=(0, 1))
-    assert np.all(found <= exact + 1e-9)  # rounded down, never up
-    assert found == pytest.approx(exact, abs=168 / 1024)
+def over_all_courses(logs, change):
+    """Likelihood ratio of every way in which drift can come and go, weighted by its probability."""
+    total = 0.0
+    for course in product((False, True), repeat=len(logs)):
+        weight, before = 1.0, False
+        for is_drifting, log in zip(course, logs, strict=True):
+            weight *= change if is_drifting != before else 1 - change
+            weight *= np.exp(log) if is_drifting else 1.0
+            before = is_drifting
+        total += weight
+    return np.log(total)
 
 
-@given(st.lists(st.integers(0, 3), min_size=12, max_size=12), st.randoms(use_true_random=False))
-def test_any_order_and_any_parts_give_the_same_bytes(owners, order):
-    evidence = list(windows(12, scale=60.0))
-    parts = [WeeklyEvidence(MONDAY_MS, WEIGHTS) for _ in range(4)]
-    places = list(range(12))
-    order.shuffle(places)
-    for i in places:
-        parts[owners[i]].add(MONDAY_MS + i * 3_600_000, evidence[i])
-    order.shuffle(parts)
-    first = WeeklyEvidence.from_bytes(parts[0].to_bytes(), WEIGHTS)
-    first.merge(*parts[1:])
-    assert first.windows == 12
-    assert first.to_bytes() == week(evidence).to_bytes()
-    assert first.log_evalues().tolist() == week(evidence).log_evalues().tolist()
+@given(
+    st.lists(st.floats(-20, 30), min_size=1, max_size=8), st.sampled_from([HOUR_MS, 12 * HOUR_MS, WEEK_MS])
+)
+def test_evidence_is_that_of_all_courses_a_drift_can_take(logs, length_ms):
+    change = min(0.25, 3 * length_ms / WEEK_MS)
+    if len({week_of(MONDAY_MS + i * length_ms) for i in range(len(logs))}) > 1:
+        return
+    found = week(np.array(logs)[:, None], length_ms).log_evalue
+    assert found == pytest.approx([over_all_courses(logs, change)], abs=1e-9)
 
 
-def test_huge_evidence_stays_finite_for_a_week_of_minutes():
-    one = week([np.full((TILTS, *WEIGHTS.shape), 1e9)])
-    for _ in range(13):
-        one.merge(one)
-    assert one.log_evalues() == pytest.approx(200.0 * 8192)
-    with pytest.raises(UsageError, match=str(MOST_WINDOWS)):
-        one.merge(one)
+def test_the_expectation_is_one_whatever_the_stakes():
+    """Every window wins e^2 or loses nearly all, fairly: over all outcomes of ten windows, exactly 1."""
+    good, bad = np.exp(2.0), 0.1
+    chance = (1 - bad) / (good - bad)
+    outcomes = np.array(list(product((0, 1), repeat=10)))
+    probabilities = np.prod(np.where(outcomes, chance, 1 - chance), axis=1)
+    one = week(np.where(outcomes, 2.0, np.log(bad)).T)
+    assert (probabilities * np.exp(one.log_evalue)).sum() == pytest.approx(1.0, abs=1e-12)
 
 
-def test_impossible_evidence_counts_as_much_against_as_for():
-    rows = np.full((TILTS, *WEIGHTS.shape), -np.inf)
-    assert week([rows, -rows]).log_evalues() == pytest.approx(0.0)
-    assert week([]).log_evalues() == pytest.approx(0.0)
+def test_calm_days_cost_next_to_nothing_and_a_drift_between_them_counts():
+    calm, drift = np.full(80, -4.0), np.full(8, 4.0)
+    found = week(np.concatenate([calm, drift, calm])[:, None]).log_evalue[0]
+    assert 32 - 20 < found < 32
+    assert -4 < week(np.full((168, 1), -40.0)).log_evalue[0] < 0
 
 
-def test_only_the_drifted_column_is_listed_and_its_week_costs_little_memory():
-    generator = np.random.default_rng(11)
-    streams, bins, hours, rows = 40, 8, 48, 300
-    valid = np.ones((bins, streams), bool)
-    p = smoothed(np.full((streams, bins), 5_000.0), valid.T).T
-    axis = axis_directions(p, valid)
-    weights = tilt_weights(valid, axis)
-    moved = p.T.copy()
-    moved[7, 0], moved[7, -1] = 0.05, 0.2
-    epsilon, dispersion = np.full(weights.shape, 0.03), np.ones(weights.shape)
-    one = WeeklyEvidence(MONDAY_MS, weights)
-    for hour in range(hours):
-        x = generator.multinomial(rows, moved).T.astype(float)
-        one.add(MONDAY_MS + hour * 3_600_000, log_evalues(x, p, axis, epsilon, dispersion))
-    assert np.flatnonzero(one.drifted()).tolist() == [7]
-    assert one.size_bytes == 48 * streams * (3 + bins)
+def test_windows_without_evidence_change_nothing():
+    assert week(np.zeros((168, 2))).log_evalue.tolist() == [0.0, 0.0]
+    assert week(np.full((1, 1), 60.0)).log_evalue == pytest.approx([60.0 + np.log(3 / 168)], abs=1e-6)
 
 
-def test_other_weeks_shapes_and_streams_are_refused():
-    one = week(windows(2))
-    with pytest.raises(UsageError, match="in the week of"):
-        one.add(MONDAY_MS + WEEK_MS, windows(1)[0])
-    with pytest.raises(UsageError, match="shape"):
-        one.add(MONDAY_MS, np.zeros((TILTS, 3, 3)))
-    with pytest.raises(UsageError, match="start of a week"):
-        WeeklyEvidence(MONDAY_MS + 1, WEIGHTS)
-    with pytest.raises(ProfileError, match="another week"):
-        one.merge(WeeklyEvidence(MONDAY_MS + WEEK_MS, WEIGHTS))
-    with pytest.raises(ProfileError, match="other streams"):
-        one.merge(WeeklyEvidence(MONDAY_MS, WEIGHTS[:, ::-1]))
-    with pytest.raises(ProfileError, match="other streams"):
-        WeeklyEvidence.from_bytes(one.to_bytes(), WEIGHTS[:, ::-1])
+def test_a_new_week_begins_at_nothing_and_keeps_what_is_believed():
+    first = week(np.full((168, 1), 3.0))
+    both = week(np.full((169, 1), 3.0))
+    assert (first.start_ms, first.windows, first.rows.tolist()) == (MONDAY_MS, 168, [1_680])
+    assert (first.psi[0], first.psi_at_ms[0]) == (1.67, MONDAY_MS + 167 * HOUR_MS)
+    assert (both.start_ms, both.first_ms, both.windows) == (MONDAY_MS + WEEK_MS, MONDAY_MS + WEEK_MS, 1)
+    assert both.rows.tolist() == [10]
+    stake = 3 / 168 + (1 - 6 / 168) * first.belief
+    assert both.log_evalue == pytest.approx(np.log(1 + stake * (np.exp(3.0) - 1)))
+    assert both.log_evalue > 2.9  # a drift that lasts is believed from the first hour on
 
 
-@pytest.mark.parametrize("damage", [b"", b"DLW1", b"DLX1" + bytes(20)])
-def test_damaged_bytes_are_refused(damage):
-    with pytest.raises(ProfileError):
-        WeeklyEvidence.from_bytes(damage, WEIGHTS)
-    whole = week(windows(2)).to_bytes()
-    for at in range(4, len(whole), 97):
-        broken = whole[:at] + bytes([whole[at] ^ 0x55]) + whole[at + 1 :]
-        with pytest.raises(ProfileError):
-            WeeklyEvidence.from_bytes(broken, WEIGHTS)
+def test_bytes_come_back():
+    one = week(np.random.default_rng(3).normal(0, 3, (50, 4)))
+    data = one.to_bytes()
+    assert len(data) == WeeklyEvidence.size_of(4)
+    again = WeeklyEvidence.from_bytes(data + b"more", 4)
+    assert again.to_bytes() == data
+    again.take(MONDAY_MS + 50 * HOUR_MS, MONDAY_MS + 51 * HOUR_MS, np.ones(4), np.ones(4, int), np.ones(4))
+    assert again.windows == 51

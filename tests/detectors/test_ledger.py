@@ -161,3 +161,52 @@ def test_a_stream_does_not_depend_on_those_beside_it():
         )
         assert some.evidence_log.tobytes() == all_.evidence_log[9:14].tobytes()
     assert part.mass.tobytes() == np.ascontiguousarray(whole.mass[..., 9:14]).tobytes()
+
+
+def test_resting_streams_raise_no_alarm_and_remember_which_tilts_fitted():
+    weights = np.array([[0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0.0, 0.0, 0.0]]) / TILTS
+    ledger, is_resting = Ledger.empty(3, 3), np.array([True, False, True])
+    values = np.zeros((TILTS, 3, 3))
+    values[:, 0] = 5.0
+    steps = [ledger.step(values, np.array([0.0, 1e-4, 0.0]), weights, is_resting) for _ in range(2)]
+    assert [step.is_alarm.tolist() for step in steps] == [[False] * 3, [False, True, False]]
+    assert np.isneginf(steps[1].evidence_log[[0, 2]]).all()
+    share = (np.exp(5.0) + 1) / 2
+    assert np.exp(steps[0].led_log) == pytest.approx(share)  # all tilts alike at first
+    assert (steps[1].led_log > 4.9).all()
+    total = (ledger.mass.sum(axis=0) * weights).sum(axis=0)
+    assert total == pytest.approx(1.0)  # of the one that raised an alarm, too: it rests from now on
+
+
+def test_resting_masses_stay_finite_whatever_comes():
+    weights = np.array([[1.0, 0.5], [0.0, 0.5], [0.0, 0.0]]) / TILTS
+    ledger, is_resting = Ledger.empty(2, 3), np.ones(2, bool)
+    generator = np.random.default_rng(4)
+    for number in range(60):
+        values = np.zeros((TILTS, 3, 2))
+        values[:, :2] = generator.choice([-1e6, 1e6, 0.0], (TILTS, 2, 2)) if number % 3 else -1e6
+        step = ledger.step(values, np.zeros(2), weights, is_resting)
+        assert np.isfinite(step.led_log).all()
+        assert np.isfinite(ledger.mass).all()
+        assert (ledger.mass.sum(axis=0) * weights).sum(axis=0) == pytest.approx(1.0)
+
+
+def test_the_evidence_that_the_digest_takes_has_an_expectation_of_one():
+    """Two outcomes for each tilt, fair under the null: whatever was collected before, the mean is 1."""
+    weights = np.full((2, 2), 1 / 24)
+    ledger = Ledger.empty(2, 2)
+    ledger.step(
+        np.random.default_rng(6).normal(0, 2, (TILTS, 2, 2)),
+        np.array([1e-3, 0.0]),
+        weights,
+        np.array([False, True]),
+    )
+    means = np.zeros(2)
+    for log in (2.0, -2.0):
+        copy = Ledger(ledger.mass.copy())
+        chance = (1 - np.exp(-2)) / (np.exp(2) - np.exp(-2))
+        values = np.full((TILTS, 2, 2), log)
+        values[:, 1] = 0.0
+        step = copy.step(values, np.array([1e-3, 0.0]), weights, np.array([False, True]))
+        means += np.exp(step.led_log) * (chance if log > 0 else 1 - chance)
+    assert means == pytest.approx(1.0, abs=1e-5)

@@ -177,7 +177,9 @@ def test_windows_hold_the_rows_that_profiles_hold(monkeypatch):
     for (_, window, moment), start in zip(judged, starts, strict=True):
         assert moment.end_ms == start + 6 * hour
         expected = sum(slices[s] for s in range(start, start + 6 * hour, hour) if s in slices)
-        assert (window[:, reference.layout.valid] == expected).all()
+        own = len(binning_of(frame, settings, first_ms).columns)
+        assert (window[:, :own][:, reference.layout.valid[:own]] == expected).all()
+        assert window[:, own:].sum() > 0  # distances of the sampled rows
 
 
 def binning_of(frame, settings, until_ms):
@@ -256,17 +258,21 @@ def stretch_slice_by_slice(rows, settings):
 @pytest.mark.parametrize("detector", ["psi", "edetector"])
 def test_a_planted_shift_is_found_when_it_comes_and_named(detector):
     found = backtest(shifted(quiet()), configured(defaults={"detector": detector})).as_dict()
-    assert set(found) == {"model", "windows", "results", "budget", "alerts", "deliveries", "retraining"}
+    assert set(found) == {
+        "model", "windows", "results", "budget", "alerts", "deliveries", "digests", "retraining",
+    }  # fmt: skip
     assert (found["model"], found["windows"]) == ("m", DAYS - REFERENCE_DAYS)
-    assert found["results"] == found["windows"] * len(
-        ["age", "amount", "carrier", "performance.error", "prediction"]
-    )
+    streams = ["age", "amount", "carrier", "multivariate.distance", "performance.error", "prediction"]
+    streams += ["multivariate.correlation"] if detector == "edetector" else []
+    assert found["results"] == found["windows"] * len(streams)
     (alert,) = found["alerts"]
     assert (alert["column"], alert["lane"], alert["state"]) == ("amount", "features", "firing")
     assert day_of(alert["opened_at"]) == FAULT_DAY + 1
     assert alert["closed_at"] is None
     assert set(alert["effect"]) == {"psi", "psi_low", "psi_high"}
-    assert [finding["column"] for finding in alert["findings"]] == ["amount"]
+    # What lies far from the others in one column lies far from them as a row.
+    assert alert["findings"][0]["column"] == "amount"
+    assert {finding["column"] for finding in alert["findings"]} <= {"amount", "multivariate.distance"}
     named = {"column", "segment", "lane", "evidence_log", "psi", "explanation", "onset_at"}
     assert named <= set(alert["findings"][0])
     assert {delivery["receiver"] for delivery in found["deliveries"]} == {"digest"}
@@ -277,6 +283,21 @@ def test_a_planted_shift_is_found_when_it_comes_and_named(detector):
 def test_nothing_is_found_where_nothing_is(detector):
     found = backtest(quiet(5), configured(defaults={"detector": detector}))
     assert (found.alerts, found.deliveries) == ((), ())
+
+
+def test_weeks_list_what_drifted_in_them():
+    found = backtest(shifted(quiet()), configured(defaults={"detector": "edetector"}))
+    weeks = found.as_dict()["digests"]
+    assert [week["week"] for week in weeks] == sorted(week["week"] for week in weeks)
+    for digest, week in zip(found.digests, weeks, strict=True):
+        if digest.until.timestamp() * 1_000 > START_MS + FAULT_DAY * DAY:
+            assert "amount" in [one["column"] for one in week["listed"]]
+        else:
+            assert week["listed"] == []
+        assert 4 <= week["streams"] <= found.results // found.windows
+    amount = next(one for one in weeks[-1]["listed"] if one["column"] == "amount")
+    assert amount["summary"].startswith("amount: ")
+    assert backtest(shifted(quiet()), configured(defaults={"detector": "psi"})).digests == ()
 
 
 def test_evidence_is_collected_within_the_budget():
@@ -360,7 +381,7 @@ def test_labels_are_no_feature():
 def test_without_labels_there_is_no_performance():
     frame = quiet()
     unlabelled = backtest(frame.drop(columns="label"), configured())
-    assert unlabelled.results == unlabelled.windows * 4
+    assert unlabelled.results == unlabelled.windows * 5
     frame["label"] = None
     assert backtest(frame, configured()) == unlabelled
 
@@ -483,9 +504,9 @@ def test_a_configured_reference_is_in_force_from_the_first_window_on(tmp_path):
     found = backtest(frame, load(str(tmp_path / "driftline.yaml")))
     assert found.windows == DAYS
     assert [(alert.column, day_of(alert.opened_at)) for alert in found.alerts] == [("amount", 3)]
-    assert found.results == DAYS * 5  # performance too: the file has labels
+    assert found.results == DAYS * 6  # performance too: the file has labels
     unlabelled = backtest(frame.drop(columns="label"), load(str(tmp_path / "driftline.yaml")))
-    assert unlabelled.results == DAYS * 4
+    assert unlabelled.results == DAYS * 5
     (tmp_path / "train.parquet").unlink()
     with pytest.raises(UsageError, match=r"train.parquet: cannot be read"):
         backtest(frame, load(str(tmp_path / "driftline.yaml")))

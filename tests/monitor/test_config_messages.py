@@ -187,6 +187,12 @@ def test_the_good_file_has_no_problems():
         ),
         (
             "budget: 1 per week",
+            "digest: {to: [hook, hok]}",
+            "15: alerts.digest.to[1]: 'hok' is no receiver; did you mean hook? (use hook)",
+        ),
+        ("budget: 1 per week", "digest: {level: 0}", "15: alerts.digest.level: 0 is out of range"),
+        (
+            "budget: 1 per week",
             "policy: {severities: {feature: warn}}",
             "15: alerts.policy.severities.feature: 'feature' is not allowed; did you mean features? (use ",
         ),

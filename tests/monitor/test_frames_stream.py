@@ -53,7 +53,7 @@ def nested(row):
 def event_of(number, row):
     outputs = {name: row[name] for name in ("prediction", "latency_ms", "error", "score") if name in row}
     scores = {k.removeprefix("score."): v for k, v in row.items() if k.startswith("score.") and v is not None}
-    known = {"timestamp", *outputs, *(k for k in row if k.startswith("score."))}
+    known = {"timestamp", "event_id", *outputs, *(k for k in row if k.startswith("score."))}
     event = {"event_id": f"e{number}", "model": "m", "timestamp": row["timestamp"], **outputs}
     if outputs.get("prediction") is None and outputs.get("error") is None:
         event["error"] = "none was made"
@@ -76,8 +76,9 @@ def through_the_stream(rows, chosen, split=3):
         assert problems == []
         if len(kept):
             batch = make_batch(events, kept, features, state.widen(events), chosen.segments)
-            for start, profile in profile_batch(batch, chosen.slice_ms).items():
-                slices.setdefault(start, Profile()).merge(profile)
+            found = profile_batch(batch, chosen.slice_ms, sample_rows=chosen.slice_sample_rows)
+            for start, profile in found.items():
+                slices.setdefault(start, Profile(sample_rows=chosen.slice_sample_rows)).merge(profile)
     return slices
 
 
@@ -220,6 +221,7 @@ def flights():
     n = 6_000
     frame = pd.DataFrame(
         {
+            "event_id": [f"e{i}" for i in range(n)],
             "timestamp": START_MS + np.sort(rng.integers(0, 400 * MINUTE, n)),
             "temp": np.round(rng.normal(60, 15, n), 1),
             "distance": rng.integers(80, 3_000, n),
@@ -241,7 +243,7 @@ def rows_of(frame):
 
 
 def test_csv_parquet_and_frame_give_the_hash_of_the_stream(flights, tmp_path):
-    chosen = settings_of()
+    chosen = settings_of(sample_per_minute=6)
     expected = reference_of(through_the_stream(rows_of(flights), chosen, 7), chosen)
     flights.to_csv(tmp_path / "rows.csv", index=False)
     flights.to_parquet(tmp_path / "rows.parquet", row_group_size=500)
@@ -250,6 +252,9 @@ def test_csv_parquet_and_frame_give_the_hash_of_the_stream(flights, tmp_path):
     assert reference_from_frame(shuffled, chosen).hash == expected.hash
     assert reference_from_file(tmp_path / "rows.csv", chosen).hash == expected.hash
     assert reference_from_file(tmp_path / "rows.parquet", chosen).hash == expected.hash
+    assert expected.relations is not None
+    assert 200 < expected.relations.gram.rows < len(flights)  # a sample of them
+    assert len(expected.relations.windows) == len(expected.windows)
 
 
 def test_reading_in_small_parts_changes_nothing(flights, tmp_path, monkeypatch):

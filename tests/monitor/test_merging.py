@@ -42,6 +42,7 @@ def profile(minute=0, pointer=None, **options):
 def stored(id_, made, sources=None):
     return SimpleNamespace(
         id=id_,
+        slice_ms=id_ * MINUTE,
         reference_hash=made.reference_hash or None,
         rows=made.rows,
         sources=json.dumps(sources or {"t": {"0": [[id_, id_ + 1]]}}),

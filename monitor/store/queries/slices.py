@@ -43,6 +43,15 @@ def slice_index(connection: Connection, span: Span, limit: int) -> list[tuple[in
     return [(row.id, row.version) for row in connection.execute(query.order_by(columns.id).limit(limit))]
 
 
+def slices_between(connection: Connection, key: tuple[str, str], from_ms: int, to_ms: int) -> list[Any]:
+    """Stored slices of a model version that start in ``[from_ms, to_ms)``, whole, by id."""
+    c = slice_profile.c
+    query = select(slice_profile).where(
+        c.model == key[0], c.version == key[1], c.slice_ms >= from_ms, c.slice_ms < to_ms
+    )
+    return list(connection.execute(query.order_by(c.id)))
+
+
 def slices(connection: Connection, ids: list[int]) -> Iterator[Any]:
     """Read slices by ascending id, a portion at a time."""
     for first in range(0, len(ids), PORTION):

@@ -66,6 +66,9 @@ class Finding(BaseModel):
     threshold_log: Number
     explanation: str
     moved: list[MovedBin]
+    attribution: dict[str, Any] | None = Field(
+        None, description="Where a change of the mean prediction comes from."
+    )
 
 
 class AlertDocument(BaseModel):

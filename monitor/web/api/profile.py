@@ -160,7 +160,7 @@ def _read(context: Context, connection: Connection, span: Span) -> Found:
     versions = sorted({version for _, version in index})
     known = {span.version} if span.version is not None else set(versions)
     pointer, reference = _newest_reference(context, connection, span, known)
-    merging = Merging(_specs(connection, span.model, versions), pointer)
+    merging = Merging(_specs(connection, span.model, versions), pointer, samples=False)
     for row in slices(connection, [id_ for id_, _ in index]):
         merging.add(row)
     return Found(merging.finish(), versions, reference, pointer.hash if pointer else None)

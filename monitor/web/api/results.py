@@ -62,6 +62,9 @@ class Result(BaseModel):
     effect: dict[str, Number] = Field(description="Effect sizes, see the documentation of each.")
     moved: list[Moved] = Field(description="Bins that moved most.")
     explanation: str
+    attribution: dict[str, Any] | None = Field(
+        description="Where a change of the mean prediction comes from; on the predictions of all rows."
+    )
     reference_hash: str | None
     configuration_hash: str
     code_version: str
@@ -116,4 +119,5 @@ def _result(row: Any) -> Result:
         judged_at=instant(row.judged_at_ms),
         budget=row.budget,
         onset_at=instant(row.onset_at_ms),
+        attribution=None if row.attribution is None else json.loads(row.attribution),
     )
