@@ -9,7 +9,7 @@ CODE := schemas detectors alerting monitor
 # Two workers halve the time; tests that need servers stay together on one of them (see tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup servers demo test test-full check bench lock format clean
+.PHONY: help setup servers demo test test-full check bench bench-detection lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ bench: ## Measure throughput and detection delay (environment of its own, .venv-
 	@deploy/setup/python.sh .venv-bench requirements-bench.lock
 	@$(MAKE) --no-print-directory servers
 	.venv-bench/bin/python -m pytest -o python_files='bench_*.py' -s --timeout=0 tests/benchmarks $(ARGS)
+
+# Each peer has an environment of its own, .venv-peers/PEER; they are no part of the product.
+bench-detection: setup ## Compare false alarms and delays with Evidently, NannyML, alibi-detect and river
+	@deploy/setup/peers/python.sh
+	@$(BIN)/python -m tests.benchmarks.detection.run $(ARGS)
 
 lock: ## Write the requirement locks anew (ARGS=--upgrade takes newer versions)
 	@deploy/setup/lock.sh $(ARGS)

@@ -7,7 +7,7 @@ every bin of every column, from which follows where a change of the predictions 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import ceil, log2
@@ -156,51 +156,60 @@ class Relations:
         rows = None if whole.batch is None else with_kinds(whole.batch, _kinds(base))
         if rows is None or len(rows) < FEWEST_ROWS:
             return None
-        scores = NormalScores.of(base, counts, Source.FEATURE)
-        outcome = Outcome.of(base.columns, positive if positive is not None else _positive(base))
-        gram, cross = Gram(scores), CrossCounts(base)
-        new = cls(
-            base, Binning((), (), base.segments), np.zeros((len(base.groups), 0), np.int64),
-            np.zeros((0, 1, 0), np.int64), np.zeros(0), outcome, cross, gram,
-        )  # fmt: skip
+        new = cls._empty(base, counts, positive)
         prepared = Prepared(rows, base, _ALWAYS_MS)
-        gram.add(prepared.codes)
-        new._add_outcomes(cross, prepared)
+        new.gram.add(prepared.codes)
+        new._add_outcomes(new.cross, prepared)
         share = max(1, MOST_IN_WINDOWS // max(len(windows), 1))
         few = [_at_most(sample, share) for sample in windows.values()]
-        embeddings = {
-            spec.name: model
-            for spec in base.columns
-            if spec.kind is Kind.VECTOR and (model := _embedding(whole, spec.name)) is not None
-        }
-        correlations = Correlations.learn(
-            gram, scores.of_codes(prepared.codes), [new.of(sample).gram for sample in few], _leading(gram)
+        z = new.gram.scores.of_codes(prepared.codes)
+        grams = [new.of(sample).gram for sample in few]
+        pairs = Correlations.learn(new.gram, z, grams, _leading(new.gram))
+        new = replace(new, correlations=pairs, embeddings=_embeddings(base, whole))
+        return new._with_derived(prepared, whole, few, kept_groups)
+
+    @classmethod
+    def _empty(cls, base: Binning, counts: IntArray, positive: str | None) -> Relations:
+        """Nothing but what the bins say."""
+        return cls(
+            base=base,
+            derived=Binning((), (), base.segments),
+            counts=np.zeros((len(base.groups), 0), np.int64),
+            windows=np.zeros((0, 1, 0), np.int64),
+            deviations=np.zeros(0),
+            outcome=Outcome.of(base.columns, positive if positive is not None else _positive(base)),
+            cross=CrossCounts(base),
+            gram=Gram(NormalScores.of(base, counts, Source.FEATURE)),
         )
-        new = replace(new, correlations=correlations, embeddings=embeddings)
+
+    def _with_derived(
+        self, prepared: Prepared, whole: Sample, windows: Sequence[Sample], kept_groups: int
+    ) -> Relations:
+        """Choose bins for the derived columns, and count the reference and its windows on them."""
         profiles = {}
-        for group, rows in new._groups(prepared, whole).items():
-            found = profile_batch(rows, _ALWAYS_MS)
+        for group, batch in self._groups(prepared, whole).items():
+            found = profile_batch(batch, _ALWAYS_MS)
             if found and found[0].summaries:
                 profiles[group] = found[0]
         if not profiles:
-            return new
+            return self
         parts = [choose_binning(profile, (), 0) for profile in profiles.values()]
         derived = Binning(
             tuple(spec for part in parts for spec in part.columns),
             tuple(bins for part in parts for bins in part.bins),
-            base.segments,
+            self.base.segments,
         )
         sizes = tuple((group, len(part.columns)) for group, part in zip(profiles, parts, strict=True))
-        ready = replace(new, derived=derived, groups=sizes)
-        of_windows = [ready.count(sample)[:kept_groups] for sample in few]
-        empty = np.zeros((0, kept_groups, int(derived.offsets[-1])), np.int64)
+        ready = replace(self, derived=derived, groups=sizes)
+        of_windows = [ready.count(sample)[:kept_groups] for sample in windows]
+        none = np.zeros((0, kept_groups, int(derived.offsets[-1])), np.int64)
         deviations = [
             moments(profile, part)[1] for profile, part in zip(profiles.values(), parts, strict=True)
         ]
         return replace(
             ready,
             counts=ready.count(whole),
-            windows=np.stack(of_windows) if of_windows else empty,
+            windows=np.stack(of_windows) if of_windows else none,
             deviations=np.concatenate(deviations),
         )
 
@@ -359,6 +368,12 @@ def _positive(base: Binning) -> str | None:
             named = next((name for name in ("1", "true") if name in bins.top), None)
             return named or (bins.top[1] if len(bins.top) == 2 else None)
     return None
+
+
+def _embeddings(base: Binning, whole: Sample) -> dict[str, EmbeddingModel]:
+    vectors = (spec.name for spec in base.columns if spec.kind is Kind.VECTOR)
+    models = {name: _embedding(whole, name) for name in vectors}
+    return {name: model for name, model in models.items() if model is not None}
 
 
 def _embedding(whole: Sample, name: str) -> EmbeddingModel | None:

@@ -9,6 +9,8 @@ from tests.meta.project import PACKAGES, ROOT, distribution_names, imported_dist
 PROJECT = pyproject()["project"]
 EXTRAS = {name: distribution_names(names) for name, names in PROJECT["optional-dependencies"].items()}
 LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-bench.lock")
+# What the product is compared with; each has an environment of its own.
+PEERS = sorted((ROOT / "deploy" / "setup" / "peers").glob("*.lock"))
 
 # Distributions that are used without an import, and how.
 LOADED_BY_NAME = {
@@ -50,11 +52,13 @@ def test_the_product_imports_all_that_it_declares():
 
 
 def test_the_tests_import_only_what_is_declared():
-    declared = declared_runtime().union(*EXTRAS.values())
+    peers = {lock.stem for lock in PEERS}
+    declared = declared_runtime().union(peers, *EXTRAS.values())
+    assert len(peers) == 4
     assert imported_distributions("tests").keys() - declared == set()
 
 
-@pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.parametrize("lock", [*LOCKS, *(str(lock.relative_to(ROOT)) for lock in PEERS)])
 def test_locks_hold_versions_and_hashes_and_no_addresses(lock: str):
     # A pin goes over several lines, each but the last of which ends in a backslash.
     lines = (ROOT / lock).read_text().replace(" \\\n    ", " ").splitlines()
