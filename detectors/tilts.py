@@ -17,7 +17,9 @@ from scipy import special
 
 from detectors.tensor import BoolArray, FloatArray
 
-STRENGTHS = 0.05 * 2.0 ** np.arange(6)  # each is twice the one before: powers are squares
+# A change that exceeds the tolerance by less than half the weakest is never found. Each is twice the one
+# before: powers are squares.
+STRENGTHS = 0.025 * 2.0 ** np.arange(6)
 SIDES = 2
 TILTS = SIDES * len(STRENGTHS)
 AXIS = 3  # location, scale, skew

@@ -221,3 +221,16 @@ def test_a_stream_does_not_depend_on_those_beside_it():
 def test_smoothed_shares_add_half_a_row_to_every_bin():
     valid = np.array([True, True, True, False])
     assert smoothed(np.array([0.0, 5, 0, 0]), valid) == pytest.approx([0.5 / 6.5, 5.5 / 6.5, 0.5 / 6.5, 0])
+
+
+@pytest.mark.parametrize("epsilon", [0.03, 0.1])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_change_a_little_beyond_the_tolerance_gathers_evidence(epsilon, share):
+    """Of what the best of all tilts would gather, about n(δ − ε)²/2, at least a quarter."""
+    n, delta = 10_000.0, epsilon + 0.02
+    p = np.array([[share, share], [1 - share, 1 - share]])
+    moved = share + delta * sqrt(share * (1 - share))
+    x = n * np.array([[moved, moved], [1 - moved, 1 - moved]])
+    axis = axis_directions(p, np.zeros((2, 2), bool))
+    found = log_evalues(x, p, axis, np.full((AXIS + 2, 2), epsilon), np.ones((AXIS + 2, 2)))
+    assert found[:, AXIS:, 0].max() > n * (delta - epsilon) ** 2 / 8
