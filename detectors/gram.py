@@ -1,4 +1,4 @@
-"""Which columns move together: a mergeable Gram matrix of normal scores, and what a change of it is worth.
+"""Which columns move together: a mergeable Gram matrix of normal scores, and the cloud of rows behind it.
 
 A value counts by the bin that it lies in: its *normal score* is Φ⁻¹ of the bin's mid-rank in the reference,
 cut at ±3 and rounded to a multiple of 1/64. Sums of such scores, of their products and of the squares of
@@ -10,7 +10,6 @@ over the rows that have both.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -28,9 +27,6 @@ from schemas.errors import ProfileError, UsageError
 UNIT = 64  # scores are kept in 64ths
 CLIP = 3.0
 LARGEST_BLOCK = 128
-FEWEST_ROWS = 50
-STRENGTHS = 0.05 * 2.0 ** np.arange(5)  # of a tilt, in standard deviations of one row's product
-Z_REFERENCE = 4.0
 _ABSENT = np.int16(-(2**15))
 _ROWS_AT_ONCE = 1 << 11  # sums of so many products are exact in 64-bit floats, and fit the cache
 _MAGIC = b"DLG1"
@@ -298,9 +294,10 @@ class Gram:
         both, products, squares = (
             part[:, upper[0], upper[1]] for part in (self.both, self.products, self.squares)
         )
-        parts = tuple(part.astype("<i8").tobytes() for part in (both, self.sums, products, squares))
-        state = _State(self.scores.fingerprint, self.rows, parts)  # type: ignore[arg-type]  # four of them
-        return msgspec.msgpack.encode(state)
+        n, sums, first, second = (
+            part.astype("<i8").tobytes() for part in (both, self.sums, products, squares)
+        )
+        return msgspec.msgpack.encode(_State(self.scores.fingerprint, self.rows, (n, sums, first, second)))
 
     @classmethod
     def from_bytes(cls, data: bytes, scores: NormalScores) -> Gram:
@@ -338,116 +335,6 @@ class Gram:
             part[:, upper[0], upper[1]] = half
             part[:, upper[1], upper[0]] = half
         return new
-
-
-@dataclass(frozen=True)
-class CorrelationDrift:
-    """What one window says of how columns move together.
-
-    Parameters
-    ----------
-    log_evalue : float
-        Logarithm of the e-value, averaged over pairs and tilts; 0 where no pair has 50 rows.
-    pairs : tuple of (str, str)
-        The P pairs of columns.
-    log_evalues : FloatArray
-        ``[P]``: of each pair alone.
-    reference, window : FloatArray
-        ``[P]``: correlation of the pair's scores; nan in the window without enough rows.
-    """
-
-    log_evalue: float
-    pairs: tuple[tuple[str, str], ...]
-    log_evalues: FloatArray
-    reference: FloatArray
-    window: FloatArray
-
-    def leading(self, most: int = 5) -> list[tuple[tuple[str, str], float, float]]:
-        """Pairs with the most evidence, with their correlation in the reference and in the window."""
-        order = np.argsort(-self.log_evalues, kind="stable")[:most]
-        return [(self.pairs[i], float(self.reference[i]), float(self.window[i])) for i in order.tolist()]
-
-
-def correlation_drift(
-    reference: Gram,
-    window: Gram,
-    *,
-    tolerance: float = 0.01,
-    z_reference: float = Z_REFERENCE,
-    dispersion: FloatArray | float = 1.0,
-) -> CorrelationDrift:
-    """Weigh the evidence that columns no longer move together as they did.
-
-    Parameters
-    ----------
-    reference, window : Gram
-        Of the same scores.
-    tolerance : float
-        Change that is worth nobody's time, as the population stability index of the product of two scores; 0
-        or more.
-    z_reference : float
-        Standard errors by which the reference itself may be wrong.
-    dispersion : FloatArray or float
-        D ≥ 1, broadcast against the pairs: how much more the mean product varies than with independent rows.
-
-    Returns
-    -------
-    CorrelationDrift
-        Pairs in the order of the upper triangle of each block; those with fewer than 50 rows in the window or
-        the reference have an e-value of 1, as have those whose product is constant in the reference.
-
-    Raises
-    ------
-    UsageError
-        If a parameter is out of range or the scores differ.
-
-    Notes
-    -----
-    For a pair, s̄ is the mean of zᵢzⱼ over the n rows of the window that have both, less its mean ρ in the
-    reference; v is the variance of zᵢzⱼ in the reference. For θ = ±{.05, …, .8}/√v,
-
-    ``log E = (θ n s̄ − |θ| n ε √v − n θ² v/2)/D`` with ``ε = √tolerance + z_reference/√m``,
-
-    which with ε = 0 is the likelihood ratio of a normal mean that moved by θv. The first term of ε is the
-    neighbourhood that is tolerated, the second what the m rows of the reference leave open. The products are
-    not normal: their mean is nearly so from some 50 rows on, so the e-value is asymptotic. A mean product
-    changes also when both columns shift; read it after the evidence of the single columns.
-
-    References
-    ----------
-    .. [1] V. Vovk, R. Wang, "E-values: calibration, combination and applications", Annals of Statistics 49
-       (2021): the average of e-values is an e-value under any dependence.
-    """
-    if not tolerance >= 0 or not z_reference >= 0 or np.any(np.asarray(dispersion) < 1):
-        found = f"tolerance {tolerance}, z_reference {z_reference}, dispersion {dispersion}"
-        msg = f"{found} (at least 0, 0 and 1 are allowed)"
-        raise UsageError(msg)
-    if reference.scores.fingerprint != window.scores.fingerprint:
-        msg = "window: a Gram matrix of other scores than the reference's"
-        raise UsageError(msg)
-    names, at = _pairs(reference)
-    m, n = (gram.both[at].astype(np.float64) for gram in (reference, window))
-    mean, product = (
-        gram.products[at] / np.maximum(gram.both[at], 1) / UNIT**2 for gram in (reference, window)
-    )
-    variance = reference.squares[at] / np.maximum(m, 1) / UNIT**4 - mean**2
-    known = (n >= FEWEST_ROWS) & (m >= FEWEST_ROWS) & (variance > 1e-9)
-    moved = (product - mean) / np.sqrt(np.where(known, variance, 1.0))
-    epsilon = np.sqrt(tolerance) + z_reference / np.sqrt(np.maximum(m, 1))
-    theta = np.concatenate([STRENGTHS, -STRENGTHS])
-    logs = n[:, None] * (theta * moved[:, None] - np.abs(theta) * epsilon[:, None] - theta**2 / 2)
-    logs /= np.broadcast_to(np.asarray(dispersion, dtype=np.float64), n.shape)[:, None]
-    logs = np.where(known[:, None], logs, 0.0)
-    each = special.logsumexp(logs, axis=1) - np.log(len(theta)) if len(names) else np.zeros(0)
-    whole = float(special.logsumexp(each) - np.log(len(names))) if len(names) else 0.0
-    rows, columns = _places(reference, at)
-    return CorrelationDrift(
-        whole if known.any() else 0.0,
-        names,
-        np.where(known, each, 0.0),
-        reference.correlation[rows, columns],
-        np.where(n >= FEWEST_ROWS, window.correlation[rows, columns], np.nan),
-    )
 
 
 @dataclass(frozen=True)
@@ -535,21 +422,3 @@ class Ellipsoid:
     def _coordinates(self, codes: Codes) -> FloatArray:
         centred = self.scores.of_codes(codes) - self.means[:, None]
         return self.axes.T @ np.where(np.isnan(centred), 0.0, centred)
-
-
-def _pairs(gram: Gram) -> tuple[tuple[tuple[str, str], ...], tuple[IntArray, IntArray, IntArray]]:
-    """Names and places of the pairs within blocks."""
-    columns, width = gram.scores.columns, gram._width
-    i, j = np.triu_indices(width, 1)
-    block = np.repeat(np.arange(len(gram.both)), len(i))
-    i, j = np.tile(i, len(gram.both)), np.tile(j, len(gram.both))
-    real = block * width + j < len(columns)
-    at = (block[real], i[real], j[real])
-    rows, others = _places(gram, at)
-    names = zip(rows.tolist(), others.tolist(), strict=True)
-    return tuple((columns[a], columns[b]) for a, b in names), at
-
-
-def _places(gram: Gram, at: Sequence[IntArray]) -> tuple[IntArray, IntArray]:
-    """Numbers of the columns of pairs."""
-    return at[0] * gram._width + at[1], at[0] * gram._width + at[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -255,7 +256,7 @@ class SeriesWatch:
             self._live.popitem(last=False)
 
 
-class OnSeries:
+class OnSeries(ABC):
     """What detectors on a series share: a frozen dataclass inherits this before `Detector`.
 
     Attributes
@@ -269,13 +270,13 @@ class OnSeries:
     history: int
 
     @staticmethod
+    @abstractmethod
     def read(reference: ReferenceCounts, window: IntArray, effects: EffectArrays) -> Reading:
         """Make one number of each stream's window."""
-        raise NotImplementedError
 
+    @abstractmethod
     def start(self) -> RiverDetector:
         """Make a new detector of river."""
-        raise NotImplementedError
 
     def judge(self, reference: ReferenceCounts, window: IntArray) -> list[Verdict]:
         """Judge a first window; see `detectors.base.Detector.judge`."""

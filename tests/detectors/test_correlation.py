@@ -6,7 +6,7 @@ from scipy import stats
 
 from detectors.binning import Binning, NumericBins
 from detectors.calibration import Z_REFERENCE
-from detectors.correlation import Correlations, judge_correlations
+from detectors.correlation import STRENGTHS, Correlations, judge_correlations
 from detectors.gram import Gram, NormalScores
 from schemas.column import CORRELATION, ColumnSpec, Kind
 from schemas.errors import UnusableReference
@@ -127,6 +127,35 @@ def test_tilts_of_every_distribution_nearby_are_bounded():
             assert (weights > 0).all()
             assert (weights * tilted).mean() <= tilted.mean() + epsilon * tilted.std() + 1e-9
     assert whole.rows == 4_000
+
+
+@pytest.mark.parametrize(("tolerance", "z_reference"), [(0.0, 0.0), (0.04, 0.0), (0.0, 2.0), (0.01, 4.0)])
+def test_evidence_follows_its_formula(tolerance, z_reference):
+    rng = np.random.default_rng(8)
+    codes, later = rows(rng, 2_000), rows(rng, 80, 0.1)
+    scores = NormalScores.of(BINNING, np.bincount(codes.ravel(), minlength=int(BINNING.offsets[-1])))
+    z, window = scores.of_codes(codes), scores.of_codes(later)
+    known = Correlations.learn(gram(scores, codes), z, [], np.arange(COLUMNS))
+    assert known is not None
+    found = known.log_evalues(gram(scores, later), tolerance, z_reference)
+    radius = np.sqrt(tolerance) + z_reference / np.sqrt(2_000)
+    for pair, (i, j) in enumerate(zip(known.first.tolist(), known.second.tolist(), strict=True)):
+        product = z[i] * z[j]
+        h, later_h = ((x - product.mean()) / product.std() for x in (product, window[i] * window[j]))
+        for tilt, theta in enumerate([*STRENGTHS, *-STRENGTHS]):
+            e = np.exp(theta * h)
+            slow = theta * later_h.sum() - 80 * np.log(e.mean() + radius * e.std())
+            assert found[tilt, pair] == pytest.approx(slow, rel=1e-5, abs=1e-5)
+
+
+def test_without_drift_the_mean_evidence_is_at_most_1():
+    rng = np.random.default_rng(9)
+    known, _ = learned(rng, windows=8, n=2_500)
+    windows = (gram(known.scores, rows(rng, 500)) for _ in range(400))
+    # The error of the reference itself is allowed for with four standard errors, as in the service.
+    evidence = [np.exp(known.log_evalues(window, 0.0, Z_REFERENCE)).mean() for window in windows]
+    assert np.mean(evidence) <= 1.0 + 3 * np.std(evidence) / 20
+    assert max(evidence) < 1_000
 
 
 def test_no_rows_and_missing_values_are_no_evidence():

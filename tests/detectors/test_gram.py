@@ -1,4 +1,4 @@
-"""The Gram matrix of normal scores: against numpy and scikit-learn; its evidence without and with drift."""
+"""The Gram matrix of normal scores: against numpy and scikit-learn; distances of rows from its cloud."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,8 @@ from sklearn.covariance import EmpiricalCovariance
 from sklearn.decomposition import PCA
 
 from detectors.binning import Binning, CategoricalBins, NumericBins
-from detectors.gram import FEWEST_ROWS, STRENGTHS, UNIT, Ellipsoid, Gram, NormalScores, correlation_drift
+from detectors.correlation import Correlations
+from detectors.gram import UNIT, Ellipsoid, Gram, NormalScores
 from schemas.column import ColumnSpec, Kind
 from schemas.errors import ProfileError, UsageError
 
@@ -119,10 +120,11 @@ def test_more_than_128_columns_are_kept_in_blocks():
     assert gram.covariance[:65, :65] == pytest.approx(wanted[:65, :65], abs=1e-12)
     assert gram.covariance[65:, 65:] == pytest.approx(wanted[65:, 65:], abs=1e-12)
     assert not gram.covariance[:65, 65:].any()
-    drift = correlation_drift(gram, gram)
-    assert len(drift.pairs) == 2 * 65 * 64 // 2
-    assert ("x0", "x64") in drift.pairs
-    assert ("x64", "x65") not in drift.pairs
+    pairs = Correlations.learn(gram, z, [], np.array([0, 1, 64, 65, 66]))
+    assert pairs is not None
+    assert list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [
+        (0, 1), (0, 64), (1, 64), (65, 66),
+    ]  # fmt: skip
 
 
 def test_the_last_block_is_padded_with_nothing():
@@ -132,78 +134,6 @@ def test_the_last_block_is_padded_with_nothing():
     assert gram.both[1, 63].tolist() == [300] * 64 + [0]
     assert not gram.both[1, 64].any()
     assert len(gram.means) == 129
-    drift = correlation_drift(gram, gram)
-    assert len(drift.pairs) == 65 * 64 // 2 + 64 * 63 // 2
-    assert np.isfinite(drift.log_evalues).all()
-
-
-@pytest.mark.parametrize(("tolerance", "z_reference"), [(0.0, 0.0), (0.04, 0.0), (0.0, 2.0), (0.01, 4.0)])
-def test_evidence_follows_its_formula(tolerance, z_reference):
-    reference_codes, codes = coded(correlated(2_000, 0.5)), coded(correlated(80, 0.1, seed=2))
-    scores = scores_of(reference_codes)
-    found = correlation_drift(
-        gram_of(reference_codes, scores),
-        gram_of(codes, scores),
-        tolerance=tolerance,
-        z_reference=z_reference,
-        dispersion=2.0,
-    )
-    z, later = scores.of_codes(reference_codes), scores.of_codes(codes)
-    each = []
-    for i, j in ((0, 1), (0, 2), (1, 2)):
-        product = z[i] * z[j]
-        s, v = (later[i] * later[j]).mean() - product.mean(), product.var()
-        radius = (np.sqrt(tolerance) + z_reference / np.sqrt(2_000)) * np.sqrt(v)
-        logs = [
-            (theta * 80 * s - abs(theta) * 80 * radius - 80 * theta**2 * v / 2) / 2.0
-            for strength in STRENGTHS
-            for theta in (strength / np.sqrt(v), -strength / np.sqrt(v))
-        ]
-        each.append(np.mean(np.exp(logs)))
-    assert found.pairs == (("x0", "x1"), ("x0", "x2"), ("x1", "x2"))
-    assert found.log_evalues == pytest.approx(np.log(each), rel=1e-9)
-    assert found.log_evalue == pytest.approx(np.log(np.mean(each)), rel=1e-9)
-    assert found.reference == pytest.approx(np.corrcoef(z)[np.triu_indices(3, 1)])
-    assert found.window == pytest.approx(np.corrcoef(later)[np.triu_indices(3, 1)])
-
-
-def test_without_drift_the_mean_evidence_is_at_most_1():
-    reference_codes = coded(correlated(20_000, 0.5))
-    scores = scores_of(reference_codes)
-    reference = gram_of(reference_codes, scores)
-    evidence = []
-    for seed in range(400):
-        window = gram_of(coded(correlated(500, 0.5, seed=1_000 + seed)), scores)
-        evidence.append(np.exp(correlation_drift(reference, window, tolerance=0.0).log_evalue))
-    assert np.mean(evidence) <= 1.0 + 3 * np.std(evidence) / 20
-    assert max(evidence) < 1_000
-
-
-def test_the_pair_that_no_longer_goes_together_is_found():
-    values, later = correlated(5_000, 0.6, 5), correlated(1_000, 0.6, 5, seed=9)
-    later[3] = np.random.default_rng(4).permutation(later[3])
-    codes = coded(values)
-    scores = scores_of(codes)
-    found = correlation_drift(gram_of(codes, scores), gram_of(coded(later), scores))
-    assert found.log_evalue > np.log(1e6)
-    leading = found.leading(4)
-    assert all("x3" in pair for pair, _, _ in leading)
-    assert all(before > 0.5 and abs(now) < 0.1 for _, before, now in leading)
-
-
-def test_too_few_rows_are_no_evidence():
-    codes = coded(correlated(5_000, 0.6))
-    scores = scores_of(codes)
-    reference = gram_of(codes, scores)
-    turned = coded(correlated(FEWEST_ROWS, 0.6) * np.array([[1.0], [-1.0], [1.0]]))
-    assert correlation_drift(reference, gram_of(turned[:, 1:], scores), tolerance=0.0).log_evalue == 0.0
-    assert correlation_drift(reference, gram_of(turned, scores), tolerance=0.0).log_evalue > 1.0
-    none = correlation_drift(reference, Gram(scores))
-    assert none.log_evalue == 0.0
-    assert np.isnan(none.window).all()
-    alone = coded(correlated(100, 0.5, 1))
-    single = gram_of(alone, scores_of(alone))
-    assert correlation_drift(single, single).log_evalue == 0.0
 
 
 def test_no_numeric_columns_give_an_empty_matrix():
@@ -211,7 +141,7 @@ def test_no_numeric_columns_give_an_empty_matrix():
     gram = Gram(NormalScores.of(binning, np.array([0, 3, 0, 0])))
     gram.add(np.array([[1, 1]]))
     assert gram.rows == 2
-    assert correlation_drift(gram, gram).log_evalue == 0.0
+    assert Correlations.learn(gram, np.zeros((0, 2)), [], np.zeros(0, np.int64)) is None
     assert Gram.from_bytes(gram.to_bytes(), gram.scores).rows == 2
     assert Ellipsoid.of(gram).mahalanobis(np.array([[1, 1]])).tolist() == [0.0, 0.0]
 
@@ -252,22 +182,15 @@ def test_matrices_of_other_scores_are_refused():
     other = gram_of(codes, scores_of(coded(correlated(500, 0.5) + 1)))
     with pytest.raises(ProfileError, match="different references"):
         one.merge(other)
-    with pytest.raises(UsageError, match="other scores"):
-        correlation_drift(one, other)
     with pytest.raises(ProfileError, match="another reference"):
         Gram.from_bytes(one.to_bytes(), other.scores)
     with pytest.raises(UsageError, match="shape"):
         one.add(codes[:2])
 
 
-@pytest.mark.parametrize(
-    "parameters", [{"tolerance": -1.0}, {"z_reference": np.nan}, {"dispersion": 0.5}], ids=str
-)
-def test_parameters_that_cannot_be_meant_are_refused(parameters):
+def test_parameters_that_cannot_be_meant_are_refused():
     codes = coded(correlated(500, 0.5))
     gram = gram_of(codes, scores_of(codes))
-    with pytest.raises(UsageError, match=next(iter(parameters))):
-        correlation_drift(gram, gram, **parameters)
     for wrong in ({"explained": 0.0}, {"explained": 1.5}, {"smallest": 0.0}):
         with pytest.raises(UsageError, match="allowed"):
             Ellipsoid.of(gram, **wrong)
