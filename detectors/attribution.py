@@ -1,9 +1,8 @@
 """Where a change of the predictions comes from: decompositions of a difference of means from mergeable sums.
 
-For every bin of every column three numbers are kept of the rows in it: how many there are, Σŷ and Σŷ², with ŷ
-the score, or whether the prediction is a given class, or the predicted number, or the loss. From these of a
-reference and of a window follows how much of the change of the mean ŷ comes with other rows (*mix*) and how
-much with other ŷ for the same rows (*rate*), for every column and every segment.
+From the `CrossCounts` of a reference and of a window follows how much of the change of the mean prediction ŷ
+comes with other rows (*mix*) and how much with other ŷ for the same rows (*rate*), for every column and every
+segment.
 
 All of it is association. Columns that go together carry the same change, each as if it were alone; `regress`
 shares it out among them. That rows came with a column's values does not say that these caused anything.
@@ -16,265 +15,20 @@ from dataclasses import dataclass
 from math import floor, inf, log10
 from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from scipy import special
 
 from detectors.binning import Binning
-from detectors.gram import Codes, Gram
-from detectors.sealed import seal_raw, unseal_raw
+from detectors.cross_counts import CrossCounts
+from detectors.gram import Gram
 from detectors.tensor import FloatArray, IntArray
-from schemas.batch import OK, Batch
-from schemas.column import ColumnSpec, Kind, Source
-from schemas.errors import ProfileError, UsageError
+from schemas.column import Source
+from schemas.errors import UsageError
 
 FEWEST_ROWS = 50
-_LARGEST = 1e140  # sums of squares of numbers up to here stay finite
 _RIDGE = 1e-3
 _MOST_OF_IT = 0.9
 _Z95 = 1.959963984540054
-_MAGIC = b"DLA1"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Which number stands for a model's prediction.
-
-    Parameters
-    ----------
-    column : str
-        Name of the column.
-    category : str, optional
-        For a column of classes: 1 for this one, 0 for the others. None for a numeric column.
-
-    Examples
-    --------
-    >>> columns = (ColumnSpec("score", Kind.NUMERIC, Source.SCORE), ColumnSpec("temp", Kind.NUMERIC))
-    >>> Outcome.of(columns)
-    Outcome(column='score', category=None)
-    """
-
-    column: str
-    category: str | None = None
-
-    @classmethod
-    def of(cls, columns: Sequence[ColumnSpec], category: str | None = None) -> Outcome | None:
-        """Choose among the columns of a model.
-
-        Parameters
-        ----------
-        columns : sequence of ColumnSpec
-            Of the reference, so that every batch is read in the same way.
-        category : str, optional
-            The class that matters, if the model predicts classes.
-
-        Returns
-        -------
-        Outcome or None
-            The score (that of the class, if there are several), else whether the class was predicted, else
-            the predicted number; None if there is none of them.
-        """
-        scores = [c.name for c in columns if c.source is Source.SCORE and c.kind is Kind.NUMERIC]
-        if scores:
-            of_class = f"{Source.SCORE}.{category}"
-            return cls(next((name for name in (of_class, str(Source.SCORE)) if name in scores), scores[0]))
-        for column in columns:
-            if column.source is Source.PREDICTION and column.kind is Kind.NUMERIC:
-                return cls(column.name)
-            if (
-                column.source is Source.PREDICTION
-                and column.kind is Kind.CATEGORICAL
-                and category is not None
-            ):
-                return cls(column.name, category)
-        return None
-
-    def values(self, batch: Batch) -> FloatArray:
-        """ŷ of each row of a batch, ``[n]``; nan where it is missing or invalid."""
-        if self.category is None:
-            for i, spec in enumerate(batch.numeric):
-                if spec.name == self.column:
-                    return np.where(batch.status[i] == OK, batch.numbers[i], np.nan)
-        for spec, categories in zip(batch.categorical, batch.categories, strict=True):
-            if spec.name == self.column and self.category is not None:
-                names = categories.values.to_pylist()
-                at = names.index(self.category) if self.category in names else len(names)
-                return np.where(categories.codes >= 0, categories.codes == at, np.nan)
-        return np.full(len(batch), np.nan)
-
-
-class _State(msgspec.Struct, array_like=True):
-    reference_hash: str
-    by_group: bool
-    parts: tuple[bytes, bytes, bytes, bytes, bytes, bytes]
-
-
-class CrossCounts:
-    """Number, sum and sum of squares of ŷ in every bin of every column, and in every segment.
-
-    Parameters
-    ----------
-    binning : Binning
-        Bins of the reference.
-    reference_hash : str
-        Hash of the reference that the bins belong to.
-    by_group : bool
-        Keep the bins of each segment value too, for decompositions within segments and `find_slices`.
-
-    Attributes
-    ----------
-    n : IntArray
-        ``[groups or 1, bins]``: rows with ŷ, the bins of all columns side by side.
-    sums, squares : FloatArray
-        Σŷ and Σŷ² of the same rows.
-    group_n, group_sums, group_squares
-        ``[groups]``: the same for all rows of each segment value; the first is all rows.
-
-    Guarantees
-    ----------
-    Splitting rows and merging in any order gives the same numbers of rows, and the same sums up to rounding
-    (exactly, where ŷ are whole numbers or halves, quarters, … of them). Memory is 24 bytes a bin and group,
-    whatever the number of rows.
-    """
-
-    def __init__(self, binning: Binning, reference_hash: str = "", *, by_group: bool = False) -> None:
-        self.binning, self.reference_hash, self.by_group = binning, reference_hash, by_group
-        groups = len(binning.groups)
-        shape = (groups if by_group else 1, int(binning.offsets[-1]))
-        self.n: IntArray = np.zeros(shape, np.int64)
-        self.sums: FloatArray = np.zeros(shape)
-        self.squares: FloatArray = np.zeros(shape)
-        self.group_n: IntArray = np.zeros(groups, np.int64)
-        self.group_sums: FloatArray = np.zeros(groups)
-        self.group_squares: FloatArray = np.zeros(groups)
-
-    @property
-    def rows(self) -> int:
-        """Rows with ŷ."""
-        return int(self.group_n[0])
-
-    def add(self, codes: Codes, outcome: FloatArray, groups: Sequence[Codes] = ()) -> None:
-        """Add rows.
-
-        Parameters
-        ----------
-        codes : integer array [columns, n]
-            Flat bin of each value, a row for each column of the binning.
-        outcome : FloatArray
-            ``[n]``: ŷ. Rows where it is not finite, or beyond 1e140, are left out.
-        groups : sequence of integer arrays [n]
-            For each segment column of the binning the group of each row, counted from 0.
-
-        Raises
-        ------
-        UsageError
-            If shapes do not fit the binning or each other.
-        """
-        self._check(codes, outcome, groups)
-        use = np.abs(outcome) <= _LARGEST  # False for nan
-        if not use.all():
-            codes, outcome = codes[:, use], outcome[use]
-            groups = [group[use] for group in groups]
-        squares = outcome * outcome
-        bins, first = self.n.shape[1], 1
-        self._add_all(codes, outcome, squares)
-        self.group_n[0] += len(outcome)
-        self.group_sums[0] += outcome.sum()
-        self.group_squares[0] += squares.sum()
-        for segment, group in zip(self.binning.segments, groups, strict=True):
-            size = len(segment.names) + 2
-            part = slice(first, first + size)
-            first += size
-            self.group_n[part] += np.bincount(group, minlength=size)
-            self.group_sums[part] += np.bincount(group, outcome, size)
-            self.group_squares[part] += np.bincount(group, squares, size)
-            if self.by_group:
-                offset = group * bins
-                for row in codes:
-                    joint = offset + row
-                    self.n[part] += np.bincount(joint, minlength=size * bins).reshape(size, bins)
-                    self.sums[part] += np.bincount(joint, outcome, size * bins).reshape(size, bins)
-                    self.squares[part] += np.bincount(joint, squares, size * bins).reshape(size, bins)
-
-    def _add_all(self, codes: Codes, outcome: FloatArray, squares: FloatArray) -> None:
-        bins = self.n.shape[1]
-        flat = codes.ravel()
-        self.n[0] += np.bincount(flat, minlength=bins)
-        self.sums[0] += np.bincount(flat, np.broadcast_to(outcome, codes.shape).ravel(), bins)
-        self.squares[0] += np.bincount(flat, np.broadcast_to(squares, codes.shape).ravel(), bins)
-
-    def _check(self, codes: Codes, outcome: FloatArray, groups: Sequence[Codes]) -> None:
-        expected = (len(self.binning.columns), len(outcome))
-        if codes.shape != expected:
-            msg = f"codes: shape {codes.shape} ({expected} is expected)"
-            raise UsageError(msg)
-        if len(groups) != len(self.binning.segments) or any(len(group) != len(outcome) for group in groups):
-            segments = len(self.binning.segments)
-            msg = f"groups: {len(groups)} (one for each of {segments} segment columns, as long as ŷ)"
-            raise UsageError(msg)
-
-    def merge(self, *others: CrossCounts) -> None:
-        """Add those of other rows.
-
-        Raises
-        ------
-        ProfileError
-            If they are not all on the bins of the same reference, or keep other groups.
-        """
-        for other in others:
-            self._check_same(other)
-            for mine, theirs in zip(self._parts, other._parts, strict=True):
-                np.add(mine, theirs, out=mine)
-
-    def _check_same(self, other: CrossCounts) -> None:
-        mine, theirs = ((x.reference_hash, x.by_group, x.n.shape, x.group_n.shape) for x in (self, other))
-        if mine != theirs:
-            msg = f"cross-counts on other bins cannot be used together: {theirs}, where {mine} is expected"
-            raise ProfileError(msg)
-
-    @property
-    def _parts(self) -> tuple[IntArray, FloatArray, FloatArray, IntArray, FloatArray, FloatArray]:
-        return self.n, self.sums, self.squares, self.group_n, self.group_sums, self.group_squares
-
-    def to_bytes(self) -> bytes:
-        """Serialise; versioned and compressed."""
-        return seal_raw(_MAGIC, self.raw())
-
-    def raw(self) -> bytes:
-        """Serialise as a part of something else."""
-        n, sums, squares, *groups = (
-            part.astype(part.dtype.newbyteorder("<")).tobytes() for part in self._parts
-        )
-        parts = (n, sums, squares, groups[0], groups[1], groups[2])
-        return msgspec.msgpack.encode(_State(self.reference_hash, self.by_group, parts))
-
-    @classmethod
-    def from_bytes(cls, data: bytes, binning: Binning) -> CrossCounts:
-        """Read what `to_bytes` wrote.
-
-        Raises
-        ------
-        ProfileError
-            If the bytes are damaged or do not fit the bins.
-        """
-        raw = unseal_raw(_MAGIC, data, "table of cross-counts", ProfileError)
-        return cls.from_raw(raw, binning)
-
-    @classmethod
-    def from_raw(cls, data: bytes, binning: Binning) -> CrossCounts:
-        """Read what `raw` wrote; see `from_bytes`."""
-        try:
-            state = msgspec.msgpack.decode(data, type=_State)
-        except msgspec.MsgspecError as problem:
-            msg = f"damaged table of cross-counts: {problem}"
-            raise ProfileError(msg) from problem
-        new = cls(binning, state.reference_hash, by_group=state.by_group)
-        if [len(raw) for raw in state.parts] != [part.nbytes for part in new._parts]:
-            msg = "the cross-counts do not fit the bins of their reference"
-            raise ProfileError(msg)
-        for part, raw in zip(new._parts, state.parts, strict=True):
-            part[:] = np.frombuffer(raw, part.dtype.newbyteorder("<")).reshape(part.shape)
-        return new
 
 
 class Estimate(NamedTuple):
@@ -384,6 +138,7 @@ def kitagawa(reference: CrossCounts, window: CrossCounts, *, group: str = "") ->
     Examples
     --------
     >>> from detectors.binning import NumericBins
+    >>> from schemas.column import ColumnSpec, Kind
     >>> binning = Binning((ColumnSpec("temp", Kind.NUMERIC),), (NumericBins((57.0, 72.0), 40.0, 80.0),))
     >>> before, after = CrossCounts(binning), CrossCounts(binning)
     >>> bins, was, now = np.array([[0, 1, 2]]), [200, 600, 200], [200, 700, 100]
@@ -396,7 +151,7 @@ def kitagawa(reference: CrossCounts, window: CrossCounts, *, group: str = "") ->
     >>> explain(found)
     'most of the fall of the score (-0.035 of -0.050) comes with temp: fewer rows with values >= 72'
     """
-    reference._check_same(window)
+    reference.check_same(window)
     names = reference.binning.groups[: len(reference.n)]
     if group not in names:
         msg = (
@@ -429,7 +184,7 @@ def kitagawa_segments(reference: CrossCounts, window: CrossCounts) -> Decomposit
     ProfileError
         If the two are not on the same bins.
     """
-    reference._check_same(window)
+    reference.check_same(window)
     sides = [
         _Side.of(x.group_n[1:], x.group_sums[1:], x.group_squares[1:], _totals(x, 0))
         for x in (reference, window)
@@ -450,7 +205,7 @@ class _Totals(NamedTuple):
 
 
 def _totals(cross: CrossCounts, group: int) -> _Totals:
-    n, total, squares = (float(part[group]) for part in cross._parts[3:])
+    n, total, squares = (float(part[group]) for part in cross.parts[3:])
     mean = total / max(n, 1)
     return _Totals(int(n), mean, max(squares - total * mean, 0.0) / max(n - 1, 1))
 
@@ -681,7 +436,7 @@ def regress(reference: CrossCounts, window: CrossCounts, gram: Gram, *, ridge: f
     over rows is Σ_b z_b Σŷ over bins: the cross-counts hold the row of ŷ in the Gram matrix. A column's
     contribution is β·(its mean score in the window − in the reference), over the rows with a score.
     """
-    reference._check_same(window)
+    reference.check_same(window)
     if not ridge > 0:
         msg = f"ridge: {ridge} (a number above 0 is allowed)"
         raise UsageError(msg)
@@ -783,7 +538,7 @@ def find_slices(
     The nearer limit prefers large slices over small ones of which little is known. The intervals returned are
     those of single slices.
     """
-    reference._check_same(window)
+    reference.check_same(window)
     binning = reference.binning
     features = np.zeros(reference.n.shape[1], bool)
     for i, spec in enumerate(binning.columns):
@@ -812,8 +567,8 @@ def find_slices(
 def _with_whole(cross: CrossCounts, part: int) -> FloatArray:
     """Numbers ``[groups, 1 + bins]`` of each group and its bins; 0 for bins that are not kept."""
     missing = len(cross.group_n) - len(cross.n)
-    bins = np.pad(cross._parts[part].astype(np.float64), ((0, missing), (0, 0)))
-    return np.concatenate([cross._parts[3 + part].astype(np.float64)[:, None], bins], axis=1)
+    bins = np.pad(cross.parts[part].astype(np.float64), ((0, missing), (0, 0)))
+    return np.concatenate([cross.parts[3 + part].astype(np.float64)[:, None], bins], axis=1)
 
 
 def _rates(

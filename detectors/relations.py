@@ -18,9 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from detectors.attribution import CrossCounts, Outcome
 from detectors.binning import Binning, CategoricalBins, NumericBins
 from detectors.correlation import Correlations
+from detectors.cross_counts import CrossCounts, Outcome
 from detectors.embedding import EmbeddingModel
 from detectors.gram import Ellipsoid, Gram, NormalScores
 from detectors.prepared import Prepared

@@ -8,7 +8,6 @@ from dataclasses import replace
 from detectors.attribution import (
     Contribution,
     Decomposition,
-    Outcome,
     Slice,
     explain,
     find_slices,
@@ -18,6 +17,7 @@ from detectors.attribution import (
     regress,
     where,
 )
+from detectors.cross_counts import Outcome
 from detectors.relations import Relations, Together
 from schemas.attribution import Attribution, Part, PartKind
 from schemas.verdict import Verdict

@@ -12,9 +12,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.linear_model import Ridge
 
 from detectors.attribution import (
-    CrossCounts,
     Decomposition,
-    Outcome,
     explain,
     find_slices,
     kitagawa,
@@ -22,6 +20,7 @@ from detectors.attribution import (
     regress,
 )
 from detectors.binning import Binning, CategoricalBins, NumericBins, SegmentValues
+from detectors.cross_counts import CrossCounts, Outcome
 from detectors.gram import Gram, NormalScores
 from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, Batch, Categories
 from schemas.column import ColumnSpec, Kind, Source

@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import mahalanobis
 
-from detectors.attribution import CrossCounts, Outcome
 from detectors.binning import NumericBins
+from detectors.cross_counts import CrossCounts, Outcome
 from detectors.effects import compare
 from detectors.gram import Gram
 from detectors.profile import profile_batch

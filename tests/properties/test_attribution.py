@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detectors.attribution import CrossCounts, kitagawa, kitagawa_segments
+from detectors.attribution import (
+    kitagawa,
+    kitagawa_segments,
+)
 from detectors.binning import Binning, NumericBins, SegmentValues
+from detectors.cross_counts import CrossCounts
 from schemas.column import ColumnSpec, Kind
 from schemas.errors import ProfileError
 
