@@ -116,6 +116,11 @@ def hash_numbers(values: FloatArray) -> HashArray:
     return _absorb(np.full(normal.shape, NUMBER_SEED, dtype=np.uint64), normal.view(np.uint64))
 
 
+def combine_hashes(state: HashArray, word: HashArray) -> HashArray:
+    """Hash pairs of hashes, element by element; the order counts."""
+    return _absorb(state, word)
+
+
 def _hash_dictionary(array: pa.DictionaryArray) -> HashArray:
     entries = np.append(hash_strings(array.dictionary), np.uint64(NULL_HASH))
     indices = array.indices.cast(pa.int64()).fill_null(len(entries) - 1)

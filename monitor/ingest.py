@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 from sqlalchemy import Engine
 
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.intake import Intake
+from monitor.labelling import model_id, place_id
 from monitor.partitions import EventTimes, Partition, owned_delta
-from monitor.profiling import Profiler
+from monitor.profiling import Collected, Profiler
 from monitor.registry import Registry
 from monitor.source.source import Source
 from monitor.store import positions
+from monitor.store.joining import JoinedVersions, JoinWork
 from monitor.store.positions import Commit, Fault, PartitionDelta, Place, ReferencesChanged, SliceDelta
 from monitor.telemetry import Committed, LagSeen, PartitionReleased, Telemetry
 from schemas.errors import Fenced, Unavailable
@@ -66,9 +69,11 @@ class Ingest:
     ) -> None:
         self._configuration, self._engine, self._source, self._clock = configuration, engine, source, clock
         self._telemetry, self._announce, self._fault = telemetry, announce, fault
-        self._streams = {s.topic: s for s in configuration.streams if s.kind == "predictions"}
+        self._streams = {s.topic: s for s in configuration.streams}
         self._registry = Registry(configuration, engine)
-        self._profiler = Profiler(configuration.ingest.workers)
+        has_labels = any(stream.kind == "labels" for stream in configuration.streams)
+        self._profiler = Profiler(configuration.ingest.workers, keeps_pending=has_labels)
+        self._versions = JoinedVersions(configuration.for_model)
         self._owned: dict[Place, Partition] = {}
         self._times = EventTimes()
         self._intake = Intake(
@@ -330,17 +335,36 @@ class Ingest:
         work = Commit(
             partitions=deltas,
             slices=slices,
-            windows=self._windows(slices),
+            windows=self._windows([(s.model, s.version, s.slice_ms) for s in slices]),
             dead_letters=list(self._intake.dead_letters),
             references_seen=self._registry.references_seen,
+            joining=self._joining(collected),
+            outcome_windows=self._windows,
             **self._registry.news(collected.profiles, self._intake.roles, now_ms),
         )
         return work, _newest(deltas)
 
-    def _windows(self, slices: list[SliceDelta]) -> list[dict[str, Any]]:
+    def _joining(self, collected: Collected) -> JoinWork | None:
+        """Put together what has to be paired."""
+        if not collected.pending and not self._intake.labels:
+            return None
+        models = {int(id_) for rows in self._intake.labels for id_ in np.unique(rows.model)}
+        for (model, version, _), _profile in collected.profiles:
+            self._versions.add(model, version)
+            models.add(model_id(model))
+        return JoinWork(
+            versions=self._versions,
+            predictions=collected.pending,
+            labels=list(self._intake.labels),
+            places={place_id(p.topic, p.partition): (p.topic, p.partition) for p in self._owned},
+            terms=collected.terms | self._intake.terms.texts,
+            model_ids=models,
+        )
+
+    def _windows(self, slices: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
         """Windows that the slices belong to."""
         touched: dict[tuple[str, str, str, int], dict[str, Any]] = {}
-        for model, version, slice_ms in {(s.model, s.version, s.slice_ms) for s in slices}:
+        for model, version, slice_ms in set(slices):
             for spec in self._configuration.for_model(model).windows:
                 for start in spec.starts_covering(slice_ms):
                     touched[model, version, str(spec), start] = {

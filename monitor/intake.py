@@ -17,7 +17,10 @@ from monitor.config import Configuration
 from monitor.decode import catalog
 from monitor.decode.batch import Events
 from monitor.decode.envelope import Envelopes
+from monitor.labelling import label_rows, place_id
+from monitor.pairing import LabelRows
 from monitor.partitions import EventTimes, Partition
+from monitor.pending import Terms
 from monitor.profiling import Key, Profiler
 from monitor.registry import Registry
 from monitor.source.source import Fetched, Source
@@ -50,6 +53,10 @@ class Intake:
         Rows for messages that cannot be counted.
     roles : dict
         Latest role of each model version.
+    labels : list of LabelRows
+        In the order of their arrival.
+    terms : Terms
+        What hashes in them stand for.
     events, held_bytes : int
         Messages taken since the last commit, and their size.
     """
@@ -67,18 +74,22 @@ class Intake:
         self._configuration, self._source, self._clock = configuration, source, clock
         self._registry, self._profiler = registry, profiler
         self._owned, self._times = owned, times
-        streams = [stream for stream in configuration.streams if stream.kind == "predictions"]
-        self._decoders = {stream.topic: catalog.build(stream.format) for stream in streams}
+        self._decoders = {stream.topic: catalog.build(stream.format) for stream in configuration.streams}
+        self._label_topics = {stream.topic for stream in configuration.streams if stream.kind == "labels"}
         self._waiting: dict[Key, Events] = {}
         self._waiting_events = 0
         self.dead_letters: list[dict[str, Any]] = []
         self.roles: dict[Key, str] = {}
+        self.labels: list[LabelRows] = []
+        self.terms = Terms()
         self.events = self.held_bytes = 0
 
     def begin_anew(self) -> None:
         """Forget what has been committed."""
         self.dead_letters.clear()
         self.roles.clear()
+        self.labels.clear()
+        self.terms = Terms()
         self.events = self.held_bytes = 0
 
     def drop(self) -> None:
@@ -98,7 +109,8 @@ class Intake:
                 wanted & np.array([p.topic == topic for p in fetched.places])[fetched.place]
             )
             if len(rows):
-                self._take_topic(topic, fetched, None if len(rows) == len(fetched) else rows)
+                take = self._take_labels if topic in self._label_topics else self._take_topic
+                take(topic, fetched, None if len(rows) == len(fetched) else rows)
         for at, partition in enumerate(owned):
             mine = wanted & (fetched.place == at)
             if partition is not None and mine.any():
@@ -109,33 +121,20 @@ class Intake:
         self.held_bytes += sum(map(len, fetched.values))
 
     def _take_topic(self, topic: str, fetched: Fetched, rows: NDArray[np.intp] | None) -> None:
-        values = fetched.values if rows is None else [fetched.values[row] for row in rows.tolist()]
-        place, offset = (x if rows is None else x[rows] for x in (fetched.place, fetched.offset))
-        stamp = fetched.timestamp_ms if rows is None else fetched.timestamp_ms[rows]
-        raw = fetched.raw if rows is None else [fetched.raw[row] for row in rows.tolist()]
-        envelopes = self._decoders[topic].decode(values)
-        for row, reason in envelopes.problems:
-            self.bury(
-                fetched.places[place[row]],
-                "undecodable",
-                reason,
-                int(offset[row]),
-                values[row],
-                raw[row],
-                int(stamp[row]),
-            )
+        part = _Part(fetched, rows)
+        envelopes = self._decoders[topic].decode(part.values)
+        self._bury_problems(part, envelopes.problems)
         if not len(envelopes):
             return
         groups = _Groups(envelopes)
-        keep = self._sort_out(envelopes, groups, fetched, place, stamp, offset, values, raw)
+        keep = self._sort_out(envelopes, groups, part)
         for key, picked in groups.kept(keep):
             events = self._waiting.get(key)
             if events is None:
                 events = self._waiting[key] = Events()
             before = len(events)
             # Partition indexes of a fetch mean nothing later: slots do.
-            slots = np.array([p.slot if (p := self._owned.get(x)) else -1 for x in fetched.places], np.int64)
-            events.extend(envelopes, picked, values, slots[place], offset)
+            events.extend(envelopes, picked, part.values, self._slots(fetched)[part.place], part.offset)
             self.roles[key] = envelopes.role[-1 if picked is None else picked[-1]]
             self._waiting_events += len(events) - before
             if len(events) >= FULL:
@@ -143,41 +142,72 @@ class Intake:
         if self._waiting_events >= WAITING:
             self.submit_all()
 
-    def _sort_out(
-        self,
-        envelopes: Envelopes,
-        groups: _Groups,
-        fetched: Fetched,
-        place: NDArray[np.int64],
-        stamp: NDArray[np.int64],
-        offset: NDArray[np.int64],
-        values: list[bytes],
-        raw: Any,
-    ) -> NDArray[np.bool_]:
+    def _take_labels(self, topic: str, fetched: Fetched, rows: NDArray[np.intp] | None) -> None:
+        part = _Part(fetched, rows)
+        envelopes = self._decoders[topic].decode_labels(part.values)
+        self._bury_problems(part, envelopes.problems)
+        if not len(envelopes):
+            return
+        models = list(dict.fromkeys(envelopes.model))
+        settings = {model: self._configuration.for_model(model) for model in models}
+        now_ms = self._clock.now_ms()
+        place = part.place[envelopes.row]
+        position = {model: at for at, model in enumerate(models)}
+        index = np.array([position[model] for model in envelopes.model], np.int64)
+        latest = np.array([now_ms + settings[model].skew_ms for model in models])
+        future = envelopes.label_ms > latest[index]
+        self._bury_future(part, envelopes.row, envelopes.label_ms, future)
+        columns = self._times.index_of(models)[index]
+        due = np.flatnonzero(~future)
+        if len(due):
+            far = np.full(len(due), np.iinfo(np.int64).max // 2)
+            self._times.late(
+                self._slots(fetched)[place[due]], columns[due], envelopes.label_ms[due], far, now_ms
+            )
+        none = np.zeros(len(future), bool)
+        for at, partition in enumerate(self._partitions(fetched)):
+            mine = place == at
+            if partition is not None and mine.any():
+                self._count(partition, mine, future, none, none, envelopes.label_ms, now_ms)
+        ids = np.array([place_id(p.topic, p.partition) for p in fetched.places], np.int64)
+        horizons = {model: settings[model].labels.horizon_ms for model in models}
+        labels = label_rows(envelopes, ids[place], horizons, self.terms)
+        self.labels.append(labels.take(due))
+
+    def _bury_problems(self, part: _Part, problems: Sequence[tuple[int, str]]) -> None:
+        for row, reason in problems:
+            self._bury_row(part, row, "undecodable", reason)
+
+    def _bury_future(
+        self, part: _Part, row: NDArray[np.int64], event_ms: NDArray[np.int64], future: NDArray[np.bool_]
+    ) -> None:
+        for at in np.flatnonzero(future).tolist():
+            reason = f"timestamp {int(event_ms[at])} ms is later than the clock allows"
+            self._bury_row(part, int(row[at]), "future", reason)
+
+    def _bury_row(self, part: _Part, row: int, kind: str, reason: str) -> None:
+        place = part.fetched.places[part.place[row]]
+        offset, stamp = int(part.offset[row]), int(part.stamp[row])
+        self.bury(place, kind, reason, offset, part.values[row], part.raw[row], stamp)
+
+    def _partitions(self, fetched: Fetched) -> list[Partition | None]:
+        return [self._owned.get(place) for place in fetched.places]
+
+    def _slots(self, fetched: Fetched) -> NDArray[np.int64]:
+        return np.array([-1 if p is None else p.slot for p in self._partitions(fetched)], np.int64)
+
+    def _sort_out(self, envelopes: Envelopes, groups: _Groups, part: _Part) -> NDArray[np.bool_]:
         """Tell future, late and repeated events from those that count; moves event time."""
         now_ms = self._clock.now_ms()
-        places, event_ms = place[envelopes.row], envelopes.event_ms
+        places, event_ms = part.place[envelopes.row], envelopes.event_ms
         settings = [self._configuration.for_model(model) for model in groups.models]
         future = event_ms > now_ms + np.array([s.skew_ms for s in settings])[groups.model]
-        for at in np.flatnonzero(future).tolist():
-            row = int(envelopes.row[at])
-            reason = f"timestamp {int(event_ms[at])} ms is later than the clock allows"
-            self.bury(
-                fetched.places[places[at]],
-                "future",
-                reason,
-                int(offset[row]),
-                values[row],
-                raw[row],
-                int(stamp[row]),
-            )
-        partitions = [self._owned.get(p) for p in fetched.places]
-        slots = np.array([0 if p is None else p.slot for p in partitions], np.int64)
+        self._bury_future(part, envelopes.row, event_ms, future)
         due = np.flatnonzero(~future)
         late = np.zeros(len(event_ms), bool)
         if len(due):
             late[due] = self._times.late(
-                slots[places[due]],
+                self._slots(part.fetched)[places[due]],
                 self._times.index_of(groups.models)[groups.model[due]],
                 event_ms[due],
                 np.array([s.horizon_ms for s in settings])[groups.model[due]],
@@ -186,8 +216,8 @@ class Intake:
         repeated = np.zeros(len(event_ms), bool)
         identity = envelopes.id_hash ^ groups.salt
         # A record from the future would make the partition forget every id before it.
-        came_ms = np.minimum(stamp, now_ms)[envelopes.row]
-        for at, partition in enumerate(partitions):
+        came_ms = np.minimum(part.stamp, now_ms)[envelopes.row]
+        for at, partition in enumerate(self._partitions(part.fetched)):
             if partition is None:
                 continue
             mine = places == at
@@ -262,6 +292,22 @@ class Intake:
                 keys, total = [], 0
         if keys:
             self._submit(keys)
+
+
+class _Part:
+    """Messages of one topic in a fetch, in columns; `place` is the index into the places of the fetch."""
+
+    def __init__(self, fetched: Fetched, rows: NDArray[np.intp] | None) -> None:
+        self.fetched = fetched
+        if rows is None:
+            self.values, self.raw = fetched.values, fetched.raw
+            self.place, self.offset, self.stamp = fetched.place, fetched.offset, fetched.timestamp_ms
+        else:
+            at = rows.tolist()
+            self.values = [fetched.values[row] for row in at]
+            self.raw = [fetched.raw[row] for row in at]
+            self.place, self.offset = fetched.place[rows], fetched.offset[rows]
+            self.stamp = fetched.timestamp_ms[rows]
 
 
 class _Groups:

@@ -22,12 +22,17 @@ from monitor.config.settings import ModelSettings
 from monitor.decode.batch import Events, Outputs, make_batch
 from monitor.decode.columns import Columns
 from monitor.decode.features import FeatureDecoder
+from monitor.pairing import PredictionRows
+from monitor.pending import Segments, Terms, pending_rows
+from schemas.batch import Batch
 from schemas.column import ColumnSpec, Kind, Source
 
 TOGETHER = 16  # profiles that a worker serialises at a time
 WAITING_TASKS = 8  # for each worker: those of many small models come in bursts
 SUMMARY_BYTES = 4_000
 CELL_BYTES = 24
+PENDING_BYTES = 200  # of a prediction that waits for its label
+SEGMENT_VALUES = 4  # times as many values as are judged
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,7 @@ class ModelState:
         self.decoder = FeatureDecoder(self.columns)
         self.pointers = pointers
         self.outputs = Outputs(_prediction_kind(settings))
+        self.told_apart = Segments(SEGMENT_VALUES * settings.max_segment_values)
         self.restore(specs)
         self._lock = threading.Lock()
 
@@ -116,11 +122,17 @@ class Collected:
         The profiles, serialised.
     refused : list of (int, int, bytes, str)
         Events whose features cannot be read: partition index, offset, message, reason.
+    pending : list of PredictionRows
+        Predictions that wait for their labels.
+    terms : dict of int to str
+        What hashes in them stand for.
     """
 
     profiles: list[tuple[SliceKey, Profile]] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
     refused: list[tuple[int, int, bytes, str]] = field(default_factory=list)
+    pending: list[PredictionRows] = field(default_factory=list)
+    terms: dict[int, str] = field(default_factory=dict)
 
 
 class Profiler:
@@ -129,11 +141,15 @@ class Profiler:
     Parameters
     ----------
     workers : int
+    keeps_pending : bool
+        Whether labels are to be expected.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, *, keeps_pending: bool = False) -> None:
         interpreter.tune()
-        self._workers = workers
+        self._workers, self._keeps_pending = workers, keeps_pending
+        self._pending: list[PredictionRows] = []
+        self._terms: dict[int, str] = {}
         self._pool = ThreadPoolExecutor(workers, "profile")
         self._room = threading.Semaphore(workers * WAITING_TASKS)
         self._futures: list[Future[list[tuple[int, int, bytes, str]]]] = []
@@ -175,6 +191,7 @@ class Profiler:
         with self._lock:
             for share in self._shares:
                 collected.profiles += share.items()
+            collected.pending, collected.terms = self._pending, self._terms
             self._forget()
         profiles = [profile for _, profile in collected.profiles]
         parts = [profiles[at : at + TOGETHER] for at in range(0, len(profiles), TOGETHER)]
@@ -195,6 +212,7 @@ class Profiler:
 
     def _forget(self) -> None:
         self._shares = []
+        self._pending, self._terms = [], {}
         self._generation += 1
         self.size_bytes = 0
 
@@ -224,6 +242,8 @@ class Profiler:
         if not len(rows):
             return refused
         batch = make_batch(events, rows, features, state.widen(events), state.settings.segments)
+        if self._keeps_pending:
+            self._keep_pending(key, state, batch)
         share = self._share(generation)
         slice_ms = state.settings.slice_ms
         index = batch.event_ms // slice_ms * slice_ms
@@ -241,6 +261,15 @@ class Profiler:
             if binning is None:
                 self.size_bytes += CELL_BYTES * len(batch) * len(batch.columns)
         return refused
+
+    def _keep_pending(self, key: Key, state: ModelState, batch: Batch) -> None:
+        terms = Terms()
+        rows = pending_rows(key, state.settings, batch, state.told_apart, terms)
+        if rows is not None:
+            with self._lock:
+                self._pending.append(rows)
+                self._terms |= terms.texts
+                self.size_bytes += PENDING_BYTES * len(rows)
 
 
 def _serialised(profiles: Sequence[Profile]) -> list[bytes]:

@@ -151,7 +151,11 @@ def _window_problem(window: WindowSpec, settings: ModelSettings) -> str | None:
 
 def _performance(settings: ModelSettings, place: Path) -> Iterator[Finding]:
     performance, task = settings.performance, settings.task
-    if performance is None or task is None or task in METRICS[performance.metric]:
+    if performance is None:
+        return
+    if performance.metric == "cost" and not performance.costs:
+        yield (*place, "performance", "metric"), "cost needs the costs of outcomes (list them under costs)"
+    if task is None or task in METRICS[performance.metric]:
         return
     suitable = [metric for metric, tasks in METRICS.items() if task in tasks]
     yield (

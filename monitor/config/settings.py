@@ -42,7 +42,21 @@ METRICS = {
     "mae": TASKS[2:],
     "rmse": TASKS[2:],
     "r2": TASKS[2:],
+    "cost": TASKS[:2],
 }
+
+
+def class_text(value: Scalar) -> str:
+    """Name of a class as outcomes count it: booleans are 1 and 0.
+
+    Examples
+    --------
+    >>> class_text(True), class_text(1.0), class_text("yes")
+    ('1', '1', 'yes')
+    """
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class LabelOptions(Section):
@@ -94,8 +108,19 @@ class ReferenceOptions(Section):
         return self
 
 
+class Cost(Section):
+    """What one kind of outcome costs."""
+
+    predicted: Scalar
+    """Class that was predicted."""
+    label: Scalar
+    """Class that it turned out to be."""
+    cost: Number
+    """What each such prediction costs, in `currency`; a gain is below 0."""
+
+
 class PerformanceOptions(Section):
-    """What the performance of the model is measured by. Checked now; a later release alerts on it."""
+    """What the performance of the model is measured by."""
 
     metric: Literal[
         "accuracy",
@@ -109,10 +134,21 @@ class PerformanceOptions(Section):
         "mae",
         "rmse",
         "r2",
+        "cost",
     ]
-    """Measure of performance; it has to suit the task."""
+    """Measure of performance; it has to suit the task. `cost` is the mean cost of a prediction."""
     slo: Number
     """Value that the metric must not be worse than."""
+    costs: tuple[Cost, ...] = ()
+    """Costs of outcomes; pairs that are not listed cost nothing."""
+    currency: Text = "EUR"
+    """What costs are counted in; shown beside them."""
+
+    def cost_matrix(self) -> dict[tuple[str, str], float] | None:
+        """Cost by the names of the predicted and the true class; None if there are none."""
+        if not self.costs:
+            return None
+        return {(class_text(c.predicted), class_text(c.label)): float(c.cost) for c in self.costs}
 
 
 MOST_SAMPLED = 4_096  # rows of a slice
@@ -203,7 +239,7 @@ class ModelSettings(Section):
         label = self.positive_label
         if isinstance(label, bool):
             return "true" if label else "false"
-        return f"{label:g}" if isinstance(label, float) else None if label is None else str(label)
+        return None if label is None else class_text(label)
 
     def build_detector(self) -> Detector:
         """Build the detector; `edetector` and `psi` take the options in PSI units, parameters come first.

@@ -60,11 +60,44 @@ class Envelopes:
         return len(self.model)
 
 
+@dataclass(frozen=True)
+class LabelEnvelopes:
+    """Label events of one fetch.
+
+    Parameters
+    ----------
+    row : int64 array [events]
+        Message that each event came in.
+    problems : list of (int, str)
+        Messages that are not events, and why. Each message is in `row` or here.
+    label_ms : int64 array [events]
+        Time of the label, epoch milliseconds.
+    id_hash : uint64 array [events]
+    model : list of str
+    label : list
+        What turned out to be true; never None.
+    """
+
+    row: NDArray[np.int64]
+    problems: list[tuple[int, str]]
+    label_ms: NDArray[np.int64]
+    id_hash: NDArray[np.uint64]
+    model: list[str]
+    label: list[bool | int | float | str]
+
+    def __len__(self) -> int:
+        return len(self.model)
+
+
 class Decoder(Protocol):
-    """A format of prediction events."""
+    """A format of events."""
 
     name: ClassVar[str]
 
     def decode(self, values: Sequence[bytes]) -> Envelopes:
-        """Read messages; whatever is in them, this does not raise."""
+        """Read messages with predictions; whatever is in them, this does not raise."""
+        ...
+
+    def decode_labels(self, values: Sequence[bytes]) -> LabelEnvelopes:
+        """Read messages with labels; whatever is in them, this does not raise."""
         ...

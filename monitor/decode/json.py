@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
@@ -12,10 +12,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from detectors.hashing import hash_strings
-from monitor.decode.envelope import Envelopes, Scalar
+from monitor.decode.envelope import Envelopes, LabelEnvelopes, Scalar
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 LONGEST_VERSION = 256
+LONGEST_LABEL = 1_024
 EARLIEST_MS, LATEST_MS = 0, 253_402_300_800_000  # 1970 to 9999
 _LONGEST_REASON = 300
 
@@ -35,6 +36,13 @@ class _Event(msgspec.Struct, gc=False):
     role: Literal["champion", "challenger", "shadow"] = "champion"
 
 
+class _Label(msgspec.Struct, gc=False):
+    event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    model: Name
+    timestamp: str | int
+    label: bool | int | float | str
+
+
 class Json:
     """Decoder of native JSON events."""
 
@@ -42,10 +50,11 @@ class Json:
 
     def __init__(self) -> None:
         self._decode = msgspec.json.Decoder(_Event).decode
+        self._decode_label = msgspec.json.Decoder(_Label).decode
 
     def decode(self, values: Sequence[bytes]) -> Envelopes:
         """Read messages; whatever is in them, this does not raise."""
-        events, rows, problems = self._objects(values)
+        events, rows, problems = _objects(self._decode, values)
         event_ms, wrong_times = read_timestamps([event.timestamp for event in events])
         wrong = {**dict(wrong_features([event.features for event in events])), **dict(wrong_times)}
         if None in (predictions := [event.prediction for event in events]):
@@ -78,22 +87,62 @@ class Json:
             role=[event.role for event in events],
         )
 
-    def _objects(self, values: Sequence[bytes]) -> tuple[list[_Event], list[int], list[tuple[int, str]]]:
-        decode = self._decode
+    def decode_labels(self, values: Sequence[bytes]) -> LabelEnvelopes:
+        """Read messages with labels; whatever is in them, this does not raise."""
+        events, rows, problems = _objects(self._decode_label, values)
+        label_ms, wrong_times = read_timestamps([event.timestamp for event in events])
+        wrong = dict(wrong_times)
+        for at, reason in unstorable_names([event.model for event in events], []):
+            wrong.setdefault(at, reason)
+        for at, reason in _wrong_labels([event.label for event in events]):
+            wrong.setdefault(at, reason)
+        row = np.array(rows, np.int64)
+        if wrong:
+            problems += [(rows[at], reason) for at, reason in wrong.items()]
+            keep = [at for at in range(len(events)) if at not in wrong]
+            label_ms, row, events = label_ms[keep], row[keep], [events[at] for at in keep]
+        return LabelEnvelopes(
+            row=row,
+            problems=problems,
+            label_ms=label_ms,
+            id_hash=hash_strings(pa.array([event.event_id for event in events], pa.string())),
+            model=[event.model for event in events],
+            label=[event.label for event in events],
+        )
+
+
+def _objects(
+    decode: Callable[[bytes], Any], values: Sequence[bytes]
+) -> tuple[list[Any], list[int], list[tuple[int, str]]]:
+    """Messages that can be read, where they stand, and why the others cannot."""
+    try:
+        return [decode(value) for value in values], list(range(len(values))), []
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
+        pass  # one of them at least: now one by one
+    events: list[Any] = []
+    problems: list[tuple[int, str]] = []
+    append = events.append
+    for row, value in enumerate(values):
         try:
-            return [decode(value) for value in values], list(range(len(values))), []
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError):
-            pass  # one of them at least: now one by one
-        events: list[_Event] = []
-        problems: list[tuple[int, str]] = []
-        append = events.append
-        for row, value in enumerate(values):
-            try:
-                append(decode(value))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
-                problems.append((row, _reason(value, error)))
-        failed = {row for row, _ in problems}
-        return events, [row for row in range(len(values)) if row not in failed], problems
+            append(decode(value))
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
+            problems.append((row, _reason(value, error)))
+    failed = {row for row, _ in problems}
+    return events, [row for row in range(len(values)) if row not in failed], problems
+
+
+def _wrong_labels(labels: Sequence[Scalar]) -> list[tuple[int, str]]:
+    """Find labels that are too long, or integers too large, to be kept."""
+    kinds = set(map(type, labels))
+    if kinds <= {int, bool} and (not labels or max(map(abs, labels)) < 10**15):  # type: ignore[arg-type]
+        return []
+    found = []
+    for at, label in enumerate(labels):
+        if isinstance(label, str) and (len(label) > LONGEST_LABEL or "\0" in label):
+            found.append((at, f"label: has a NUL character or more than {LONGEST_LABEL} characters"))
+        elif isinstance(label, int) and abs(label) >= 10**40:
+            found.append((at, "label: an integer of more than 40 digits"))
+    return found
 
 
 def unstorable_names(models: Sequence[str], versions: Sequence[str]) -> list[tuple[int, str]]:

@@ -15,15 +15,19 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 
+from monitor.pairing import FATES
 from monitor.store.engine import immediate, reading
+from monitor.store.joining import JoinWork, join
 from monitor.store.sql import insert_new, upsert
 from monitor.store.tables import (
     counter,
     dead_letter,
     dedupe,
     gap,
+    label_account,
     model_column,
     model_version,
+    outcome_window,
     partition_model,
     partition_state,
     slice_profile,
@@ -108,6 +112,8 @@ class Commit:
     columns: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     references_seen: int = 0
+    joining: JoinWork | None = None
+    outcome_windows: Callable[[list[tuple[str, str, int]]], list[dict[str, Any]]] = lambda _: []
 
 
 class ReferencesChanged(Exception):  # noqa: N818 - a condition, handled where it is raised from
@@ -331,8 +337,19 @@ def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_faul
         _insert_seen(connection, work.partitions)
         fault("seen")
         _upsert_model_times(connection, work.partitions)
+        _join(connection, work)
+        fault("labels")
         fault("before commit")
     fault("after commit")
+
+
+def _join(connection: Connection, work: Commit) -> None:
+    """Pair predictions and labels; last, because others who join the same model wait from here on."""
+    if work.joining is None:
+        return
+    done = join(connection, work.joining, source_ranges(work.partitions))
+    windows = work.outcome_windows(done.slices)
+    upsert(connection, outcome_window, windows, {"touched": outcome_window.c.touched + 1})
 
 
 def settled(engine: Engine, work: Commit) -> bool:
@@ -469,9 +486,22 @@ def _upsert_model_times(connection: Connection, partitions: list[PartitionDelta]
 
 
 def accounting(connection: Connection) -> list[dict[str, Any]]:
-    """Where the events of each partition went; ``fetched`` is the sum of the outcomes."""
+    """Where the events of each partition went; ``fetched`` is the sum of the outcomes.
+
+    Rows of label topics also have what became of the labels: those that are `counted` are matched, waiting,
+    corrected, orphaned, expired or sampled out.
+    """
+    fates = {(row.topic, row.partition): row for row in connection.execute(select(label_account))}
     rows = connection.execute(select(partition_state).order_by("topic", "partition"))
     before = ("topic", "partition", "kind", "fetched")
     after = ("next_offset", "max_event_ms", "at_end_since_ms", "seen_at_ms", "stopped_reason")
     names = (*before, *OUTCOMES, *after)
-    return [{name: getattr(row, name) for name in names} for row in rows]
+    found = []
+    for row in rows:
+        numbers = {name: getattr(row, name) for name in names}
+        if row.kind == "labels":
+            fate = fates.get((row.topic, row.partition))
+            numbers |= {name: 0 if fate is None else getattr(fate, name) for name in FATES}
+            numbers["counted"] -= numbers["duplicates"]
+        found.append(numbers)
+    return found

@@ -301,6 +301,114 @@ ledger_head = Table(
     PrimaryKeyConstraint("model", "version"),
 )
 
+# --- labels and outcomes ------------------------------------------------------------------------------------
+
+pending = Table(
+    "pending",
+    metadata,
+    Column("key", BigInteger, nullable=False, comment="hash of the model and the event id"),
+    Column("version_id", BigInteger, nullable=False),
+    Column("event_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False, comment="latest time of a label that counts"),
+    Column("payload", LargeBinary, nullable=False, comment="prediction, scores and segments, packed"),
+    PrimaryKeyConstraint("key", "version_id"),
+    comment="predictions whose label may still come, or may still be corrected",
+    sqlite_with_rowid=False,
+)
+
+truth = Table(
+    "truth",
+    metadata,
+    Column("key", BigInteger, nullable=False, comment="hash of the model and the event id"),
+    Column("label_ms", BigInteger, nullable=False),
+    Column("label", BigInteger, nullable=False, comment="hash of the label as a class"),
+    Column("value", Float, comment="the label as a number; null: it is none"),
+    Column("place", BigInteger, nullable=False, comment="id of the partition that its first event came in"),
+    Column("until_ms", BigInteger, nullable=False, comment="event time at which it may be forgotten"),
+    Column("model_id", BigInteger, nullable=False),
+    Column("status", Integer, nullable=False, comment="0 matched, 1 waiting, 5 expired"),
+    PrimaryKeyConstraint("key"),
+    comment="labels in force",
+    sqlite_with_rowid=False,
+)
+
+joined_version = Table(
+    "joined_version",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="hash of model and version"),
+    Column("model_id", BigInteger, nullable=False, comment="hash of the model"),
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+)
+
+label_account = Table(
+    "label_account",
+    metadata,
+    Column("place", BigInteger, primary_key=True, autoincrement=False, comment="hash of topic and partition"),
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False)
+        for name in ("matched", "waiting", "corrected", "duplicates", "orphaned", "expired", "sampled_out")
+    ),
+)
+
+join_share = Table(
+    "join_share",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("from_ms", BigInteger, nullable=False, comment="first slice that it holds for"),
+    Column("share", Float, nullable=False, comment="share of the event ids that are kept for pairing"),
+    PrimaryKeyConstraint("model", "from_ms"),
+)
+
+term = Table(
+    "term",
+    metadata,
+    Column("hash", BigInteger, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False, comment="class, or name=value of a segment"),
+)
+
+outcome_commit = Table(
+    "outcome_commit",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("sources", Text, nullable=False, comment="JSON: {topic: {partition: [[from, to), …]}}"),
+)
+
+outcome_slice = Table(
+    "outcome_slice",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("slice_ms", BigInteger, nullable=False, comment="of the predictions"),
+    Column("format", Integer, nullable=False),
+    Column("commit_id", BigInteger, nullable=False),
+    Column("records", LargeBinary, nullable=False, comment="see detectors.outcomes.RECORD"),
+    Index("outcome_slice_range", "model", "version", "slice_ms"),
+)
+
+outcome_window = Table(
+    "outcome_window",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("window", String(32), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("touched", BigInteger, nullable=False, comment="grows with every commit that adds to the window"),
+    Column("judged", BigInteger, nullable=False, comment="value of touched that was judged last"),
+    Column("revision", Integer, nullable=False, comment="0: not judged yet"),
+    PrimaryKeyConstraint("model", "version", "window", "start_ms"),
+)
+Index(
+    "outcome_window_dirty",
+    outcome_window.c.end_ms,
+    sqlite_where=outcome_window.c.touched != outcome_window.c.judged,
+    postgresql_where=outcome_window.c.touched != outcome_window.c.judged,
+)
+
 # --- the weekly digest --------------------------------------------------------------------------------------
 
 weekly_evidence = Table(

@@ -23,6 +23,7 @@ from monitor.web.api import (
     dead_letters,
     digest,
     models,
+    performance,
     profile,
     references,
     results,
@@ -34,7 +35,7 @@ from monitor.web.health import Readiness
 from monitor.web.metrics import StateCollector
 
 PREFIX = "/api/v1"
-API = (models, results, profile, alerts, budget, digest, accounting, dead_letters, references)
+API = (models, results, profile, performance, alerts, budget, digest, accounting, dead_letters, references)
 
 
 def create_app(

@@ -58,6 +58,7 @@ POINTS = (
     "windows",
     "dead letters",
     "seen",
+    "labels",
     "before commit",
     "after commit",
 )

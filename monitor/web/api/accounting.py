@@ -28,7 +28,15 @@ class Partition(BaseModel):
     late: int = Field(description="Events later than the horizon, not counted in a slice.")
     future: int = Field(description="Events with a timestamp too far in the future, kept as dead letters.")
     dead_lettered: int = Field(description="Messages that cannot be read, kept as dead letters.")
-    duplicates: int = Field(description="Events whose id had been seen.")
+    duplicates: int = Field(
+        description="Events whose id had been seen; labels that said nothing newer than one before them."
+    )
+    matched: int | None = Field(None, description="Labels paired with a prediction. Null: no label topic.")
+    waiting: int | None = Field(None, description="Labels whose prediction has not come yet.")
+    corrected: int | None = Field(None, description="Labels that replaced an earlier one.")
+    orphaned: int | None = Field(None, description="Labels whose prediction never came.")
+    expired: int | None = Field(None, description="Labels later than the labels' horizon: not counted.")
+    sampled_out: int | None = Field(None, description="Labels of predictions that were not kept for pairing.")
     next_offset: int = Field(description="Position: offset of the first message that was not read yet.")
     watermark: str | None = Field(description="Newest event time less the default lateness; null: no event.")
     stopped_reason: str | None = Field(description="Why reading has stopped; null: it has not.")
@@ -48,7 +56,10 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/accounting", summary="Where the events of each partition went")
     def accounting(asked: Annotated[PartitionsAsked, Query()]) -> Page[Partition]:
-        """At all times fetched = counted + late + future + dead_lettered + duplicates."""
+        """At all times fetched = counted + late + future + dead_lettered + duplicates.
+
+        Of label topics, counted = matched + waiting + corrected + orphaned + expired + sampled_out.
+        """
         after = read_cursor(asked.cursor, "accounting", str, int)
         with reading(context.engine) as connection:
             rows = positions.accounting(connection)

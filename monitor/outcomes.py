@@ -1,0 +1,115 @@
+"""Realised performance of model versions over any range of event time, from stored outcomes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Connection, select
+
+from detectors.outcomes import EVERYTHING, NO_SCORE, Family, Records, joined
+from detectors.performance import Realised, Task, realised
+from monitor.config.settings import ModelSettings
+from monitor.pending import hashes_of, positive_hash
+from monitor.store.queries.outcomes import OutcomeSpan, class_hashes, outcomes, texts_of
+from monitor.store.tables import model_version
+
+ZERO_OR_ONE = {int(x) for x in hashes_of(["0", "1"]).view(np.int64)}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Performance of some model versions, together.
+
+    Parameters
+    ----------
+    task : str
+    realised : Realised
+    records : records
+        That it is computed from.
+    names : dict of int to str
+        Names of classes and segments by hash.
+    """
+
+    task: Task
+    realised: Realised
+    records: Records
+    names: dict[int, str]
+
+    @property
+    def segments(self) -> list[str]:
+        """Segments that have outcomes."""
+        hashes = np.unique(self.records["segment"]).view(np.int64).tolist()
+        return sorted(self.names.get(h, f"{h & (2**64 - 1):016x}") for h in hashes if h != EVERYTHING)
+
+
+def segment_hash(segment: str) -> int:
+    """Hash of a segment, ``name=value``; empty for all rows."""
+    return int(hashes_of([segment])[0]) if segment else EVERYTHING
+
+
+def task_of(settings: ModelSettings, records: Records) -> Task:
+    """Task of a model: as configured, or as its outcomes look."""
+    if settings.task is not None:
+        return settings.task
+    families = set(np.unique(records["family"]).tolist())
+    if families & {Family.ESTIMATED, Family.RESIDUAL}:
+        return "regression"
+    if Family.ONE_AGAINST_REST in families:
+        return "multiclass_classification"
+    of_classes = records[records["family"] <= Family.LABELLED]
+    classes = set(of_classes["a"].tolist()) | set(of_classes["b"][of_classes["family"] == 1].tolist())
+    has_score = bool((of_classes["cell"] != NO_SCORE).any())
+    is_binary = classes <= ZERO_OR_ONE or has_score or settings.positive_label is not None
+    return "binary_classification" if is_binary else "multiclass_classification"
+
+
+def measure_together(
+    connection: Connection,
+    settings: ModelSettings,
+    parts: Iterable[Records],
+    *,
+    segment: str = "",
+    until_age: int | None = None,
+) -> Measured:
+    """Measure the performance of outcomes taken together.
+
+    Parameters
+    ----------
+    connection : Connection
+        For the names of classes.
+    settings : ModelSettings
+    parts : iterable of records
+    segment : str
+        ``name=value``; empty for all rows.
+    until_age : int, optional
+        Only labels of at most this age, see `detectors.outcomes.AGE_LIMITS_MS`.
+    """
+    records = joined([part.tobytes() for part in parts])
+    names = texts_of(connection, class_hashes([records]))
+    task = task_of(settings, records)
+    found = realised(
+        records,
+        task,
+        positive=np.array([positive_hash(settings)], np.uint64),
+        names=names,
+        costs=None if settings.performance is None else settings.performance.cost_matrix(),
+        segment=segment_hash(segment),
+        until_age=until_age,
+    )
+    return Measured(task, found, records, names)
+
+
+def versions_of(connection: Connection, model: str) -> dict[str, str]:
+    """Versions of a model and their roles, by their first slice."""
+    c = model_version.c
+    query = select(c.version, c.role).where(c.model == model).order_by(c.first_slice_ms, c.version)
+    return {row.version: row.role for row in connection.execute(query)}
+
+
+def read_outcomes(
+    connection: Connection, model: str, versions: Iterable[str], from_ms: int, to_ms: int
+) -> dict[str, Records]:
+    """Outcomes of versions over a range; see `OutcomeSpan`."""
+    return outcomes(connection, OutcomeSpan(model, tuple(versions), from_ms, to_ms))

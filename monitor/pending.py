@@ -1,0 +1,234 @@
+"""What is kept of predictions until their labels come: a compact row each, and what its hashes stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from detectors.hashing import combine_hashes, hash_strings
+from detectors.outcomes import Predictions, class_hash, join_key
+from detectors.tensor import HashArray, IntArray
+from monitor.config.settings import ModelSettings
+from monitor.pairing import PredictionRows
+from schemas.batch import OK, Batch, Categories
+from schemas.column import PREDICTION, SCORE
+
+_BOOLEANS = {"true": "1", "false": "0"}  # so that a prediction of 1 and a label of true are the same
+
+
+def hashes_of(names: Sequence[str]) -> HashArray:
+    """Hashes of classes, or of anything else that is kept in the table of terms; never 0.
+
+    Examples
+    --------
+    >>> hashes = hashes_of(["true", "1", "UA"])
+    >>> bool(hashes[0] == hashes[1]), bool(hashes[1] == hashes[2])
+    (True, False)
+    """
+    return class_hash(hash_strings(pa.array([_BOOLEANS.get(name, name) for name in names], pa.string())))
+
+
+def id_of(*names: str) -> int:
+    """Id of a model, of a model version or of a partition: 64 bits, the same everywhere."""
+    parts = hash_strings(pa.array(names, pa.string()))
+    found = parts[:1]
+    for i in range(1, len(names)):
+        found = combine_hashes(found, parts[i : i + 1])
+    return int(found.view(np.int64)[0])
+
+
+def keys_of(model_ids: IntArray, event_hashes: HashArray) -> IntArray:
+    """Keys under which predictions and labels meet."""
+    return join_key(model_ids.view(np.uint64), event_hashes)
+
+
+@dataclass
+class Terms:
+    """What hashes stand for."""
+
+    texts: dict[int, str] = field(default_factory=dict)
+
+    def add(self, names: Sequence[str]) -> HashArray:
+        """Remember names; returns their hashes."""
+        hashes = hashes_of(names)
+        for hash_, name in zip(hashes.view(np.int64).tolist(), names, strict=True):
+            self.texts.setdefault(hash_, _BOOLEANS.get(name, name))
+        return hashes
+
+
+@dataclass
+class Segments:
+    """Values of segments that a model version is told apart by: the first that came, up to a limit."""
+
+    most: int
+    known: dict[str, set[str]] = field(default_factory=dict)
+
+    def admitted(self, name: str, values: Sequence[str]) -> list[bool]:
+        """Which values are told apart."""
+        known = self.known.setdefault(name, set())
+        for value in values:
+            if len(known) >= self.most:
+                break
+            known.add(value)
+        return [value in known for value in values]
+
+
+def positive_hash(settings: ModelSettings) -> np.uint64:
+    """Hash of the positive class; without a configured one, that of 1 and true."""
+    return np.uint64(hashes_of([settings.positive_class or "1"])[0])
+
+
+def pending_rows(
+    key: tuple[str, str], settings: ModelSettings, batch: Batch, segments: Segments, terms: Terms
+) -> PredictionRows | None:
+    """Compact rows of the predictions of a batch; None if it has none.
+
+    Parameters
+    ----------
+    key : (str, str)
+        Model and version.
+    settings : ModelSettings
+    batch : Batch
+    segments : Segments
+    terms : Terms
+        Gets the names of classes and segments.
+    """
+    n = len(batch)
+    if batch.keys is None:
+        return None
+    predicted, value = np.zeros(n, np.uint64), np.full(n, np.nan)
+    if (number := _numeric(batch, PREDICTION)) is not None:
+        value = number
+        is_known = np.isfinite(value)
+    elif (categories := _categorical(batch, PREDICTION)) is not None:
+        predicted = _hashed(categories, terms)
+        is_known = predicted != 0
+    else:
+        return None
+    classes, scores = _class_scores(batch, terms)
+    score = _numeric(batch, SCORE)
+    if score is None:
+        score = np.full(n, np.nan)
+    if scores.shape[1]:
+        # The score of the class that was predicted.
+        own = np.where((classes == predicted[:, None]) & (classes != 0), scores, np.nan)
+        best = np.where(np.isnan(own), -1.0, own).max(axis=1)
+        score = np.where(np.isfinite(score) | (best < 0), score, best)
+    rows = Predictions(
+        batch.event_ms, predicted, value, score, _segments(batch, segments, terms), classes, scores
+    )
+    found = PredictionRows(
+        key=keys_of(np.full(n, id_of(key[0])), batch.keys),
+        version=np.full(n, id_of(*key)),
+        slice_ms=batch.event_ms // settings.slice_ms * settings.slice_ms,
+        until_ms=batch.event_ms + settings.labels.horizon_ms,
+        positive=np.full(n, positive_hash(settings)),
+        rows=rows,
+    )
+    return found if is_known.all() else found.take(np.flatnonzero(is_known))
+
+
+def _numeric(batch: Batch, name: str) -> NDArray[np.float64] | None:
+    for spec, numbers, status in zip(batch.numeric, batch.numbers, batch.status, strict=True):
+        if spec.name == name:
+            return np.where(status == OK, numbers, np.nan)
+    return None
+
+
+def _categorical(batch: Batch, name: str) -> Categories | None:
+    for spec, categories in zip(batch.categorical, batch.categories, strict=True):
+        if spec.name == name:
+            return categories
+    return None
+
+
+def _hashed(categories: Categories, terms: Terms, keep: Sequence[bool] | None = None) -> HashArray:
+    """Hash of each row's category; 0 where it is missing, invalid or not kept."""
+    hashes = terms.add(categories.values.to_pylist()) if len(categories.values) else np.zeros(0, np.uint64)
+    if keep is not None:
+        hashes = np.where(np.array(keep, bool), hashes, np.uint64(0))
+    codes = categories.codes
+    if not len(hashes):
+        return np.zeros(len(codes), np.uint64)
+    return np.where(codes >= 0, hashes[np.maximum(codes, 0)], np.uint64(0))
+
+
+def _class_scores(batch: Batch, terms: Terms) -> tuple[HashArray, NDArray[np.float64]]:
+    """Classes with scores of their own, and their scores: ``[n, K]``; 0 and NaN where a row has none."""
+    names = [spec.name for spec in batch.numeric if spec.name.startswith(f"{SCORE}.")]
+    hashes = terms.add([name.removeprefix(f"{SCORE}.") for name in names]) if names else None
+    classes = np.zeros((len(batch), len(names)), np.uint64)
+    scores = np.full((len(batch), len(names)), np.nan)
+    if hashes is not None:
+        for k, name in enumerate(names):
+            found = _numeric(batch, name)
+            if found is not None:
+                scores[:, k] = found
+                classes[:, k] = np.where(np.isfinite(found), hashes[k], np.uint64(0))
+    return classes, scores
+
+
+def _segments(batch: Batch, segments: Segments, terms: Terms) -> HashArray:
+    found = []
+    for name, categories in (batch.segments or {}).items():
+        values = categories.values.to_pylist()
+        keep = segments.admitted(name, values)
+        full = Categories(categories.codes, pa.array([f"{name}={value}" for value in values], pa.string()))
+        named = Terms()
+        found.append(_hashed(full, named, keep))
+        wanted = {hash_ for hash_, use in zip(named.texts, keep, strict=True) if use}
+        terms.texts.update({hash_: text for hash_, text in named.texts.items() if hash_ in wanted})
+    return np.column_stack(found) if found else np.zeros((len(batch), 0), np.uint64)
+
+
+# --- packed rows --------------------------------------------------------------------------------------------
+
+
+def packed(rows: Predictions) -> list[bytes]:
+    """Everything but the time of each prediction, in bytes."""
+    segments, classes = rows.segments.shape[1], rows.classes.shape[1]
+    data = np.zeros(len(rows), _layout(segments, classes))
+    data["shape"] = segments, classes
+    for name in ("predicted", "value", "score", "segments", "classes", "scores"):
+        data[name] = getattr(rows, name)
+    joined, width = data.tobytes(), data.dtype.itemsize
+    return [joined[at : at + width] for at in range(0, len(joined), width)]
+
+
+def unpacked(event_ms: IntArray, payloads: Sequence[bytes]) -> Predictions:
+    """Read what `packed` wrote; rows of different shapes are filled up with 0."""
+    shapes = np.frombuffer(b"".join([payload[:2] for payload in payloads]), np.uint8).reshape(-1, 2)
+    n = len(shapes)
+    widths = shapes.max(axis=0).tolist() if n else (0, 0)
+    found = Predictions(
+        event_ms, np.zeros(n, np.uint64), np.zeros(n), np.zeros(n),
+        np.zeros((n, widths[0]), np.uint64), np.zeros((n, widths[1]), np.uint64), np.zeros((n, widths[1])),
+    )  # fmt: skip
+    for segments, classes in np.unique(shapes, axis=0).tolist():
+        at = np.flatnonzero((shapes == (segments, classes)).all(axis=1))
+        mine = b"".join(payloads if len(at) == n else [payloads[i] for i in at.tolist()])
+        data = np.frombuffer(mine, _layout(segments, classes))
+        for name in ("predicted", "value", "score"):
+            getattr(found, name)[at] = data[name]
+        found.segments[at, :segments] = data["segments"]
+        found.classes[at, :classes] = data["classes"]
+        found.scores[at, :classes] = data["scores"]
+    return found
+
+
+def _layout(segments: int, classes: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [
+            ("shape", "u1", (2,)),
+            ("predicted", "<u8"),
+            ("value", "<f8"),
+            ("score", "<f8"),
+            ("segments", "<u8", (segments,)),
+            ("classes", "<u8", (classes,)),
+            ("scores", "<f8", (classes,)),
+        ]
+    )

@@ -1,0 +1,335 @@
+"""The join in the database: what is stored under the keys of a batch, and what the batch changes there.
+
+Called inside the transaction that moves the positions of the partitions that the batch came from. Joins of
+the same model are done one after the other: SQLite has one writer, and on PostgreSQL a lock for each model is
+held to the end of the transaction, so that a prediction and its label cannot miss each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, insert, select, text
+
+from detectors.outcomes import FORMAT, by_group, summed
+from detectors.tensor import IntArray
+from monitor.config.settings import ModelSettings
+from monitor.pairing import FATES, LabelRows, Pairing, PredictionRows, pair
+from monitor.pending import id_of, packed, positive_hash, unpacked
+from monitor.store.sql import insert_new, inserting
+from monitor.store.tables import (
+    joined_version,
+    label_account,
+    outcome_commit,
+    outcome_slice,
+    term,
+)
+
+_PREDICTIONS = "SELECT p.key, p.version_id, p.event_ms, p.until_ms, p.payload FROM"
+_TRUTHS = "SELECT t.key, t.label_ms, t.label, t.value, t.place, t.until_ms, t.model_id, t.status FROM"
+
+
+@dataclass(frozen=True)
+class JoinedVersion:
+    """What the join has to know of a model version."""
+
+    model: str
+    version: str
+    slice_ms: int
+    positive: np.uint64
+
+
+class JoinedVersions:
+    """Model versions by id, read from the database where other processes registered them.
+
+    Parameters
+    ----------
+    settings_of : callable
+        Settings in effect for a model.
+    """
+
+    def __init__(self, settings_of: Callable[[str], ModelSettings]) -> None:
+        self._settings_of = settings_of
+        self._known: dict[int, JoinedVersion] = {}
+
+    def add(self, model: str, version: str) -> int:
+        """Remember a model version; returns its id."""
+        id_ = id_of(model, version)
+        if id_ not in self._known:
+            settings = self._settings_of(model)
+            self._known[id_] = JoinedVersion(model, version, settings.slice_ms, positive_hash(settings))
+        return id_
+
+    def of(self, connection: Connection, ids: IntArray) -> list[JoinedVersion]:
+        """Model versions with these ids."""
+        if any(id_ not in self._known for id_ in ids.tolist()):
+            for row in connection.execute(select(joined_version)):
+                self.add(row.model, row.version)
+        return [self._known[id_] for id_ in ids.tolist()]
+
+
+@dataclass
+class JoinWork:
+    """Predictions and labels of a commit.
+
+    Parameters
+    ----------
+    predictions : list of PredictionRows
+    labels : list of LabelRows
+        In the order of their arrival.
+    versions : JoinedVersions
+    places : dict of int to (str, int)
+        Topic and partition by id.
+    terms : dict of int to str
+        What hashes stand for that may be new.
+    model_ids : collection of int
+        Models that have predictions or labels here.
+    """
+
+    versions: JoinedVersions
+    predictions: list[PredictionRows] = field(default_factory=list)
+    labels: list[LabelRows] = field(default_factory=list)
+    places: dict[int, tuple[str, int]] = field(default_factory=dict)
+    terms: dict[int, str] = field(default_factory=dict)
+    model_ids: Collection[int] = ()
+
+
+@dataclass(frozen=True)
+class JoinDone:
+    """Slices whose outcomes have changed, as (model, version, start), and the fates of labels."""
+
+    slices: list[tuple[str, str, int]]
+    fates: dict[int, IntArray]
+
+
+def join(connection: Connection, work: JoinWork, sources: str) -> JoinDone:
+    """Pair what came with what is stored, and store what follows.
+
+    Parameters
+    ----------
+    connection : Connection
+        Inside a write transaction.
+    work : JoinWork
+    sources : str
+        Offsets that the commit takes in, as JSON.
+    """
+    if not work.predictions and not work.labels:
+        return JoinDone([], {})
+    _lock(connection, work.model_ids)
+    new = _all_predictions(work.predictions)
+    labels = _all_labels(work.labels)
+    keys = np.unique(np.concatenate((new.key, labels.key)))
+    known = _known_predictions(connection, keys, work.versions)
+    pairing = pair(new, labels, known, _known_truths(connection, keys))
+    insert_new(connection, term, [{"hash": hash_, "text": name} for hash_, name in work.terms.items()])
+    _register(connection, work.versions, np.unique(new.version))
+    _insert_pending(connection, pairing.fresh)
+    _upsert_truth(connection, pairing)
+    slices = _insert_outcomes(connection, pairing, work.versions, sources)
+    _upsert_fates(connection, pairing.fates, work.places)
+    return JoinDone(slices, pairing.fates)
+
+
+def _lock(connection: Connection, model_ids: Iterable[int]) -> None:
+    if connection.dialect.name == "postgresql":
+        for id_ in sorted(model_ids):  # in one order, so that nobody waits in a circle
+            connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": id_})
+
+
+def _all_predictions(parts: Sequence[PredictionRows]) -> PredictionRows:
+    if not parts:
+        return _no_predictions()
+    found = parts[0]
+    for part in parts[1:]:
+        found = found.plus(part)
+    return found
+
+
+def _no_predictions() -> PredictionRows:
+    none = np.zeros(0, np.int64)
+    return PredictionRows(none, none, none, none, np.zeros(0, np.uint64), unpacked(none, []))
+
+
+def _all_labels(parts: Sequence[LabelRows]) -> LabelRows:
+    if not parts:
+        none = np.zeros(0, np.int64)
+        return LabelRows(
+            none, none, np.zeros(0, np.uint64), np.zeros(0), none, none, np.zeros(0, bool), none, none
+        )
+    columns = zip(*(vars(part).values() for part in parts), strict=True)
+    return LabelRows(*(np.concatenate(column) for column in columns))
+
+
+# --- what is stored -----------------------------------------------------------------------------------------
+
+
+def _known_predictions(connection: Connection, keys: IntArray, versions: JoinedVersions) -> PredictionRows:
+    rows = _look_up(connection, f"{_PREDICTIONS} {{wanted}} pending p {{on}}", keys)
+    if not rows:
+        return _no_predictions()
+    key, version, event_ms, until_ms, payloads = zip(*rows, strict=True)
+    version_ids, at = np.unique(np.array(version, np.int64), return_inverse=True)
+    found = versions.of(connection, version_ids)
+    slice_ms = np.array([v.slice_ms for v in found], np.int64)[at]
+    positive = np.array([v.positive for v in found], np.uint64)[at]
+    times = np.array(event_ms, np.int64)
+    return PredictionRows(
+        key=np.array(key, np.int64),
+        version=version_ids[at],
+        slice_ms=times // slice_ms * slice_ms,
+        until_ms=np.array(until_ms, np.int64),
+        positive=positive,
+        rows=unpacked(times, payloads),
+    )
+
+
+def _known_truths(connection: Connection, keys: IntArray) -> LabelRows:
+    rows = _look_up(connection, f"{_TRUTHS} {{wanted}} truth t {{on}}", keys)
+    if not rows:
+        return _all_labels([])
+    key, label_ms, label, value, place, until_ms, model, status = zip(*rows, strict=True)
+    times = np.array(label_ms, np.int64)
+    return LabelRows(
+        key=np.array(key, np.int64),
+        label_ms=times,
+        label=np.array(label, np.int64).view(np.uint64),
+        value=np.array(value, np.float64),
+        place=np.array(place, np.int64),
+        horizon_ms=np.array(until_ms, np.int64) - times - 1,
+        is_sampled=np.ones(len(rows), bool),
+        status=np.array(status, np.int64),
+        model=np.array(model, np.int64),
+    )
+
+
+def _look_up(connection: Connection, statement: str, keys: IntArray) -> list[Any]:
+    """Rows with any of the keys."""
+    wanted = keys.tolist()
+    if not wanted:
+        return []
+    if connection.dialect.name == "postgresql":
+        table, alias = statement.split("{wanted} ")[1].split(" ")[:2]
+        query = statement.split("{wanted}")[0] + f" {table} {alias} WHERE {alias}.key = ANY(%(keys)s)"
+        return list(connection.exec_driver_sql(query, {"keys": wanted}).fetchall())
+    connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS wanted (key INTEGER PRIMARY KEY)")
+    connection.exec_driver_sql("DELETE FROM wanted")
+    connection.exec_driver_sql("INSERT INTO wanted VALUES (?)", [(key,) for key in wanted])
+    query = statement.format(wanted="wanted CROSS JOIN", on="USING (key)")
+    return list(connection.exec_driver_sql(query).fetchall())
+
+
+# --- what is written ----------------------------------------------------------------------------------------
+
+
+def _register(connection: Connection, versions: JoinedVersions, ids: IntArray) -> None:
+    rows = [
+        {"id": id_, "model_id": id_of(known.model), "model": known.model, "version": known.version}
+        for id_, known in zip(ids.tolist(), versions.of(connection, ids), strict=True)
+    ]
+    insert_new(connection, joined_version, rows)
+
+
+def _insert_pending(connection: Connection, fresh: PredictionRows) -> None:
+    if not len(fresh):
+        return
+    order = np.argsort(fresh.key)
+    fresh = fresh.take(order)
+    columns = [
+        fresh.key.tolist(), fresh.version.tolist(), fresh.rows.event_ms.tolist(), fresh.until_ms.tolist(),
+        packed(fresh.rows),
+    ]  # fmt: skip
+    insert_columns(connection, "pending (key, version_id, event_ms, until_ms, payload)",
+                   ("bigint", "bigint", "bigint", "bigint", "bytea"), columns)  # fmt: skip
+
+
+def _upsert_truth(connection: Connection, pairing: Pairing) -> None:
+    labels = pairing.labels
+    if not len(labels):
+        return
+    values = [None if np.isnan(value) else value for value in labels.value.tolist()]
+    columns = [
+        labels.key.tolist(), labels.label_ms.tolist(), labels.label.view(np.int64).tolist(), values,
+        labels.place.tolist(), pairing.until_ms.tolist(), labels.model.tolist(), labels.status.tolist(),
+    ]  # fmt: skip
+    changed = ("label_ms", "label", "value", "until_ms", "status")
+    insert_columns(
+        connection,
+        "truth (key, label_ms, label, value, place, until_ms, model_id, status)",
+        ("bigint", "bigint", "bigint", "float8", "bigint", "bigint", "bigint", "int"),
+        columns,
+        "ON CONFLICT (key) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in changed),
+    )
+
+
+def insert_columns(
+    connection: Connection,
+    table: str,
+    types: Sequence[str],
+    columns: Sequence[list[Any]],
+    conflict: str = "",
+) -> None:
+    """Insert many rows at once, given by columns.
+
+    Parameters
+    ----------
+    connection : Connection
+    table : str
+        Table and the names of its columns.
+    types : sequence of str
+        PostgreSQL's types of the columns.
+    columns : sequence of list
+    conflict : str
+        What to do where the key exists.
+    """
+    if connection.dialect.name == "postgresql":
+        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
+        statement = f"INSERT INTO {table} SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608 - no input
+        connection.exec_driver_sql(statement, tuple(columns))
+        return
+    marks = ", ".join("?" * len(columns))
+    statement = f"INSERT INTO {table} VALUES ({marks}) {conflict}"  # noqa: S608 - no input
+    connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))
+
+
+def _insert_outcomes(
+    connection: Connection, pairing: Pairing, versions: JoinedVersions, sources: str
+) -> list[tuple[str, str, int]]:
+    if not len(pairing.records):
+        return []
+    commit_id = connection.execute(
+        insert(outcome_commit).values(sources=sources).returning(outcome_commit.c.id)
+    ).scalar_one()
+    touched: list[tuple[str, str, int]] = []
+    rows: list[dict[str, Any]] = []
+    ids = np.unique(pairing.version)
+    for id_, known in zip(ids.tolist(), versions.of(connection, ids), strict=True):
+        mine = pairing.version == id_
+        for slice_ms, data in by_group(*summed(pairing.slice_ms[mine], pairing.records[mine])):
+            touched.append((known.model, known.version, slice_ms))
+            rows.append(
+                {"model": known.model, "version": known.version, "slice_ms": slice_ms, "format": FORMAT,
+                 "commit_id": commit_id, "records": data}
+            )  # fmt: skip
+    if rows:
+        connection.execute(insert(outcome_slice), rows)
+    return touched
+
+
+def _upsert_fates(
+    connection: Connection, fates: dict[int, IntArray], places: dict[int, tuple[str, int]]
+) -> None:
+    """Add to the counts of label events; partitions that are not ours are known to the table already."""
+    rows = []
+    for place, counts in sorted(fates.items()):
+        if counts.any():
+            topic, partition = places.get(place, ("", -1))
+            numbers = dict(zip(FATES, counts.tolist(), strict=True))
+            rows.append({"place": place, "topic": topic, "partition": partition, **numbers})
+    if not rows:
+        return
+    statement = inserting(connection, label_account)
+    changed = {name: label_account.c[name] + statement.excluded[name] for name in FATES}
+    connection.execute(statement.on_conflict_do_update(index_elements=["place"], set_=changed), rows)

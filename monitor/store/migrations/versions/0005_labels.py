@@ -1,0 +1,155 @@
+"""Keep predictions until their labels come, and what came of them."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005_labels"
+down_revision = "0004_attribution"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Create the tables of the join and of outcomes."""
+    op.create_table(
+        "join_share",
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("from_ms", sa.BigInteger(), nullable=False, comment="first slice that it holds for"),
+        sa.Column(
+            "share", sa.Float(), nullable=False, comment="share of the event ids that are kept for pairing"
+        ),
+        sa.PrimaryKeyConstraint("model", "from_ms"),
+    )
+    op.create_table(
+        "joined_version",
+        sa.Column(
+            "id", sa.BigInteger(), autoincrement=False, nullable=False, comment="hash of model and version"
+        ),
+        sa.Column("model_id", sa.BigInteger(), nullable=False, comment="hash of the model"),
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("version", sa.String(length=256), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "label_account",
+        sa.Column(
+            "place",
+            sa.BigInteger(),
+            autoincrement=False,
+            nullable=False,
+            comment="hash of topic and partition",
+        ),
+        sa.Column("topic", sa.String(length=249), nullable=False),
+        sa.Column("partition", sa.Integer(), nullable=False),
+        sa.Column("matched", sa.BigInteger(), nullable=False),
+        sa.Column("waiting", sa.BigInteger(), nullable=False),
+        sa.Column("corrected", sa.BigInteger(), nullable=False),
+        sa.Column("duplicates", sa.BigInteger(), nullable=False),
+        sa.Column("orphaned", sa.BigInteger(), nullable=False),
+        sa.Column("expired", sa.BigInteger(), nullable=False),
+        sa.Column("sampled_out", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("place"),
+    )
+    op.create_table(
+        "outcome_commit",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column(
+            "sources", sa.Text(), nullable=False, comment="JSON: {topic: {partition: [[from, to), …]}}"
+        ),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "outcome_slice",
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("version", sa.String(length=256), nullable=False),
+        sa.Column("slice_ms", sa.BigInteger(), nullable=False, comment="of the predictions"),
+        sa.Column("format", sa.Integer(), nullable=False),
+        sa.Column("commit_id", sa.BigInteger(), nullable=False),
+        sa.Column("records", sa.LargeBinary(), nullable=False, comment="see detectors.outcomes.RECORD"),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("outcome_slice_range", "outcome_slice", ["model", "version", "slice_ms"], unique=False)
+    op.create_table(
+        "outcome_window",
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("version", sa.String(length=256), nullable=False),
+        sa.Column("window", sa.String(length=32), nullable=False),
+        sa.Column("start_ms", sa.BigInteger(), nullable=False),
+        sa.Column("end_ms", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "touched",
+            sa.BigInteger(),
+            nullable=False,
+            comment="grows with every commit that adds to the window",
+        ),
+        sa.Column("judged", sa.BigInteger(), nullable=False, comment="value of touched that was judged last"),
+        sa.Column("revision", sa.Integer(), nullable=False, comment="0: not judged yet"),
+        sa.PrimaryKeyConstraint("model", "version", "window", "start_ms"),
+    )
+    op.create_index(
+        "outcome_window_dirty",
+        "outcome_window",
+        ["end_ms"],
+        unique=False,
+        sqlite_where=sa.text("touched != judged"),
+        postgresql_where=sa.text("touched != judged"),
+    )
+    op.create_table(
+        "pending",
+        sa.Column("key", sa.BigInteger(), nullable=False, comment="hash of the model and the event id"),
+        sa.Column("version_id", sa.BigInteger(), nullable=False),
+        sa.Column("event_ms", sa.BigInteger(), nullable=False),
+        sa.Column("until_ms", sa.BigInteger(), nullable=False, comment="latest time of a label that counts"),
+        sa.Column(
+            "payload", sa.LargeBinary(), nullable=False, comment="prediction, scores and segments, packed"
+        ),
+        sa.PrimaryKeyConstraint("key", "version_id"),
+        comment="predictions whose label may still come, or may still be corrected",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "term",
+        sa.Column("hash", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("text", sa.Text(), nullable=False, comment="class, or name=value of a segment"),
+        sa.PrimaryKeyConstraint("hash"),
+    )
+    op.create_table(
+        "truth",
+        sa.Column("key", sa.BigInteger(), nullable=False, comment="hash of the model and the event id"),
+        sa.Column("label_ms", sa.BigInteger(), nullable=False),
+        sa.Column("label", sa.BigInteger(), nullable=False, comment="hash of the label as a class"),
+        sa.Column("value", sa.Float(), nullable=True, comment="the label as a number; null: it is none"),
+        sa.Column(
+            "place",
+            sa.BigInteger(),
+            nullable=False,
+            comment="id of the partition that its first event came in",
+        ),
+        sa.Column(
+            "until_ms", sa.BigInteger(), nullable=False, comment="event time at which it may be forgotten"
+        ),
+        sa.Column("model_id", sa.BigInteger(), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=False, comment="0 matched, 1 waiting, 5 expired"),
+        sa.PrimaryKeyConstraint("key"),
+        comment="labels in force",
+        sqlite_with_rowid=False,
+    )
+
+
+def downgrade() -> None:
+    """Remove them."""
+    for name in (
+        "outcome_window",
+        "outcome_slice",
+        "outcome_commit",
+        "term",
+        "join_share",
+        "label_account",
+        "joined_version",
+        "truth",
+        "pending",
+    ):
+        op.drop_table(name)
