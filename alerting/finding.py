@@ -45,6 +45,9 @@ class Kind(StrEnum):
     DRIFT = "drift"
     NO_DATA = "no_data"
     PARTITION_STOPPED = "partition_stopped"
+    PERFORMANCE = "performance"
+    SLO = "slo"
+    ROLLBACK = "rollback"
 
 
 class Severity(StrEnum):
@@ -205,6 +208,7 @@ class WindowObservation:
         *,
         revision: int = 1,
         reference_hash: str = "",
+        kind: Kind = Kind.DRIFT,
     ) -> WindowObservation:
         """Keep of all verdicts of a window those that say DRIFT, and which streams are ONGOING.
 
@@ -219,9 +223,7 @@ class WindowObservation:
             if verdict.decision is Decision.DRIFT
         )
         unsettled = frozenset((v.column, v.segment) for v in verdicts if v.decision is Decision.ONGOING)
-        return cls(
-            model, version, start_ms, end_ms, revision, findings, Kind.DRIFT, unsettled, reference_hash
-        )
+        return cls(model, version, start_ms, end_ms, revision, findings, kind, unsettled, reference_hash)
 
     @property
     def is_revision(self) -> bool:

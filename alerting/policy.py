@@ -21,6 +21,8 @@ DEFAULT_SEVERITIES: dict[Lane, Severity] = {
 DEFAULT_KINDS: dict[Kind, Severity] = {
     Kind.NO_DATA: Severity.PAGE,
     Kind.PARTITION_STOPPED: Severity.PAGE,
+    Kind.SLO: Severity.PAGE,
+    Kind.ROLLBACK: Severity.PAGE,
 }
 
 
@@ -33,8 +35,8 @@ class AlertPolicy(BaseModel):
         Overrides for single lanes; the others keep their default (performance and predictions page, quality
         warns, the rest informs).
     kinds : dict of Kind to Severity
-        Overrides for ``no_data`` and ``partition_stopped``, which page by default. Drift takes the severity
-        of its lane.
+        Overrides for ``no_data``, ``partition_stopped``, ``slo`` and ``rollback``, which page by default.
+        Drift and performance take the severity of their lanes.
     clean_windows : int
         Number of clean windows in a row after which an incident is over.
     max_findings : int

@@ -24,11 +24,12 @@ from schemas.errors import ProfileError
 
 FORMAT = 1
 NO_SCORE = -1
-SCORE_CELLS = 355
+SCORE_CELLS = 611
 EVERYTHING = 0  # segment of all rows
 UNIT = float(2**32)  # of the sums of squared errors and log losses
 MANTISSA = float(2**31)  # of the sums of residuals and labels, times a power of 2 that their cell tells
 LEAST_PROBABILITY = 1e-15
+LEAST_NUMBER = 2.0**-1022  # smaller numbers are taken for 0
 NUMBER_SHIFT = 48  # low bits of a float's key that a cell leaves out: 16 cells an octave
 
 _MINUTE, _HOUR, _DAY = 60_000, 3_600_000, 86_400_000
@@ -38,9 +39,9 @@ AGE_LIMITS_MS = (
 )  # fmt: skip
 """Upper limits of the ages that labels are told apart by; one more age holds the older ones."""
 
-_FINEST = -12  # scores within 2^-12 of 0 or 1 share a cell
+_FINEST = -20  # scores within 2^-20 of 0 or 1 share a cell
 _LOWEST_KEY = int(np.float64(2.0**_FINEST).view(np.int64)) >> NUMBER_SHIFT
-_HALF_CELL = 177
+_HALF_CELL = 305
 
 RECORD = np.dtype(
     [
@@ -95,7 +96,7 @@ def score_cells(scores: FloatArray) -> NDArray[np.int16]:
     Examples
     --------
     >>> score_cells(np.array([0.0, 0.25, 0.5, 0.75, 1.0, np.nan, 1.5])).tolist()
-    [0, 161, 177, 193, 354, -1, -1]
+    [0, 289, 305, 321, 610, -1, -1]
     """
     with np.errstate(invalid="ignore"):
         is_known = (scores >= 0) & (scores <= 1)
@@ -113,8 +114,8 @@ def score_edges() -> FloatArray:
     Examples
     --------
     >>> edges = score_edges()
-    >>> len(edges), edges[[0, 1, 177, 178, 354, 355]].tolist()
-    (356, [0.0, 0.000244140625, 0.5, 0.5, 0.999755859375, 1.0])
+    >>> len(edges), edges[[0, 289, 305, 306, 322, 611]].tolist()
+    (612, [0.0, 0.25, 0.5, 0.5, 0.75, 1.0])
     """
     keys = np.arange(_LOWEST_KEY, _LOWEST_KEY + _HALF_CELL, dtype=np.int64)
     low = np.concatenate(([0.0], (keys << NUMBER_SHIFT).view(np.float64)))  # to ½, a cell of its own
@@ -199,7 +200,7 @@ class Labels:
 
 
 def predicted_records(rows: Predictions) -> Records:
-    """Records of predictions, ``[n · (1 + S)]``: row by row for `EVERYTHING`, then for each segment."""
+    """Records of predictions for `EVERYTHING`, one a row; `with_segments` adds the others."""
     found = np.zeros(len(rows), RECORD)
     number = rows.is_number
     found["age"] = -1
@@ -317,12 +318,12 @@ def _truths(labels: Labels, at: NDArray[np.intp]) -> Records:
 
 
 def _scaled(values: FloatArray) -> tuple[IntArray, IntArray]:
-    mantissa, _ = np.frexp(np.abs(values))
+    mantissa, _ = np.frexp(np.where(np.abs(values) < LEAST_NUMBER, 0.0, np.abs(values)))
     return np.rint(mantissa * MANTISSA).astype(np.int64), np.rint(mantissa**2 * MANTISSA).astype(np.int64)
 
 
 def number_sums(records: Records) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Σx, Σ|x| and Σx² of each record of the families `RESIDUAL` and `TRUTH`.
+    """Σx, Σ|x| and Σx² of each record of the families `RESIDUAL` and `TRUTH`; squares may be infinite.
 
     Examples
     --------
@@ -335,7 +336,8 @@ def number_sums(records: Records) -> tuple[FloatArray, FloatArray, FloatArray]:
     edge, _ = number_cell_bounds(records["b"])
     _, exponent = np.frexp(edge)
     absolute = np.ldexp(records["s1"] / MANTISSA, exponent)
-    squared = np.ldexp(records["s2"] / MANTISSA, 2 * exponent)
+    with np.errstate(over="ignore"):
+        squared = np.ldexp(records["s2"] / MANTISSA, 2 * exponent)
     return np.where(records["b"] < 0, -absolute, absolute), absolute, squared
 
 

@@ -17,6 +17,8 @@ PLACES = SCORE_CELLS + 1
 """Places of a curve: 0 for rows without a score, then the cells of scores."""
 
 _LEAST_PSEUDO_ROWS = 0.5
+_LEAST = 1e-6
+_GROUPS = 12
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,9 @@ class Curve:
         curve that stands on its own.
     portion : FloatArray
         ``[blocks]``: share of the whole's rows that the curve's part has; 0 as well.
+    group : IntArray
+        ``[PLACES]``: runs of blocks with about equal numbers of rows, at most a dozen, over which parts are
+        compared with the whole. They are the blocks of curves that are drawn to this one.
 
     Notes
     -----
@@ -65,6 +70,7 @@ class Curve:
     variance: FloatArray
     own: FloatArray
     portion: FloatArray
+    group: IntArray
 
     @classmethod
     def fit(cls, n: FloatArray, successes: FloatArray) -> Curve:
@@ -77,16 +83,17 @@ class Curve:
         value = np.zeros(len(rows))
         value[block] = p
         if not n[1:].any():
-            return cls(p, block, value * (1 - value), np.zeros(len(rows)), np.zeros(len(rows)))
+            group = np.minimum(block, 1)
+            return cls(p, block, value * (1 - value), np.zeros(len(rows)), np.zeros(len(rows)), group)
         first = _sums(block, p * n, len(rows))
         total = _sums(block, n, len(rows))
         value = np.where(total > 0, first / np.maximum(total, 1e-300), value)
         variance = value * (1 - value) / np.maximum(rows, 1)
-        return cls(p, block, variance, np.zeros(len(rows)), np.zeros(len(rows)))
+        return cls(p, block, variance, np.zeros(len(rows)), np.zeros(len(rows)), _groups(rows)[block])
 
-    def by_block(self, values: FloatArray) -> FloatArray:
-        """Sum values ``[PLACES]`` over the places of each block."""
-        return _sums(self.block, values, len(self.variance))
+    def by_group(self, values: FloatArray) -> FloatArray:
+        """Sum values ``[PLACES]`` over the places of each group."""
+        return _sums(self.group, values, int(self.group.max()) + 1)
 
     def drawn_to(
         self, n: FloatArray, successes: FloatArray, pseudo_rows: float, whole_rows: FloatArray
@@ -105,22 +112,24 @@ class Curve:
 
         Notes
         -----
-        Each block of the whole is moved to (successes + κ·p)/(n + κ). Its variance is that of the posterior
-        under a beta prior, p(1 − p)/(n + κ + 1), and the whole's own, (κ/(n + κ))²·V.
+        Each group of the whole is moved by what the part's successes exceed those expected, as far as
+        κ allows: (1 − λ)·(successes/n − p), λ = κ/(n + κ). The variance is that of the posterior under a beta
+        prior, p(1 − p)/(n + κ + 1), and the whole's own, λ²·p(1 − p)/m.
         """
         if np.isinf(pseudo_rows):
             return self
-        rows = self.by_block(n)
-        expected = self.by_block(n * self.p)
+        rows, whole = self.by_group(n), self.by_group(whole_rows)
         share = pseudo_rows / (rows + pseudo_rows)
-        excess = (self.by_block(successes) - expected) / np.maximum(rows, 1)
-        p = (self.p + ((1 - share) * excess)[self.block]).clip(1e-6, 1 - 1e-6)
-        weight = (rows + pseudo_rows)[self.block[1:]] / np.bincount(self.block)[self.block[1:]]
-        p[1:] = isotonic_regression(p[1:], weights=weight).x
-        middle = self.by_block(p) / np.maximum(np.bincount(self.block), 1)
+        excess = (self.by_group(successes) - self.by_group(n * self.p)) / np.maximum(rows, 1)
+        p = (self.p + ((1 - share) * excess)[self.group]).clip(_LEAST, 1 - _LEAST)
+        # By the whole's rows, so that places the part has none at keep their order as well.
+        p[1:] = isotonic_regression(p[1:], weights=whole_rows[1:] + n[1:] + _LEAST).x
+        weight = whole_rows + _LEAST
+        middle = self.by_group(p * weight) / self.by_group(weight)
         own = middle * (1 - middle) / (rows + pseudo_rows + 1)
-        portion = rows / np.maximum(self.by_block(whole_rows), 1)
-        return Curve(p, self.block, own + share**2 * self.variance, own, portion)
+        of_whole = middle * (1 - middle) / np.maximum(whole, 1)
+        portion = rows / np.maximum(whole, 1)
+        return Curve(p, self.group, own + share**2 * of_whole, own, portion, self.group)
 
 
 def pseudo_rows(n: FloatArray, total: FloatArray, mean: FloatArray, variance: FloatArray) -> float:
@@ -160,8 +169,8 @@ def middles() -> FloatArray:
 
     Examples
     --------
-    >>> middles()[[0, 176, 177, 354]].round(4).tolist()
-    [0.0001, 0.4922, 0.5, 0.9999]
+    >>> middles()[[0, 304, 305, 610]].round(4).tolist()
+    [0.0, 0.4922, 0.5, 1.0]
     """
     edges = score_edges()
     return np.asarray((edges[:-1] + edges[1:]) / 2, np.float64)
@@ -183,6 +192,14 @@ def _isotonic(n: FloatArray, successes: FloatArray) -> tuple[FloatArray, IntArra
     # The nearer occupied cell; of two as near, the lower one.
     nearer = np.searchsorted((at[1:] + at[:-1]) / 2, cells)
     return np.interp(cells, at, again.x), block[nearer], _sums(block, weight, len(again.blocks) - 1)
+
+
+def _groups(rows: FloatArray) -> IntArray:
+    """Group of each block; the first, of rows without a score, is one of its own."""
+    of_scores = rows[1:]
+    middle = (np.cumsum(of_scores) - of_scores / 2) / of_scores.sum()
+    _, group = np.unique((middle * _GROUPS).astype(np.int64), return_inverse=True)
+    return np.concatenate(([0], group + 1)).astype(np.int64)
 
 
 def _blocks(bounds: IntArray) -> IntArray:

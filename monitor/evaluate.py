@@ -21,7 +21,8 @@ from confluent_kafka import KafkaError, Producer
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.digests import Digests
-from monitor.judge import Judge, Judged
+from monitor.judge import Judge
+from monitor.judgements import Judged
 from monitor.silence import Silences
 from schemas.errors import Unavailable
 

@@ -14,7 +14,8 @@ from alerting.finding import epoch_ms
 from detectors.catalog import detectors
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.judge import EFFECTS, Judge
+from monitor.judge import Judge
+from monitor.judgements import EFFECTS
 from monitor.store import alerts
 from monitor.store.engine import reading
 from monitor.store.tables import judgement, result

@@ -339,7 +339,7 @@ class Ingest:
             dead_letters=list(self._intake.dead_letters),
             references_seen=self._registry.references_seen,
             joining=self._joining(collected),
-            outcome_windows=self._windows,
+            outcome_windows=self._outcome_windows,
             **self._registry.news(collected.profiles, self._intake.roles, now_ms),
         )
         return work, _newest(deltas)
@@ -371,6 +371,19 @@ class Ingest:
                         "model": model, "version": version, "window": str(spec), "start_ms": start,
                         "end_ms": start + spec.length_ms, "touched": 1, "judged": 0, "revision": 0,
                     }  # fmt: skip
+        return [touched[key] for key in sorted(touched)]
+
+    def _outcome_windows(self, slices: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
+        """Windows whose outcomes are judged, of the slices."""
+        touched: dict[tuple[str, str, int], dict[str, Any]] = {}
+        for model, version, slice_ms in set(slices):
+            spec = self._configuration.for_model(model).windows[0]
+            for start in spec.starts_covering(slice_ms):
+                touched[model, version, start] = {
+                    "model": model, "version": version, "window": str(spec), "start_ms": start,
+                    "end_ms": start + spec.length_ms, "touched": 1, "judged": 0, "estimated": 0,
+                    "revision": 0, "digest": None,
+                }  # fmt: skip
         return [touched[key] for key in sorted(touched)]
 
     def _keep_trying(self, work: Commit, within_s: float | None) -> None:

@@ -10,16 +10,14 @@ import json
 import logging
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine, and_, exists, insert, select, update
 
-from alerting.alert import step
 from alerting.finding import WindowObservation
-from alerting.pipeline import outbox_rows
 from detectors.base import Detector, Moment, Step
 from detectors.digest import week_of
 from detectors.joint import judge_window, lanes_of
@@ -28,11 +26,21 @@ from monitor.budget import window_budget
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.configured_references import ConfiguredReferences
+from monitor.judgements import (
+    Due,
+    Judged,
+    Overtaken,
+    Recomputed,
+    as_before,
+    insert_judgement,
+    observe,
+    result_rows,
+)
 from monitor.merging import Merged, merge_slices
 from monitor.profiling import Key, Pointer
 from monitor.references import ReferenceCache, learn_and_promote, pointer_at, pointers_of
 from monitor.registry import read_columns
-from monitor.store import alerts, ledgers, weeks
+from monitor.store import ledgers, weeks
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.slices import slices_between
 from monitor.store.queries.times import watermarks
@@ -45,7 +53,6 @@ from monitor.store.tables import (
 )
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from monitor.tidying import JudgedSpan, Tidier
-from monitor.version import code_version
 from monitor.weeks import part_of
 from schemas.column import ColumnSpec
 from schemas.verdict import Decision, Verdict, without_alarms
@@ -54,60 +61,6 @@ from schemas.window import WindowSpec
 logger = logging.getLogger(__name__)
 
 MOST_WINDOWS = 500  # judged in one sweep
-AGAIN = "{}: as judged first; too long ago to collect the evidence again"
-EFFECTS = (
-    "psi", "psi_debiased", "psi_low", "psi_high", "js", "hellinger", "total_variation", "linf", "chi2", "g",
-    "cramers_v", "ks", "wasserstein", "wasserstein_error",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Due:
-    """One window that is to be judged, as it stood when it was read."""
-
-    key: Key
-    spec: WindowSpec
-    start_ms: int
-    touched: int
-    judged: int
-    revision: int
-
-    @property
-    def end_ms(self) -> int:
-        """First instant after the window."""
-        return self.start_ms + self.spec.length_ms
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A window that was judged; `drifted` are its findings, `changes` what happened to alerts."""
-
-    due: Due
-    revision: int
-    drifted: tuple[Verdict, ...]
-    changes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Recomputed:
-    """A window that was judged once more.
-
-    Parameters
-    ----------
-    rows : list of dict
-        Rows of the table ``result`` as they come out now.
-    same_events : bool
-        The stored slices were made of the same stretches of Kafka as then.
-    state_is_kept : bool
-        The evidence from before the window is still stored.
-    same_configuration : bool
-        The configuration of the model has not changed since.
-    """
-
-    rows: list[dict[str, Any]]
-    same_events: bool
-    state_is_kept: bool
-    same_configuration: bool
 
 
 @dataclass(frozen=True)
@@ -139,10 +92,6 @@ class Outlook:
 
 
 NO_OUTLOOK = Outlook(b"", 0, False, None, frozenset())
-
-
-class _Overtaken(Exception):  # noqa: N818 - rolls a transaction back
-    """Another process has judged the same window."""
 
 
 class Judge:
@@ -260,7 +209,7 @@ class Judge:
         stepped = self._step(due, reference, merged, outlook)
         try:
             changes = self._write(due, pointer, merged, outlook, stepped, is_base=is_base)
-        except _Overtaken:
+        except Overtaken:
             return None
         self._telemetry.emit(WindowJudged(due.key[0], None))
         for change in changes:
@@ -284,19 +233,19 @@ class Judge:
 
         Raises
         ------
-        _Overtaken
+        Overtaken
             If the window changed, or somebody else judged it; nothing was written.
         """
         with immediate(self._engine) as connection:
             if not _take(connection, due):
-                raise _Overtaken
+                raise Overtaken
             if outlook.is_next and stepped.state:
                 entry = self._entry(due, pointer, outlook, stepped)
                 if not ledgers.append(connection, due.key, entry, outlook.head_ms):
-                    raise _Overtaken
+                    raise Overtaken
                 weeks.save_part(connection, list(outlook.week))
             id_ = self._insert_judgement(connection, due, pointer, merged)
-            rows = [_row(id_, due, verdict) for verdict in stepped.verdicts if verdict.n or verdict.m]
+            rows = result_rows(id_, due, stepped.verdicts)
             connection.execute(insert(result), rows)
             return self._alert(connection, due, pointer, stepped.verdicts) if is_base else ()
 
@@ -327,7 +276,7 @@ class Judge:
             is_base = spec == self._configuration.for_model(row.model).windows[0]
             outlook = self._outlook_back_then(connection, due, pointer) if is_base else NO_OUTLOOK
         stepped = self._step(due, reference, merged, outlook)
-        rows = [_row(judgement_id, due, verdict) for verdict in stepped.verdicts if verdict.n or verdict.m]
+        rows = result_rows(judgement_id, due, stepped.verdicts)
         return Recomputed(
             rows,
             json.dumps(merged.sources, separators=(",", ":")) == row.sources,
@@ -424,7 +373,7 @@ class Judge:
         if outlook.is_next or not stepped.state:
             return stepped
         if outlook.state is None:  # too old to be judged again: what was said stays
-            return Step(_as_before(stepped.verdicts, outlook.alarmed), stepped.state)
+            return Step(as_before(stepped.verdicts, outlook.alarmed), stepped.state)
         return Step(without_alarms(stepped.verdicts, but=outlook.alarmed), stepped.state)
 
     def _entry(self, due: Due, pointer: Pointer, outlook: Outlook, stepped: Step) -> ledgers.Entry:
@@ -442,14 +391,15 @@ class Judge:
         return self._detectors[hash_]
 
     def _insert_judgement(self, connection: Connection, due: Due, pointer: Pointer, merged: Merged) -> int:
-        values = {
-            **_identity(due), "end_ms": due.end_ms, "revision": due.revision + 1, "rows": merged.profile.rows,
-            "reference_hash": pointer.hash, "configuration_hash": self._configuration.hash_for(due.key[0]),
-            "code_version": code_version(), "sources": json.dumps(merged.sources, separators=(",", ":")),
-            "excluded_rows": merged.excluded_rows, "judged_at_ms": self._clock.now_ms(),
-        }  # fmt: skip
-        return int(
-            connection.execute(insert(judgement).values(values).returning(judgement.c.id)).scalar_one()
+        return insert_judgement(
+            connection,
+            due,
+            rows=merged.profile.rows,
+            excluded_rows=merged.excluded_rows,
+            reference_hash=pointer.hash,
+            configuration_hash=self._configuration.hash_for(due.key[0]),
+            sources=json.dumps(merged.sources, separators=(",", ":")),
+            now_ms=self._clock.now_ms(),
         )
 
     def _alert(
@@ -476,36 +426,9 @@ class Judge:
         self._tidier.tidy()
 
 
-def observe(
-    connection: Connection, configuration: Configuration, observation: WindowObservation, now_ms: int
-) -> tuple[AlertChanged, ...]:
-    """Let a window speak to the incident of its model version, and write what follows."""
-    before = alerts.load_for(connection, observation)
-    after, changes = step(before, observation, configuration.alerts.policy)
-    if after is None or (after is before and not changes):
-        return ()
-    routes = outbox_rows(after, changes, configuration.alerts.routes)
-    alerts.save(connection, after, changes, routes, now_ms)
-    return tuple(
-        AlertChanged(after.model, str(after.lane), str(after.severity), str(c.kind)) for c in changes
-    )
-
-
 def read_slices(connection: Connection, due: Due) -> list[Any]:
     """Stored slices of a window."""
     return slices_between(connection, due.key, due.start_ms, due.end_ms)
-
-
-def _as_before(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) -> list[Verdict]:
-    """Keep the alarms of the judgement before, whatever the evidence of this window on its own."""
-    return [
-        replace(
-            verdict, decision=Decision.DRIFT, explanation=verdict.explanation or AGAIN.format(verdict.column)
-        )
-        if (verdict.column, verdict.segment) in alarmed
-        else verdict
-        for verdict in without_alarms(verdicts, but=alarmed)
-    ]
 
 
 def _take(connection: Connection, due: Due) -> bool:
@@ -526,33 +449,3 @@ def _take(connection: Connection, due: Due) -> bool:
         .values(judged=due.touched, revision=due.revision + 1)
     )
     return done.rowcount == 1
-
-
-def _identity(due: Due) -> dict[str, Any]:
-    return {"model": due.key[0], "version": due.key[1], "window": str(due.spec), "start_ms": due.start_ms}
-
-
-def _row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]:
-    effects = verdict.effects
-    return {
-        **_identity(due),
-        "judgement_id": judgement_id,
-        "revision": due.revision + 1,
-        "column": verdict.column,
-        "segment": verdict.segment,
-        "detector": verdict.detector,
-        "lane": verdict.lane.value,
-        "decision": verdict.decision.value,
-        "n": verdict.n,
-        "m": verdict.m,
-        "statistic": verdict.statistic,
-        "threshold": verdict.threshold,
-        "threshold_source": verdict.threshold_source,
-        "evidence_log": verdict.evidence_log,
-        **{name: None if effects is None else getattr(effects, name) for name in EFFECTS},
-        "moved": json.dumps([asdict(moved) for moved in verdict.moved]),
-        "attribution": None if verdict.attribution is None else json.dumps(asdict(verdict.attribution)),
-        "explanation": verdict.explanation,
-        "budget": verdict.budget,
-        "onset_at_ms": verdict.onset_ms,
-    }

@@ -193,7 +193,10 @@ def pair(new: PredictionRows, labels: LabelRows, known: PredictionRows, stored: 
     version, slice_ms, records = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     status, until_ms = _status(groups, every, at, has_label, counted_now)
     fates.settle(groups, status)
-    store = np.flatnonzero(groups.is_changed | (status != groups.before.status) | ~groups.has_before)
+    outlives = until_ms > groups.before.label_ms + groups.before.horizon_ms + 1
+    store = np.flatnonzero(
+        groups.is_changed | (status != groups.before.status) | ~groups.has_before | outlives
+    )
     kept = groups.now.take(store)
     kept = LabelRows(**{**vars(kept), "status": status[store]})
     return Pairing(fresh, kept, until_ms[store], version, slice_ms, records, fates.by_place)

@@ -109,15 +109,8 @@ def pending_rows(
         is_known = predicted != 0
     else:
         return None
-    classes, scores = _class_scores(batch, terms)
-    score = _numeric(batch, SCORE)
-    if score is None:
-        score = np.full(n, np.nan)
-    if scores.shape[1]:
-        # The score of the class that was predicted.
-        own = np.where((classes == predicted[:, None]) & (classes != 0), scores, np.nan)
-        best = np.where(np.isnan(own), -1.0, own).max(axis=1)
-        score = np.where(np.isfinite(score) | (best < 0), score, best)
+    positive = positive_hash(settings)
+    score, classes, scores = _scores(batch, predicted, positive, terms)
     rows = Predictions(
         batch.event_ms, predicted, value, score, _segments(batch, segments, terms), classes, scores
     )
@@ -126,7 +119,7 @@ def pending_rows(
         version=np.full(n, id_of(*key)),
         slice_ms=batch.event_ms // settings.slice_ms * settings.slice_ms,
         until_ms=batch.event_ms + settings.labels.horizon_ms,
-        positive=np.full(n, positive_hash(settings)),
+        positive=np.full(n, positive),
         rows=rows,
     )
     return found if is_known.all() else found.take(np.flatnonzero(is_known))
@@ -155,6 +148,28 @@ def _hashed(categories: Categories, terms: Terms, keep: Sequence[bool] | None = 
     if not len(hashes):
         return np.zeros(len(codes), np.uint64)
     return np.where(codes >= 0, hashes[np.maximum(codes, 0)], np.uint64(0))
+
+
+def _scores(
+    batch: Batch, predicted: HashArray, positive: np.uint64, terms: Terms
+) -> tuple[NDArray[np.float64], HashArray, NDArray[np.float64]]:
+    """Score of each row, and classes with scores of their own.
+
+    The score is P(positive) of a binary classifier, however it was sent; of another that of the class that
+    was predicted.
+    """
+    classes, scores = _class_scores(batch, terms)
+    given = _numeric(batch, SCORE)
+    score = np.full(len(batch), np.nan) if given is None else given
+    if not scores.shape[1]:
+        return score, classes, scores
+    is_binary = scores.shape[1] == 2 and bool((classes == positive).any())
+    wanted = np.full(len(batch), positive) if is_binary else predicted
+    own = np.where((classes == wanted[:, None]) & (classes != 0), scores, -1.0).max(axis=1)
+    score = np.where(np.isfinite(score) | (own < 0), score, own)
+    if is_binary:
+        return score, classes[:, :0], scores[:, :0]
+    return score, classes, scores
 
 
 def _class_scores(batch: Batch, terms: Terms) -> tuple[HashArray, NDArray[np.float64]]:

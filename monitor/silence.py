@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, select
 
 from alerting.alert import resolve
 from alerting.finding import Finding, Kind, WindowObservation, instant
 from alerting.pipeline import outbox_rows
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.judge import observe
+from monitor.judgements import observe
 from monitor.profiling import Key
 from monitor.references import ReferenceCache
 from monitor.store import alerts
 from monitor.store.engine import immediate, reading
-from monitor.store.queries.times import watermarks
-from monitor.store.tables import alert, partition_model, partition_state, reference_pointer, window_state
+from monitor.store.queries.times import newest_events, watermarks
+from monitor.store.tables import alert, partition_state, reference_pointer, window_state
 from monitor.telemetry import AlertChanged, Telemetry
 from schemas.duration import format_duration
 from schemas.verdict import Lane
@@ -85,8 +85,7 @@ class Silences:
 
     def _silences(self, connection: Connection, models: Collection[str] | None, now_ms: int) -> list[Silence]:
         marks = watermarks(connection, self._configuration, now_ms, models)
-        p = partition_model.c
-        newest = connection.execute(select(p.model, func.max(p.max_event_ms)).group_by(p.model))
+        newest = newest_events(connection, models)
         a = alert.c
         told = set(
             connection.execute(
@@ -94,7 +93,7 @@ class Silences:
             ).scalars()
         )
         found = []
-        for model, last_ms in newest:
+        for model, last_ms in newest.items():
             if model not in marks:
                 continue
             window_ms = self._configuration.for_model(model).windows[0].length_ms

@@ -45,14 +45,17 @@ _LANES = {
 
 # Names of the columns that are not features. A feature of the same name is shown as "feature.<name>".
 PREDICTION, SCORE, LATENCY, ERROR = "prediction", "score", "latency_ms", "error"
-RESERVED = frozenset({PREDICTION, SCORE, LATENCY, ERROR})
+RESERVED = frozenset({PREDICTION, SCORE, LATENCY, ERROR, "label"})
 # How wrong a prediction was, once its label is known.
-PERFORMANCE_ERROR = "performance.error"
+PERFORMANCE_ERROR, PERFORMANCE_LOSS = "performance.error", "performance.loss"
+# What labels say, how long they take, and for how many predictions there is one.
+LABEL, LABEL_DELAY, LABEL_COVERAGE = "label", "label.delay", "label.coverage"
 # How far a row lies from the cloud of the reference's rows, and from the space of its leading axes.
 MULTIVARIATE_PREFIX = "multivariate."
 DISTANCE, RECONSTRUCTION_ERROR, CORRELATION = (
     f"{MULTIVARIATE_PREFIX}{name}" for name in ("distance", "reconstruction_error", "correlation")
 )
+RESERVED_PREFIXES = ("score.", "label.", "performance.", MULTIVARIATE_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -86,4 +89,4 @@ def feature_name(path: tuple[str, ...]) -> str:
     ('user.age', 'feature.score')
     """
     name = ".".join(path)
-    return f"feature.{name}" if name in RESERVED or name.startswith(("score.", MULTIVARIATE_PREFIX)) else name
+    return f"feature.{name}" if name in RESERVED or name.startswith(RESERVED_PREFIXES) else name

@@ -64,6 +64,10 @@ class LabelOptions(Section):
 
     horizon_ms: Annotated[DurationMs, duration_between("1m", "3650d")] = span("30d", alias="horizon")
     """How long a prediction waits for its label, and an early label for its prediction."""
+    wait_ms: Annotated[DurationMs, duration_between("1m", "90d")] = span("1d", alias="wait")
+    """How long labels of a window are waited for before its performance is judged, rounded up to one of 1m,
+    5m, 15m, 1h, 3h, 6h, 12h, 1d, 2d, 3d, 5d, 7d, 14d, 21d, 30d, 60d, 90d. Later labels count in all figures,
+    and are no evidence."""
     sample_per_s: Annotated[Number, Field(gt=0, le=10_000_000)] = 2_000
     """Predictions kept for pairing, per second; above it a hash of the event id decides on both sides."""
 

@@ -9,14 +9,33 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, Table, and_, func, insert, select, update
 
 from monitor.store.sql import inserting
-from monitor.store.tables import ledger, ledger_head, reference_pointer, result
+from monitor.store.tables import (
+    ledger,
+    ledger_head,
+    outcome_ledger,
+    outcome_ledger_head,
+    reference_pointer,
+    result,
+)
 
 KEPT_STATES = 64  # latest windows whose states are kept, to judge late revisions by
 PINNED_EVERY = 32  # one in so many is kept for good, to compute older results once more from there
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Book:
+    """Tables of one ledger: its rows, and the latest window of each model version."""
+
+    rows: Table
+    heads: Table
+
+
+EVENTS = Book(ledger, ledger_head)
+OUTCOMES = Book(outcome_ledger, outcome_ledger_head)
 
 
 @dataclass(frozen=True)
@@ -32,42 +51,44 @@ class Entry:
     state: bytes | None
 
 
-def head_of(connection: Connection, key: Key) -> int | None:
+def head_of(connection: Connection, key: Key, book: Book = EVENTS) -> int | None:
     """Start of the latest window in the ledger of a model version."""
-    found = connection.execute(select(ledger_head.c.start_ms).where(_mine(ledger_head, key))).scalar()
+    found = connection.execute(select(book.heads.c.start_ms).where(_mine(book.heads, key))).scalar()
     return None if found is None else int(found)
 
 
-def before(connection: Connection, key: Key, start_ms: int) -> Entry | None:
+def before(connection: Connection, key: Key, start_ms: int, book: Book = EVENTS) -> Entry | None:
     """Entry of the latest window before an instant."""
     query = (
-        select(ledger)
-        .where(_mine(ledger, key), ledger.c.start_ms < start_ms)
-        .order_by(ledger.c.start_ms.desc())
+        select(book.rows)
+        .where(_mine(book.rows, key), book.rows.c.start_ms < start_ms)
+        .order_by(book.rows.c.start_ms.desc())
         .limit(1)
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else _entry(row)
 
 
-def at(connection: Connection, key: Key, start_ms: int) -> Entry | None:
+def at(connection: Connection, key: Key, start_ms: int, book: Book = EVENTS) -> Entry | None:
     """Entry of one window."""
     row = connection.execute(
-        select(ledger).where(_mine(ledger, key), ledger.c.start_ms == start_ms)
+        select(book.rows).where(_mine(book.rows, key), book.rows.c.start_ms == start_ms)
     ).one_or_none()
     return None if row is None else _entry(row)
 
 
-def chain(connection: Connection, key: Key, before_ms: int, reference_hash: str) -> list[Entry]:
+def chain(
+    connection: Connection, key: Key, before_ms: int, reference_hash: str, book: Book = EVENTS
+) -> list[Entry]:
     """Entries of the windows before an instant, from the latest one with a kept state on, oldest first.
 
     Of the same reference only; if no state is kept at all, from the first window of that reference on.
     """
     found: list[Entry] = []
     rows = connection.execute(
-        select(ledger)
-        .where(_mine(ledger, key), ledger.c.start_ms < before_ms)
-        .order_by(ledger.c.start_ms.desc())
+        select(book.rows)
+        .where(_mine(book.rows, key), book.rows.c.start_ms < before_ms)
+        .order_by(book.rows.c.start_ms.desc())
     )
     for row in rows:
         entry = _entry(row)
@@ -79,7 +100,7 @@ def chain(connection: Connection, key: Key, before_ms: int, reference_hash: str)
     return found[::-1]
 
 
-def append(connection: Connection, key: Key, entry: Entry, head_ms: int | None) -> bool:
+def append(connection: Connection, key: Key, entry: Entry, head_ms: int | None, book: Book = EVENTS) -> bool:
     """Add the next entry.
 
     Parameters
@@ -94,19 +115,19 @@ def append(connection: Connection, key: Key, entry: Entry, head_ms: int | None) 
     """
     named = {"model": key[0], "version": key[1]}
     if head_ms is None:
-        new = inserting(connection, ledger_head).values(**named, start_ms=entry.start_ms)
-        change = new.on_conflict_do_nothing().returning(ledger_head.c.start_ms)
+        new = inserting(connection, book.heads).values(**named, start_ms=entry.start_ms)
+        change = new.on_conflict_do_nothing().returning(book.heads.c.start_ms)
     else:
         change = (
-            update(ledger_head)
-            .where(_mine(ledger_head, key), ledger_head.c.start_ms == head_ms)
+            update(book.heads)
+            .where(_mine(book.heads, key), book.heads.c.start_ms == head_ms)
             .values(start_ms=entry.start_ms)
-            .returning(ledger_head.c.start_ms)
+            .returning(book.heads.c.start_ms)
         )
     if connection.execute(change).first() is None:
         return False
     connection.execute(
-        insert(ledger),
+        insert(book.rows),
         {
             **named, "start_ms": entry.start_ms, "end_ms": entry.end_ms,
             "reference_hash": entry.reference_hash, "models": entry.models,
@@ -115,9 +136,9 @@ def append(connection: Connection, key: Key, entry: Entry, head_ms: int | None) 
         },
     )  # fmt: skip
     if entry.alarms and head_ms is not None:
-        pinned = update(ledger).where(_mine(ledger, key), ledger.c.start_ms == head_ms)
+        pinned = update(book.rows).where(_mine(book.rows, key), book.rows.c.start_ms == head_ms)
         connection.execute(pinned.values(is_pinned=True))
-    _forget_old_states(connection, key)
+    _forget_old_states(connection, key, book)
     return True
 
 
@@ -141,22 +162,22 @@ def alarmed(
     return {(row.column, row.segment) for row in rows}
 
 
-def _forget_old_states(connection: Connection, key: Key) -> None:
+def _forget_old_states(connection: Connection, key: Key, book: Book) -> None:
     limit = (
-        select(ledger.c.start_ms)
-        .where(_mine(ledger, key))
-        .order_by(ledger.c.start_ms.desc())
+        select(book.rows.c.start_ms)
+        .where(_mine(book.rows, key))
+        .order_by(book.rows.c.start_ms.desc())
         .offset(KEPT_STATES)
         .limit(1)
         .scalar_subquery()
     )
     connection.execute(
-        update(ledger)
+        update(book.rows)
         .where(
-            _mine(ledger, key),
-            ledger.c.start_ms <= limit,
-            ledger.c.state.is_not(None),
-            ledger.c.is_pinned.is_(False),
+            _mine(book.rows, key),
+            book.rows.c.start_ms <= limit,
+            book.rows.c.state.is_not(None),
+            book.rows.c.is_pinned.is_(False),
         )
         .values(state=None)
     )

@@ -274,32 +274,44 @@ result = Table(
     Index("result_range", "model", "start_ms"),
 )
 
-ledger = Table(
-    "ledger",
-    metadata,
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column("start_ms", BigInteger, nullable=False, comment="of the window that was taken in"),
-    Column("end_ms", BigInteger, nullable=False),
-    Column("reference_hash", String(64), nullable=False),
-    Column("models", Integer, nullable=False, comment="model versions that shared the budget"),
-    Column("spent", Float, nullable=False, comment="sum of the budgets of all streams"),
-    Column("alarms", Integer, nullable=False),
-    Column("state", LargeBinary, comment="of the detector afterwards; null: not kept any more"),
-    Column(
-        "is_pinned", Boolean, nullable=False, comment="the state is kept: the next window raised an alarm"
-    ),
-    PrimaryKeyConstraint("model", "version", "start_ms"),
-)
 
-ledger_head = Table(
-    "ledger_head",
-    metadata,
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column("start_ms", BigInteger, nullable=False, comment="of the latest window in the ledger"),
-    PrimaryKeyConstraint("model", "version"),
-)
+def _ledger(name: str) -> Table:
+    """Ledger of what is judged in base windows: a chain of states for each model version."""
+    return Table(
+        name,
+        metadata,
+        Column("model", String(256), nullable=False),
+        Column("version", String(256), nullable=False),
+        Column("start_ms", BigInteger, nullable=False, comment="of the window that was taken in"),
+        Column("end_ms", BigInteger, nullable=False),
+        Column("reference_hash", String(64), nullable=False),
+        Column("models", Integer, nullable=False, comment="model versions that shared the budget"),
+        Column("spent", Float, nullable=False, comment="sum of the budgets of all streams"),
+        Column("alarms", Integer, nullable=False),
+        Column("state", LargeBinary, comment="of the detector afterwards; null: not kept any more"),
+        Column(
+            "is_pinned",
+            Boolean,
+            nullable=False,
+            comment="the state is kept: the next window raised an alarm",
+        ),
+        PrimaryKeyConstraint("model", "version", "start_ms"),
+    )
+
+
+def _ledger_head(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("model", String(256), nullable=False),
+        Column("version", String(256), nullable=False),
+        Column("start_ms", BigInteger, nullable=False, comment="of the latest window in the ledger"),
+        PrimaryKeyConstraint("model", "version"),
+    )
+
+
+ledger, ledger_head = _ledger("ledger"), _ledger_head("ledger_head")
+outcome_ledger, outcome_ledger_head = _ledger("outcome_ledger"), _ledger_head("outcome_ledger_head")
 
 # --- labels and outcomes ------------------------------------------------------------------------------------
 
@@ -399,6 +411,8 @@ outcome_window = Table(
     Column("end_ms", BigInteger, nullable=False),
     Column("touched", BigInteger, nullable=False, comment="grows with every commit that adds to the window"),
     Column("judged", BigInteger, nullable=False, comment="value of touched that was judged last"),
+    Column("estimated", BigInteger, nullable=False, comment="value of touched that was estimated last"),
+    Column("digest", String(64), comment="SHA-256 of the outcomes that were judged last"),
     Column("revision", Integer, nullable=False, comment="0: not judged yet"),
     PrimaryKeyConstraint("model", "version", "window", "start_ms"),
 )
@@ -407,6 +421,42 @@ Index(
     outcome_window.c.end_ms,
     sqlite_where=outcome_window.c.touched != outcome_window.c.judged,
     postgresql_where=outcome_window.c.touched != outcome_window.c.judged,
+)
+
+outcome_reference = Table(
+    "outcome_reference",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column(
+        "reference_hash", String(64), nullable=False, comment="reference of the events that it belongs to"
+    ),
+    Column("hash", String(64), nullable=False),
+    Column("bytes", LargeBinary, nullable=False),
+    Column("labels", BigInteger, nullable=False),
+    Column("from_ms", BigInteger, nullable=False),
+    Column("to_ms", BigInteger, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model", "version", "reference_hash"),
+)
+
+performance_value = Table(
+    "performance_value",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("window", String(32), nullable=False),
+    Column("start_ms", BigInteger, nullable=False),
+    Column("segment", String(512), nullable=False),
+    Column("kind", String(16), nullable=False, comment="estimated | realised"),
+    Column("metric", String(128), nullable=False),
+    Column("value", Float, nullable=False),
+    Column("low", Float),
+    Column("high", Float),
+    Column("n", BigInteger, nullable=False),
+    Column("coverage", Float, comment="labelled share of the predictions; of realised values"),
+    Column("computed_at_ms", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model", "version", "window", "start_ms", "segment", "kind", "metric"),
 )
 
 # --- the weekly digest --------------------------------------------------------------------------------------
@@ -448,7 +498,7 @@ alert = Table(
     Column("id", String(64), primary_key=True, comment="deterministic: hash of cause and opening window"),
     Column("model", String(256), nullable=False),
     Column("version", String(256), nullable=False),
-    Column("kind", String(32), nullable=False, comment="drift | no_data | partition_stopped"),
+    Column("kind", String(32), nullable=False, comment="see alerting.finding.Kind"),
     Column("lane", String(16), nullable=False),
     Column("severity", String(16), nullable=False, comment="page | warn | info"),
     Column("state", String(16), nullable=False, comment="firing | acknowledged | resolved | retracted"),

@@ -29,7 +29,8 @@ from monitor.deliver import Deliverer
 from monitor.digests import Digests, digest_of
 from monitor.evaluate import Evaluator
 from monitor.ingest import Ingest
-from monitor.judge import Judge, Judged
+from monitor.judge import Judge
+from monitor.judgements import Judged
 from monitor.references import promote
 from monitor.silence import Silences
 from monitor.source.memory import MemoryBroker, MemorySource

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal, select, union_all
 
-from monitor.store.tables import ledger
+from monitor.store.tables import ledger, outcome_ledger
 
 
 @dataclass(frozen=True)
@@ -27,13 +27,25 @@ def newest_end_ms(connection: Connection) -> int | None:
 
 
 def spent(connection: Connection, from_ms: int, to_ms: int) -> list[Spent]:
-    """Sum up windows that ended after `from_ms` and not after `to_ms`, by model version."""
-    c = ledger.c
+    """Sum up windows that ended after `from_ms` and not after `to_ms`, by model version.
+
+    What the outcomes of windows could cost is counted by when the windows ended, and not as further windows.
+    """
+    parts = [
+        select(
+            c.model,
+            c.version,
+            literal(is_window).label("windows"),
+            c.spent.label("spent"),
+            c.alarms.label("alarms"),
+        ).where(c.end_ms > from_ms, c.end_ms <= to_ms)
+        for c, is_window in ((ledger.c, 1), (outcome_ledger.c, 0))
+    ]
+    both = union_all(*parts).subquery().c
     query = (
-        select(c.model, c.version, func.count(), func.sum(c.spent), func.sum(c.alarms))
-        .where(c.end_ms > from_ms, c.end_ms <= to_ms)
-        .group_by(c.model, c.version)
-        .order_by(c.model, c.version)
+        select(both.model, both.version, func.sum(both.windows), func.sum(both.spent), func.sum(both.alarms))
+        .group_by(both.model, both.version)
+        .order_by(both.model, both.version)
     )
     return [
         Spent(row[0], row[1], int(row[2]), float(row[3]), int(row[4])) for row in connection.execute(query)

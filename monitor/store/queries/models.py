@@ -8,12 +8,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from monitor.store.alerts import OPEN_STATES
+from monitor.store.queries.times import newest_events
 from monitor.store.tables import (
     alert,
     judgement,
     model_column,
     model_version,
-    partition_model,
     reference_pointer,
     slice_profile,
 )
@@ -110,12 +110,7 @@ def _add_versions(connection: Connection, found: dict[str, ModelRow]) -> None:
 
 
 def _add_events(connection: Connection, found: dict[str, ModelRow]) -> None:
-    newest = (
-        select(partition_model.c.model, func.max(partition_model.c.max_event_ms))
-        .where(partition_model.c.model.in_(list(found)))
-        .group_by(partition_model.c.model)
-    )
-    for model, at_ms in connection.execute(newest):
+    for model, at_ms in newest_events(connection, list(found)).items():
         found[model].last_event_ms = at_ms
     for model, number in open_alerts(connection, list(found)).items():
         found[model].open_alerts = number

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, func, select
 
 from monitor.config import Configuration
 from monitor.store.tables import partition_model, partition_state
@@ -17,7 +17,11 @@ _Place = tuple[str, int]
 
 
 def watermarks(
-    connection: Connection, configuration: Configuration, now_ms: int, models: Collection[str] | None = None
+    connection: Connection,
+    configuration: Configuration,
+    now_ms: int,
+    models: Collection[str] | None = None,
+    kind: str = "predictions",
 ) -> dict[str, int]:
     """Work out the watermark of each model.
 
@@ -31,6 +35,8 @@ def watermarks(
         Wall clock, epoch milliseconds.
     models : collection of str, optional
         Default: every model that has ever had an event.
+    kind : str
+        Of the streams: ``predictions`` or ``labels``, whose time is that of the labels.
 
     Returns
     -------
@@ -43,7 +49,7 @@ def watermarks(
     count as being at its end, whatever was written last. Topics that are no longer configured hold nothing
     back.
     """
-    topics = [stream.topic for stream in configuration.streams if stream.kind == "predictions"]
+    topics = [stream.topic for stream in configuration.streams if stream.kind == kind]
     partitions = {
         (row.topic, row.partition): _partition_time(row, now_ms)
         for row in connection.execute(select(partition_state).where(partition_state.c.topic.in_(topics)))
@@ -83,3 +89,17 @@ def _model_times(
         time = ModelTime(row.max_event_ms, row.arrived_at_ms)
         found.setdefault(row.model, {})[row.topic, row.partition] = time
     return found
+
+
+def newest_events(connection: Connection, models: Collection[str] | None = None) -> dict[str, int]:
+    """Newest event time of the predictions of each model, epoch milliseconds."""
+    m, p = partition_model.c, partition_state.c
+    query = (
+        select(m.model, func.max(m.max_event_ms))
+        .join(partition_state, and_(p.topic == m.topic, p.partition == m.partition))
+        .where(p.kind == "predictions")
+        .group_by(m.model)
+    )
+    if models is not None:
+        query = query.where(m.model.in_(list(models)))
+    return {row[0]: int(row[1]) for row in connection.execute(query)}

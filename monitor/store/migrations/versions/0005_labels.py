@@ -1,4 +1,4 @@
-"""Keep predictions until their labels come, and what came of them."""
+"""Keep predictions until their labels come, what came of them, and what is said about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the tables of the join and of outcomes."""
+    """Create the tables of the join, of outcomes and of performance."""
     op.create_table(
         "join_share",
         sa.Column("model", sa.String(length=256), nullable=False),
@@ -61,6 +61,55 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "outcome_ledger",
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("version", sa.String(length=256), nullable=False),
+        sa.Column("start_ms", sa.BigInteger(), nullable=False, comment="of the window that was taken in"),
+        sa.Column("end_ms", sa.BigInteger(), nullable=False),
+        sa.Column("reference_hash", sa.String(length=64), nullable=False),
+        sa.Column("models", sa.Integer(), nullable=False, comment="model versions that shared the budget"),
+        sa.Column("spent", sa.Float(), nullable=False, comment="sum of the budgets of all streams"),
+        sa.Column("alarms", sa.Integer(), nullable=False),
+        sa.Column(
+            "state",
+            sa.LargeBinary(),
+            nullable=True,
+            comment="of the detector afterwards; null: not kept any more",
+        ),
+        sa.Column(
+            "is_pinned",
+            sa.Boolean(),
+            nullable=False,
+            comment="the state is kept: the next window raised an alarm",
+        ),
+        sa.PrimaryKeyConstraint("model", "version", "start_ms"),
+    )
+    op.create_table(
+        "outcome_ledger_head",
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("version", sa.String(length=256), nullable=False),
+        sa.Column("start_ms", sa.BigInteger(), nullable=False, comment="of the latest window in the ledger"),
+        sa.PrimaryKeyConstraint("model", "version"),
+    )
+    op.create_table(
+        "outcome_reference",
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("version", sa.String(length=256), nullable=False),
+        sa.Column(
+            "reference_hash",
+            sa.String(length=64),
+            nullable=False,
+            comment="reference of the events that it belongs to",
+        ),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.Column("bytes", sa.LargeBinary(), nullable=False),
+        sa.Column("labels", sa.BigInteger(), nullable=False),
+        sa.Column("from_ms", sa.BigInteger(), nullable=False),
+        sa.Column("to_ms", sa.BigInteger(), nullable=False),
+        sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "version", "reference_hash"),
+    )
+    op.create_table(
         "outcome_slice",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("model", sa.String(length=256), nullable=False),
@@ -86,6 +135,15 @@ def upgrade() -> None:
             comment="grows with every commit that adds to the window",
         ),
         sa.Column("judged", sa.BigInteger(), nullable=False, comment="value of touched that was judged last"),
+        sa.Column(
+            "estimated", sa.BigInteger(), nullable=False, comment="value of touched that was estimated last"
+        ),
+        sa.Column(
+            "digest",
+            sa.String(length=64),
+            nullable=True,
+            comment="SHA-256 of the outcomes that were judged last",
+        ),
         sa.Column("revision", sa.Integer(), nullable=False, comment="0: not judged yet"),
         sa.PrimaryKeyConstraint("model", "version", "window", "start_ms"),
     )
@@ -109,6 +167,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", "version_id"),
         comment="predictions whose label may still come, or may still be corrected",
         sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "performance_value",
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("version", sa.String(length=256), nullable=False),
+        sa.Column("window", sa.String(length=32), nullable=False),
+        sa.Column("start_ms", sa.BigInteger(), nullable=False),
+        sa.Column("segment", sa.String(length=512), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False, comment="estimated | realised"),
+        sa.Column("metric", sa.String(length=128), nullable=False),
+        sa.Column("value", sa.Float(), nullable=False),
+        sa.Column("low", sa.Float(), nullable=True),
+        sa.Column("high", sa.Float(), nullable=True),
+        sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.Column(
+            "coverage",
+            sa.Float(),
+            nullable=True,
+            comment="labelled share of the predictions; of realised values",
+        ),
+        sa.Column("computed_at_ms", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("model", "version", "window", "start_ms", "segment", "kind", "metric"),
     )
     op.create_table(
         "term",
@@ -142,6 +222,10 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Remove them."""
     for name in (
+        "performance_value",
+        "outcome_reference",
+        "outcome_ledger_head",
+        "outcome_ledger",
         "outcome_window",
         "outcome_slice",
         "outcome_commit",

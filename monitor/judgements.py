@@ -1,0 +1,171 @@
+"""What every judgement of a window has in common: which window, what is stored, what follows from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sqlalchemy import Connection, insert
+
+from alerting.alert import step
+from alerting.finding import WindowObservation
+from alerting.pipeline import outbox_rows
+from monitor.config import Configuration
+from monitor.profiling import Key
+from monitor.store import alerts
+from monitor.store.tables import judgement
+from monitor.telemetry import AlertChanged
+from monitor.version import code_version
+from schemas.verdict import Decision, Verdict, without_alarms
+from schemas.window import WindowSpec
+
+AGAIN = "{}: as judged first; too long ago to collect the evidence again"
+EFFECTS = (
+    "psi", "psi_debiased", "psi_low", "psi_high", "js", "hellinger", "total_variation", "linf", "chi2", "g",
+    "cramers_v", "ks", "wasserstein", "wasserstein_error",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Due:
+    """One window that is to be judged, as it stood when it was read."""
+
+    key: Key
+    spec: WindowSpec
+    start_ms: int
+    touched: int
+    judged: int
+    revision: int
+    suffix: str = ""
+
+    @property
+    def shape(self) -> str:
+        """How the window is named in results: ``1h``, or ``1h+1d`` for what came of it a day later."""
+        return f"{self.spec}{self.suffix}"
+
+    @property
+    def end_ms(self) -> int:
+        """First instant after the window."""
+        return self.start_ms + self.spec.length_ms
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A window that was judged; `drifted` are its findings, `changes` what happened to alerts."""
+
+    due: Due
+    revision: int
+    drifted: tuple[Verdict, ...]
+    changes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """A window that was judged once more.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Rows of the table ``result`` as they come out now.
+    same_events : bool
+        The stored slices were made of the same stretches of Kafka as then.
+    state_is_kept : bool
+        The evidence from before the window is still stored.
+    same_configuration : bool
+        The configuration of the model has not changed since.
+    """
+
+    rows: list[dict[str, Any]]
+    same_events: bool
+    state_is_kept: bool
+    same_configuration: bool
+
+
+class Overtaken(Exception):  # noqa: N818 - rolls a transaction back
+    """Another process has judged the same window."""
+
+
+def observe(
+    connection: Connection, configuration: Configuration, observation: WindowObservation, now_ms: int
+) -> tuple[AlertChanged, ...]:
+    """Let a window speak to the incident of its model version, and write what follows."""
+    before = alerts.load_for(connection, observation)
+    after, changes = step(before, observation, configuration.alerts.policy)
+    if after is None or (after is before and not changes):
+        return ()
+    routes = outbox_rows(after, changes, configuration.alerts.routes)
+    alerts.save(connection, after, changes, routes, now_ms)
+    return tuple(
+        AlertChanged(after.model, str(after.lane), str(after.severity), str(c.kind)) for c in changes
+    )
+
+
+def as_before(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) -> list[Verdict]:
+    """Keep the alarms of the judgement before, whatever the evidence of this window on its own."""
+    return [
+        replace(
+            verdict, decision=Decision.DRIFT, explanation=verdict.explanation or AGAIN.format(verdict.column)
+        )
+        if (verdict.column, verdict.segment) in alarmed
+        else verdict
+        for verdict in without_alarms(verdicts, but=alarmed)
+    ]
+
+
+def identity(due: Due) -> dict[str, Any]:
+    """Columns that say which window it is."""
+    return {"model": due.key[0], "version": due.key[1], "window": due.shape, "start_ms": due.start_ms}
+
+
+def insert_judgement(
+    connection: Connection,
+    due: Due,
+    *,
+    rows: int,
+    excluded_rows: int,
+    reference_hash: str,
+    configuration_hash: str,
+    sources: str,
+    now_ms: int,
+) -> int:
+    """Store what a window was judged with; returns the number of the judgement."""
+    values = {
+        **identity(due), "end_ms": due.end_ms, "revision": due.revision + 1, "rows": rows,
+        "reference_hash": reference_hash, "configuration_hash": configuration_hash,
+        "code_version": code_version(), "sources": sources, "excluded_rows": excluded_rows,
+        "judged_at_ms": now_ms,
+    }  # fmt: skip
+    return int(connection.execute(insert(judgement).values(values).returning(judgement.c.id)).scalar_one())
+
+
+def result_rows(judgement_id: int, due: Due, verdicts: Collection[Verdict]) -> list[dict[str, Any]]:
+    """Rows of the table ``result`` for all verdicts on anything."""
+    return [_result_row(judgement_id, due, verdict) for verdict in verdicts if verdict.n or verdict.m]
+
+
+def _result_row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]:
+    effects = verdict.effects
+    return {
+        **identity(due),
+        "judgement_id": judgement_id,
+        "revision": due.revision + 1,
+        "column": verdict.column,
+        "segment": verdict.segment,
+        "detector": verdict.detector,
+        "lane": verdict.lane.value,
+        "decision": verdict.decision.value,
+        "n": verdict.n,
+        "m": verdict.m,
+        "statistic": verdict.statistic,
+        "threshold": verdict.threshold,
+        "threshold_source": verdict.threshold_source,
+        "evidence_log": verdict.evidence_log,
+        **{name: None if effects is None else getattr(effects, name) for name in EFFECTS},
+        "moved": json.dumps([asdict(moved) for moved in verdict.moved]),
+        "attribution": None if verdict.attribution is None else json.dumps(asdict(verdict.attribution)),
+        "explanation": verdict.explanation,
+        "budget": verdict.budget,
+        "onset_at_ms": verdict.onset_ms,
+    }
