@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -91,10 +92,23 @@ class Variation:
         ``[N, 3 + K]``: variance σ_b² of each direction's mean from window to window, beyond the multinomial.
     window_rows : FloatArray
         ``[N]``: rows of a window of the reference, on average.
+    single : FloatArray
+        ``[N, 3 + K]``: variance of a single window's mean beyond the multinomial, however long it lasts.
+    freedom : FloatArray
+        ``[N, 3 + K]``: degrees of freedom of Student's distribution for such a mean; infinite where nothing
+        was learned.
     """
 
     between: FloatArray
     window_rows: FloatArray
+    single: FloatArray
+    freedom: FloatArray
+
+    def at(self, streams: slice | IntArray) -> Variation:
+        """Of some of the streams."""
+        return Variation(
+            self.between[streams], self.window_rows[streams], self.single[streams], self.freedom[streams]
+        )
 
     def dispersion(self, n: FloatArray) -> FloatArray:
         """D ≥ 1 of windows of n rows: ``[N, 3 + K]``."""
@@ -106,8 +120,11 @@ class Variation:
         Its m rows came in windows of its own size: their means vary by D(size of those windows)/m, whatever
         the size of the window that is judged.
         """
-        error = self.dispersion(self.window_rows) / np.maximum(rows, 1.0)[:, None]
-        return np.asarray(tolerance[:, None] + z * np.sqrt(error))
+        return np.asarray(tolerance[:, None] + z * np.sqrt(self.error(rows)))
+
+    def error(self, rows: FloatArray) -> FloatArray:
+        """Variance of the means of a reference of so many rows, ``[N, 3 + K]``."""
+        return np.asarray(self.dispersion(self.window_rows) / np.maximum(rows, 1.0)[:, None])
 
 
 @dataclass(frozen=True)
@@ -342,22 +359,18 @@ def _learn(
     seasons: tuple[tuple[IntArray, Season], ...],
 ) -> tuple[Variation, FloatArray, FloatArray, FloatArray]:
     segments, (columns, bins) = len(reference.segments), reference.layout.shape
-    between = np.zeros((segments, columns, AXIS + bins))
+    found = Spread.nothing((segments, columns, AXIS + bins))
     distances = np.full((len(windows), segments, columns), np.inf)
     known = np.zeros((segments, columns), bool)
     for mine, season in seasons:
         slots = season.slotting.of(starts_ms)
-        x = windows[:, :, mine]
-        found, far, enough = _variances(reference, x, mine, season, slots)
-        between[:, mine], known[:, mine], distances[:, :, mine] = found, enough, far
+        spread, far = _spread(reference, windows[:, :, mine], mine, season, slots)
+        for all_of, part in zip(found[:3], spread[:3], strict=True):
+            all_of[:, mine] = part
+        known[:, mine], distances[:, :, mine] = spread.enough, far
     # Segments without windows of their own vary like all rows.
-    between = np.where(known[..., None], between, between[:1])
-    own = np.maximum(len(windows) - 1, 1)
-    if columns > 1:
-        typical = _typical(reference, between)
-        shrunk = (own * between + PRIOR_WINDOWS * typical) / (own + PRIOR_WINDOWS)
-        between = np.maximum(between, shrunk)  # what other columns do not show is no reason to doubt this one
-    between[..., AXIS:] = _at_least_typical(between[..., AXIS:], reference)
+    between, single, freedom = (np.where(known[..., None], part, part[:1]) for part in found[:3])
+    between, single = (_lent(reference, part, len(windows)) for part in (between, single))
     rows = windows.sum(axis=-1)
     there = rows > 0
     chance = np.maximum(reference.layout.valid.sum(axis=1) - 1, 1) / np.maximum(rows, 1)
@@ -367,8 +380,22 @@ def _learn(
     lasting = _lasting(relative)
     distances = np.sort(relative, axis=0)
     window_rows = rows.sum(axis=0) / np.maximum((rows > 0).sum(axis=0), 1)
-    variation = Variation(between.reshape(segments * columns, AXIS + bins), window_rows.ravel())
+    between, single, freedom = (
+        part.reshape(segments * columns, AXIS + bins) for part in (between, single, freedom)
+    )
+    variation = Variation(between, window_rows.ravel(), single, freedom)
     return variation, excess.ravel(), distances, lasting
+
+
+def _lent(reference: ReferenceCounts, variance: FloatArray, windows: int) -> FloatArray:
+    """Variances raised to what the other columns, and the column's other bins, make likely."""
+    if variance.shape[1] > 1:
+        own = np.maximum(windows - 1, 1)
+        shrunk = (own * variance + PRIOR_WINDOWS * _typical(reference, variance)) / (own + PRIOR_WINDOWS)
+        # What other columns do not show is no reason to doubt this one.
+        variance = np.maximum(variance, shrunk)
+    on_bins = _at_least_typical(variance[..., AXIS:], reference)
+    return np.concatenate([variance[..., :AXIS], on_bins], axis=-1)
 
 
 def _lasting(distances: FloatArray) -> FloatArray:
@@ -410,10 +437,36 @@ def _typical(reference: ReferenceCounts, between: FloatArray) -> FloatArray:
     return found
 
 
-def _variances(
+class Spread(NamedTuple):
+    """How windows vary by direction.
+
+    Parameters
+    ----------
+    between : FloatArray
+        ``[..., 3 + K]``: long-run variance beyond the multinomial.
+    single : FloatArray
+        ``[..., 3 + K]``: that of one window.
+    freedom : FloatArray
+        ``[..., 3 + K]``: degrees of freedom of Student's distribution for it.
+    enough : BoolArray
+        ``[...]``: whether there were windows enough to tell.
+    """
+
+    between: FloatArray
+    single: FloatArray
+    freedom: FloatArray
+    enough: BoolArray
+
+    @classmethod
+    def nothing(cls, shape: tuple[int, ...]) -> Spread:
+        """Return what is known before anything is learned."""
+        return cls(np.zeros(shape), np.zeros(shape), np.full(shape, np.inf), np.zeros(shape[:-1], bool))
+
+
+def _spread(
     reference: ReferenceCounts, x: FloatArray, columns: IntArray, season: Season, slots: IntArray
-) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """Variance beyond the multinomial, distances, and where there were windows enough."""
+) -> tuple[Spread, FloatArray]:
+    """How the windows of some columns vary, and how far each lies from its slot."""
     count, segments, width, bins = x.shape
     ordered = np.broadcast_to(reference.layout.ordered[columns], (segments, width, bins)).reshape(-1, bins)
     means = np.zeros((count, segments * width, AXIS + bins))
@@ -425,13 +478,52 @@ def _variances(
         for at in np.flatnonzero(slots == slot).tolist():
             means[at] = projections(flat[at].T, p.T, axis).T
             far[at] = np.where(flat[at].sum(axis=-1) > 0, distance(flat[at], p), np.inf)
-    n = flat.sum(axis=-1)
-    between, enough = between_windows(means, n, len(np.unique(slots)))
-    return (
-        between.reshape(segments, width, -1),
-        far.reshape(count, segments, width),
-        enough.reshape(segments, width),
+    n, taken_out = flat.sum(axis=-1), len(np.unique(slots))
+    between, enough = between_windows(means, n, taken_out)
+    single, freedom = single_windows(means, n, taken_out)
+    shape = (segments, width, AXIS + bins)
+    spread = Spread(
+        between.reshape(shape), single.reshape(shape), freedom.reshape(shape), enough.reshape(shape[:-1])
     )
+    return spread, far.reshape(count, segments, width)
+
+
+def single_windows(means: FloatArray, n: FloatArray, slots: int = 1) -> tuple[FloatArray, FloatArray]:
+    """Variance of a single window's means beyond the multinomial, and how far its tails may reach.
+
+    Parameters
+    ----------
+    means, n, slots
+        As for `between_windows`.
+
+    Returns
+    -------
+    single : FloatArray
+        ``[N, D]``: at least 0; no upper limit, its error is what the degrees of freedom are for.
+    freedom : FloatArray
+        ``[N, D]``: degrees of freedom of Student's distribution; infinite where there were too few windows.
+
+    Notes
+    -----
+    v = Σs²/ν, divided by 1 − k/B because the windows' own mean was taken out, k = (1 + r)/(1 − r). Windows
+    with autocorrelation r teach as much of a variance as ν·(1 − r²)/(1 + r²) independent ones (Bartlett).
+    """
+    there = n > 0
+    count = there.sum(axis=0)
+    nu = np.maximum(count - slots, 1)[:, None]
+    b = np.maximum(count, 1)[:, None]
+    s = np.where(there[..., None], means, 0.0)
+    squares = (s * s).sum(axis=0)
+    acf = (s[1:] * s[:-1]).sum(axis=0) / np.where(squares > 0, squares, 1)
+    r = np.clip(acf + (1 + 3 * acf) / b, 0.0, _MOST_ACF)
+    v = squares / nu / np.maximum(1 - (1 + r) / (1 - r) / b, 0.25)
+    chance = (np.where(there, 1 / np.maximum(n, 1), 0).sum(axis=0) / np.maximum(count, 1))[:, None]
+    enough = ((count >= FEWEST_WINDOWS) & (count - slots >= 2))[:, None]
+    worth = (1 - r * r) / (1 + r * r)
+    excess = np.maximum((s**4).sum(axis=0) * b / np.where(squares > 0, squares, 1) ** 2 - 3, 0.0)
+    tails = 4 + 6 / (excess + 1.645 * np.sqrt(24 / (b * worth)))
+    freedom = np.where(enough, np.minimum(nu * worth, tails), np.inf)
+    return np.where(enough, np.maximum(v - chance, 0.0), 0.0), np.asarray(freedom)
 
 
 def between_windows(means: FloatArray, n: FloatArray, slots: int = 1) -> tuple[FloatArray, BoolArray]:

@@ -146,7 +146,10 @@ class Correlations:
     def log_evalues(self, gram: Gram, tolerance: float, z_reference: float) -> FloatArray:
         """Logarithms of the e-values of all tilts of all pairs, ``[12, P]``."""
         sums, rows = self._sums(gram)
-        variation = Variation(self.between[:, None], np.full(len(rows), self.window_rows))
+        unknown = np.zeros((len(rows), 1))
+        variation = Variation(
+            self.between[:, None], np.full(len(rows), self.window_rows), unknown, unknown + np.inf
+        )
         radius = variation.radius(self.rows, np.full(len(rows), np.sqrt(tolerance)), z_reference)[:, 0]
         dispersion = variation.dispersion(rows)[:, 0]
         strengths = np.concatenate([STRENGTHS, -STRENGTHS])[:, None]

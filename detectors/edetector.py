@@ -25,6 +25,7 @@ from detectors.effects import compare
 from detectors.ledger import Ledger, LedgerStep
 from detectors.planted import planted_reference, planted_windows
 from detectors.streams import StreamStates
+from detectors.surprise import log_surprise
 from detectors.tensor import BoolArray, FloatArray, IntArray, ReferenceCounts
 from detectors.tilts import AXIS, axis_directions, log_evalues, tilt_weights
 from detectors.verdicts import make_verdicts
@@ -32,6 +33,7 @@ from schemas.errors import UsageError
 from schemas.verdict import Decision, Verdict
 
 STREAMS_AT_ONCE = 1_024  # the working arrays stay in the processor's cache
+SINGLE_SHARE = 0.75  # of a budget, for jumps that a single window shows; the rest is for what adds up
 _SINGLE_BUDGET = 1e-4
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -81,8 +83,9 @@ class EDetector(Detector):
 
     name: ClassVar[str] = "edetector"
     formula: ClassVar[str] = (
-        "evidence = ln Σ w·M with M ← (M + b)·E after each window, b the budget; an alarm at 0 or more. "
-        "ln E = (x·ln(q/p) − n·ln(1 + ε·sd))/D for each tilt q of the reference p (docs/statistics.md)."
+        "evidence = the larger of ln Σ w·M with M ← (M + b/4)·E after each window, b the budget, and of "
+        "ln(¾b · w/P) of the window alone; an alarm at 0 or more. ln E = (x·ln(q/p) − n·ln(1 + ε·sd))/D for "
+        "each tilt q of the reference p, P the probability of such a jump in a window (docs/statistics.md)."
     )
 
     tolerance: float = 0.01
@@ -173,6 +176,7 @@ class EDetector(Detector):
         ordered = np.tile(reference.layout.ordered, (segments, 1))
         rows = counts.sum(axis=1)
         epsilon = calibration.variation.radius(rows, np.sqrt(tolerance), self.z_reference)
+        single = np.where(calibration.is_calibrated, SINGLE_SHARE, 0.0) * budget
         parts = []
         for at in _chunks(len(x)):
             p = _bins_first(shares, at)
@@ -184,7 +188,11 @@ class EDetector(Detector):
             _use_ranks(evidence, x, shares, calibration, at)
             ledger = Ledger(states.mass[:, :, at])
             weights = tilt_weights(_bins_first(valid, at), axis)
-            parts.append(ledger.step(evidence, budget[at], weights, states.is_resting[at]))
+            surprise = log_surprise(
+                _bins_first(x, at), p, axis, weights, _bins_first(epsilon, at), calibration.variation.at(at)
+            )
+            jump = surprise + _logs(single[at])
+            parts.append(ledger.step(evidence, (budget - single)[at], weights, states.is_resting[at], jump))
             states.mass[:, :, at] = ledger.mass
         return LedgerStep(*(np.concatenate(column)[: len(x)] for column in zip(*parts, strict=True)))
 
@@ -219,6 +227,11 @@ def _chunks(streams: int) -> Iterator[slice | IntArray]:
 
 def _bins_first(streams_first: NDArray[Scalar], at: slice | IntArray) -> NDArray[Scalar]:
     return np.ascontiguousarray(streams_first[at].T)
+
+
+def _logs(budget: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(budget))
 
 
 def _use_ranks(

@@ -23,17 +23,18 @@ import pyarrow as pa
 from detectors import EDetector, Moment, ReferenceCounts
 from detectors.binning import CategoricalBins, NumericBins
 from detectors.calibration import (
-    Variation,
     calibrate,
     overall_dispersion,
     rank_evalues,
     relative_distance,
 )
+from detectors.edetector import SINGLE_SHARE
 from detectors.hashing import hash_strings
 from detectors.ledger import Ledger
 from detectors.reference import Reference
 from detectors.stability import stability_index
 from detectors.streams import StreamStates
+from detectors.surprise import log_surprise
 from detectors.tensor import BoolArray, FloatArray, IntArray
 from detectors.tilts import AXIS, axis_directions, log_evalues, tilt_weights
 from monitor.budget import window_budget
@@ -160,8 +161,7 @@ class Ledgers:
     ) -> None:
         self._detector, self._places, self._budgets = detector, places, budgets
         self._calibration = calibrate(reference)
-        known = self._calibration.variation
-        self._variation = Variation(known.between[places], known.window_rows[places])
+        self._variation = self._calibration.variation.at(places)
         layout = reference.layout
         self._layout = replace(
             layout,
@@ -188,8 +188,18 @@ class Ledgers:
         weights = tilt_weights(self._layout.valid.T.copy(), axis)
         many = len(self._budgets)
         budget = np.where(self._states.is_open, 0.0, np.tile(self._budgets, len(x)))
+        surprise = log_surprise(window, p, axis, weights, epsilon.T.copy(), self._variation)
+        is_calibrated = self._calibration.is_calibrated[self._places]
+        single = np.repeat(np.where(is_calibrated, SINGLE_SHARE, 0.0), many) * budget
+        with np.errstate(divide="ignore"):
+            jump = np.repeat(surprise, many) + np.log(single)
         ledger = Ledger(self._states.mass)
-        found = ledger.step(np.repeat(evidence, many, axis=2), budget, np.repeat(weights, many, axis=1))
+        found = ledger.step(
+            np.repeat(evidence, many, axis=2),
+            budget - single,
+            np.repeat(weights, many, axis=1),
+            single_log=jump,
+        )
         self._states.mass[:] = ledger.mass
         overall = overall_dispersion(shares, dispersion)
         index = stability_index(counts, x, self._layout, 0.95, overall)
