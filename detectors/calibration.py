@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from detectors.ledger import Ledger
+from detectors.single_windows import FEWEST_WINDOWS, MOST_ACF, SingleWindows
 from detectors.tensor import BoolArray, FloatArray, IntArray, ReferenceCounts
 from detectors.tilts import AXIS, axis_directions, log_evalues, projections, smoothed, tilt_weights
 
 HOUR_MS, DAY_MS, WEEK_MS = 3_600_000, 86_400_000, 604_800_000
 _MONDAY_MS = 4 * DAY_MS  # the first Monday of the epoch
-FEWEST_WINDOWS = 4  # below that nothing is learned of the variation
 FEWEST_TESTED = 12
 FEWEST_BATCHES = 8
 Z_REFERENCE = 4.0
@@ -29,7 +29,6 @@ PRIOR_WINDOWS = 20.0  # weight of the model's typical variation against a column
 _BETTER_NATS = 5.0  # by which slots have to predict held-out windows better than fewer slots do,
 _BETTER_ERRORS = 2.0  # and by so many standard errors
 _MOST_ALARMS = 2  # of a held-out test that is expected to give one at most
-_MOST_ACF = 0.9
 _MOST_RANK_ACF = 0.98
 _TESTED_TOLERANCE = 0.1
 _INFINITE = 1e12
@@ -92,23 +91,17 @@ class Variation:
         ``[N, 3 + K]``: variance σ_b² of each direction's mean from window to window, beyond the multinomial.
     window_rows : FloatArray
         ``[N]``: rows of a window of the reference, on average.
-    single : FloatArray
-        ``[N, 3 + K]``: variance of a single window's mean beyond the multinomial, however long it lasts.
-    freedom : FloatArray
-        ``[N, 3 + K]``: degrees of freedom of Student's distribution for such a mean; infinite where nothing
-        was learned.
+    single : SingleWindows
+        That of one window, however long it lasts.
     """
 
     between: FloatArray
     window_rows: FloatArray
-    single: FloatArray
-    freedom: FloatArray
+    single: SingleWindows
 
     def at(self, streams: slice | IntArray) -> Variation:
         """Of some of the streams."""
-        return Variation(
-            self.between[streams], self.window_rows[streams], self.single[streams], self.freedom[streams]
-        )
+        return Variation(self.between[streams], self.window_rows[streams], self.single.at(streams))
 
     def dispersion(self, n: FloatArray) -> FloatArray:
         """D ≥ 1 of windows of n rows: ``[N, 3 + K]``."""
@@ -204,6 +197,29 @@ def calibrate(reference: ReferenceCounts) -> Calibration:
         lasting,
         (segments, *layout.shape),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _ById:
+    """A reference as a key of the cache: references are compared by identity."""
+
+    reference: ReferenceCounts
+
+    def __hash__(self) -> int:
+        return id(self.reference)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.reference is self.reference
+
+
+def calibrated(reference: ReferenceCounts) -> Calibration:
+    """Do the same once for each reference."""
+    return _calibrated(_ById(reference))
+
+
+@lru_cache(maxsize=64)
+def _calibrated(key: _ById) -> Calibration:
+    return calibrate(key.reference)
 
 
 def distance(x: FloatArray, p: FloatArray) -> FloatArray:
@@ -359,32 +375,36 @@ def _learn(
     seasons: tuple[tuple[IntArray, Season], ...],
 ) -> tuple[Variation, FloatArray, FloatArray, FloatArray]:
     segments, (columns, bins) = len(reference.segments), reference.layout.shape
-    found = Spread.nothing((segments, columns, AXIS + bins))
+    between, variance, learned, excess = (
+        np.full((segments, columns, AXIS + bins), value) for value in (0.0, 0.0, np.inf, 0.0)
+    )
     distances = np.full((len(windows), segments, columns), np.inf)
     known = np.zeros((segments, columns), bool)
     for mine, season in seasons:
         slots = season.slotting.of(starts_ms)
-        spread, far = _spread(reference, windows[:, :, mine], mine, season, slots)
-        for all_of, part in zip(found[:3], spread[:3], strict=True):
-            all_of[:, mine] = part
-        known[:, mine], distances[:, :, mine] = spread.enough, far
+        spread = _spread(reference, windows[:, :, mine], mine, season, slots)
+        between[:, mine], known[:, mine], distances[:, :, mine] = spread.between, spread.enough, spread.far
+        shape = spread.between.shape
+        variance[:, mine] = spread.single.variance.reshape(shape)
+        learned[:, mine] = spread.single.learned.reshape(shape)
+        excess[:, mine] = spread.single.excess.reshape(shape)
     # Segments without windows of their own vary like all rows.
-    between, single, freedom = (np.where(known[..., None], part, part[:1]) for part in found[:3])
-    between, single = (_lent(reference, part, len(windows)) for part in (between, single))
+    between, variance, learned, excess = (
+        np.where(known[..., None], part, part[:1]) for part in (between, variance, learned, excess)
+    )
+    between, variance = (_lent(reference, part, len(windows)) for part in (between, variance))
     rows = windows.sum(axis=-1)
     there = rows > 0
     chance = np.maximum(reference.layout.valid.sum(axis=1) - 1, 1) / np.maximum(rows, 1)
     beyond = np.where(there, np.where(there, distances, 0.0) - chance, 0.0).sum(axis=0)
-    excess = np.maximum(beyond / np.maximum(there.sum(axis=0), 1), 0.0)
-    relative = (distances / (excess + chance)).reshape(len(windows), segments * columns)
+    excess_of_distance = np.maximum(beyond / np.maximum(there.sum(axis=0), 1), 0.0)
+    relative = (distances / (excess_of_distance + chance)).reshape(len(windows), segments * columns)
     lasting = _lasting(relative)
     distances = np.sort(relative, axis=0)
-    window_rows = rows.sum(axis=0) / np.maximum((rows > 0).sum(axis=0), 1)
-    between, single, freedom = (
-        part.reshape(segments * columns, AXIS + bins) for part in (between, single, freedom)
-    )
-    variation = Variation(between, window_rows.ravel(), single, freedom)
-    return variation, excess.ravel(), distances, lasting
+    window_rows = (rows.sum(axis=0) / np.maximum((rows > 0).sum(axis=0), 1)).ravel()
+    flat = [part.reshape(segments * columns, AXIS + bins) for part in (between, variance, learned, excess)]
+    single = SingleWindows(flat[1], flat[2], flat[3], window_rows)
+    return Variation(flat[0], window_rows, single), excess_of_distance.ravel(), distances, lasting
 
 
 def _lent(reference: ReferenceCounts, variance: FloatArray, windows: int) -> FloatArray:
@@ -437,36 +457,19 @@ def _typical(reference: ReferenceCounts, between: FloatArray) -> FloatArray:
     return found
 
 
-class Spread(NamedTuple):
-    """How windows vary by direction.
-
-    Parameters
-    ----------
-    between : FloatArray
-        ``[..., 3 + K]``: long-run variance beyond the multinomial.
-    single : FloatArray
-        ``[..., 3 + K]``: that of one window.
-    freedom : FloatArray
-        ``[..., 3 + K]``: degrees of freedom of Student's distribution for it.
-    enough : BoolArray
-        ``[...]``: whether there were windows enough to tell.
-    """
+class _Spread(NamedTuple):
+    """How the windows of some columns vary: ``[S, columns, 3 + K]``, those of `single` flat."""
 
     between: FloatArray
-    single: FloatArray
-    freedom: FloatArray
-    enough: BoolArray
-
-    @classmethod
-    def nothing(cls, shape: tuple[int, ...]) -> Spread:
-        """Return what is known before anything is learned."""
-        return cls(np.zeros(shape), np.zeros(shape), np.full(shape, np.inf), np.zeros(shape[:-1], bool))
+    single: SingleWindows
+    far: FloatArray  # [W, S, columns]: how far each window lies from its slot
+    enough: BoolArray  # [S, columns]: whether there were windows enough to tell
 
 
 def _spread(
     reference: ReferenceCounts, x: FloatArray, columns: IntArray, season: Season, slots: IntArray
-) -> tuple[Spread, FloatArray]:
-    """How the windows of some columns vary, and how far each lies from its slot."""
+) -> _Spread:
+    """How the windows of some columns vary."""
     count, segments, width, bins = x.shape
     ordered = np.broadcast_to(reference.layout.ordered[columns], (segments, width, bins)).reshape(-1, bins)
     means = np.zeros((count, segments * width, AXIS + bins))
@@ -480,50 +483,13 @@ def _spread(
             far[at] = np.where(flat[at].sum(axis=-1) > 0, distance(flat[at], p), np.inf)
     n, taken_out = flat.sum(axis=-1), len(np.unique(slots))
     between, enough = between_windows(means, n, taken_out)
-    single, freedom = single_windows(means, n, taken_out)
     shape = (segments, width, AXIS + bins)
-    spread = Spread(
-        between.reshape(shape), single.reshape(shape), freedom.reshape(shape), enough.reshape(shape[:-1])
+    return _Spread(
+        between.reshape(shape),
+        SingleWindows.learn(means, n, taken_out),
+        far.reshape(count, segments, width),
+        enough.reshape(shape[:-1]),
     )
-    return spread, far.reshape(count, segments, width)
-
-
-def single_windows(means: FloatArray, n: FloatArray, slots: int = 1) -> tuple[FloatArray, FloatArray]:
-    """Variance of a single window's means beyond the multinomial, and how far its tails may reach.
-
-    Parameters
-    ----------
-    means, n, slots
-        As for `between_windows`.
-
-    Returns
-    -------
-    single : FloatArray
-        ``[N, D]``: at least 0; no upper limit, its error is what the degrees of freedom are for.
-    freedom : FloatArray
-        ``[N, D]``: degrees of freedom of Student's distribution; infinite where there were too few windows.
-
-    Notes
-    -----
-    v = Σs²/ν, divided by 1 − k/B because the windows' own mean was taken out, k = (1 + r)/(1 − r). Windows
-    with autocorrelation r teach as much of a variance as ν·(1 − r²)/(1 + r²) independent ones (Bartlett).
-    """
-    there = n > 0
-    count = there.sum(axis=0)
-    nu = np.maximum(count - slots, 1)[:, None]
-    b = np.maximum(count, 1)[:, None]
-    s = np.where(there[..., None], means, 0.0)
-    squares = (s * s).sum(axis=0)
-    acf = (s[1:] * s[:-1]).sum(axis=0) / np.where(squares > 0, squares, 1)
-    r = np.clip(acf + (1 + 3 * acf) / b, 0.0, _MOST_ACF)
-    v = squares / nu / np.maximum(1 - (1 + r) / (1 - r) / b, 0.25)
-    chance = (np.where(there, 1 / np.maximum(n, 1), 0).sum(axis=0) / np.maximum(count, 1))[:, None]
-    enough = ((count >= FEWEST_WINDOWS) & (count - slots >= 2))[:, None]
-    worth = (1 - r * r) / (1 + r * r)
-    excess = np.maximum((s**4).sum(axis=0) * b / np.where(squares > 0, squares, 1) ** 2 - 3, 0.0)
-    tails = 4 + 6 / (excess + 1.645 * np.sqrt(24 / (b * worth)))
-    freedom = np.where(enough, np.minimum(nu * worth, tails), np.inf)
-    return np.where(enough, np.maximum(v - chance, 0.0), 0.0), np.asarray(freedom)
 
 
 def between_windows(means: FloatArray, n: FloatArray, slots: int = 1) -> tuple[FloatArray, BoolArray]:
@@ -571,7 +537,7 @@ def between_windows(means: FloatArray, n: FloatArray, slots: int = 1) -> tuple[F
     extra = np.maximum(v * (nu / stats.chi2.ppf(0.05, nu)) - chance, 0.0)
     undiluted = acf * v / np.maximum(np.maximum(v - chance, v / 4), 1e-300)
     lasting = np.where(is_wide & is_lasting, undiluted, acf)
-    r = np.clip(lasting + (1 + 3 * lasting) / b, 0.0, _MOST_ACF)
+    r = np.clip(lasting + (1 + 3 * lasting) / b, 0.0, MOST_ACF)
     long_run = (1 + r) / (1 - r)
     between = np.where(is_wide | is_lasting, extra * long_run / np.maximum(1 - long_run / b, 0.25), 0.0)
     between = np.where(acf > 3 / np.sqrt(b), np.maximum(between, _of_batches(s, chance)), between)

@@ -9,15 +9,12 @@ that of one window, and expected numbers of false alarms add up whatever hangs t
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
 
-from detectors.calibration import Variation
+from detectors.single_windows import SingleWindows, log_tail
 from detectors.tensor import BoolArray, FloatArray
 from detectors.tilts import AXIS, TILTS, projections
 
 _LEAST_SURPRISE = 2.0  # in standard deviations; what is nearer is not worth its arithmetic
-_MOST_FREEDOM = 1e6
-_LEAST_LOG_P = -600.0
 
 
 def log_surprise(
@@ -26,7 +23,7 @@ def log_surprise(
     axis: FloatArray,
     weights: FloatArray,
     epsilon: FloatArray,
-    variation: Variation,
+    single: SingleWindows,
 ) -> FloatArray:
     """Logarithm of ``max w/P`` over the directions and sides of a window, ``[N]``; -inf where nothing is off.
 
@@ -40,8 +37,8 @@ def log_surprise(
         ``[3 + K, N]`` from `detectors.tilts.tilt_weights`.
     epsilon : FloatArray
         ``[3 + K, N]``: radius ε of the neighbourhood that is tolerated, for each direction.
-    variation : Variation
-        Of the N streams.
+    single : SingleWindows
+        How windows of the N streams vary.
 
     Notes
     -----
@@ -51,26 +48,21 @@ def log_surprise(
         t = δ / sqrt(σ² + (1 + δ·h/3)/n),    P = P(T > t)
 
     σ² is the variance of single windows beyond the multinomial; the rest is that of rows, raised as in
-    Bernstein's inequality, which few rows of a rare value need. T has Student's distribution. Its degrees of
-    freedom are those of σ², by Satterthwaite's rule: many where the chance of rows, which is known, is most
-    of the variance. Each direction and side has its part w of the level: for a stream that stays as it is,
+    Bernstein's inequality, which few rows of a rare value need. T has Student's distribution; its degrees of
+    freedom say how well σ² is known and how far its tails may reach. Each direction and side has its part w
+    of the level: for a stream that stays as it is,
     ``budget · max w/P ≥ 1`` has at most the probability `budget`.
     """
     n = x.sum(axis=0)
     means = projections(x, p, axis)
     largest = _largest(p, axis, means > 0)
-    noise = variation.single.T
     steps = 1 / np.maximum(n, 1.0)
     off = np.maximum(np.abs(means) - epsilon - largest * steps, 0.0)
-    variance = noise + (1 + off * largest / 3) * steps
-    t = off / np.sqrt(variance)
-    exists = (weights > 0) & (largest > 0) & (n > 0)
-    at = exists & (t > _LEAST_SURPRISE)
+    t = off / np.sqrt(single.variance.T + (1 + off * largest / 3) * steps)
     found = np.full(t.shape, -np.inf)
+    at = (weights > 0) & (largest > 0) & (n > 0) & (t > _LEAST_SURPRISE)
     if at.any():
-        known = (variation.single + 1 / np.maximum(variation.window_rows, 1.0)[:, None]).T[at]
-        freedom = np.clip(variation.freedom.T[at] * ((noise + steps)[at] / known) ** 2, 1.0, _MOST_FREEDOM)
-        found[at] = np.log(weights[at] * (TILTS / 2)) - _log_tail(t[at], freedom)
+        found[at] = np.log(weights[at] * (TILTS / 2)) - log_tail(t[at], single.freedom(n).T[at])
     return np.asarray(found.max(axis=0, initial=-np.inf))
 
 
@@ -80,9 +72,3 @@ def _largest(p: FloatArray, axis: FloatArray, is_above: BoolArray) -> FloatArray
     scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1.0), 0.0)
     on_axis = np.where(is_above[:AXIS], axis.max(axis=1), -axis.min(axis=1))
     return np.concatenate([on_axis, np.where(is_above[AXIS:], 1 - p, p) * scale])
-
-
-def _log_tail(t: FloatArray, freedom: FloatArray) -> FloatArray:
-    """Logarithm of P(T > t) of Student's distribution; -600 where it is less than can be said."""
-    tail = stats.t.sf(t, freedom)
-    return np.asarray(np.log(np.maximum(tail, np.exp(_LEAST_LOG_P))))

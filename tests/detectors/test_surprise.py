@@ -4,18 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from detectors.calibration import DAY_MS, FEWEST_WINDOWS, Variation, calibrate, single_windows
+from detectors.calibration import DAY_MS, calibrate
+from detectors.single_windows import FEWEST_WINDOWS, SingleWindows
 from detectors.surprise import log_surprise
 from detectors.tensor import FloatArray
 from detectors.tilts import AXIS, axis_directions, tilt_weights
 from tests.benchmarks.bench_edetector import autoregressive, normal_shares
 from tests.detectors.test_calibration import MONDAY_MS, reference_of
-
-
-def quiet(streams: int, bins: int) -> Variation:
-    """Variation of windows that differ by chance alone."""
-    nothing = np.zeros((streams, AXIS + bins))
-    return Variation(nothing, np.full(streams, 1_000.0), nothing, nothing + np.inf)
 
 
 def surprise_of(x: FloatArray, p: FloatArray, *, is_ordered: bool, epsilon: float = 0.0) -> FloatArray:
@@ -24,7 +19,7 @@ def surprise_of(x: FloatArray, p: FloatArray, *, is_ordered: bool, epsilon: floa
     axis = axis_directions(shares, np.full(x.shape, is_ordered))
     weights = tilt_weights(np.ones(x.shape, bool), axis)
     radius = np.full((AXIS + len(p), x.shape[1]), epsilon)
-    return log_surprise(x, shares, axis, weights, radius, quiet(x.shape[1], len(p)))
+    return log_surprise(x, shares, axis, weights, radius, SingleWindows.nothing(x.shape[1], AXIS + len(p)))
 
 
 @pytest.mark.parametrize("share", [0.001, 0.02, 0.3, 0.5])
@@ -70,17 +65,19 @@ def test_a_level_that_wanders_has_the_variance_of_one_window(rho):
         now[:] = rho * before + np.sqrt(1 - rho**2) * generator.normal(0, 0.1, 2_000)
     means = levels + generator.normal(0, 1 / np.sqrt(1_000), levels.shape)
     centred = means - means.mean(axis=0)  # as the reference's own shares make them
-    single, freedom = single_windows(centred[..., None], np.full(levels.shape, 1_000.0))
-    assert single.mean() == pytest.approx(0.01, rel=0.05)
-    assert 5 < np.median(freedom) < 10
+    single = SingleWindows.learn(centred[..., None], np.full(levels.shape, 1_000.0))
+    assert single.variance.mean() == pytest.approx(0.01, rel=0.05)
+    assert np.median(single.learned) == pytest.approx(55 * (1 - rho**2) / (1 + rho**2), rel=0.35)
+    assert 5 < np.median(single.freedom(np.full(2_000, 1e9))) < 12
+    assert np.median(single.freedom(np.full(2_000, 10.0))) > 50  # chance is most of it, and known
 
 
 def test_squares_of_a_level_reach_farther_than_the_level():
     levels = np.random.default_rng(4).normal(0, 1, (200, 500, 1))
     rows = np.full(levels.shape[:2], 1e9)
-    _, plain = single_windows(levels - levels.mean(axis=0), rows)
+    plain = SingleWindows.learn(levels - levels.mean(axis=0), rows).freedom(rows[0])
     squares = levels**2
-    _, squared = single_windows(squares - squares.mean(axis=0), rows)
+    squared = SingleWindows.learn(squares - squares.mean(axis=0), rows).freedom(rows[0])
     assert np.median(squared) < 5 < 10 < np.median(plain)
 
 
@@ -98,7 +95,7 @@ def test_wandering_levels_spend_no_more_than_the_budget(rho):
             axis = axis_directions(p, np.ones(p.shape, bool))
             weights = tilt_weights(np.ones(p.shape, bool), axis)
             epsilon = calibration.variation.radius(known.sum(axis=1), np.full(len(shares), 0.03), 2.0)
-            found.append(log_surprise(x, p, axis, weights, epsilon.T.copy(), calibration.variation))
+            found.append(log_surprise(x, p, axis, weights, epsilon.T.copy(), calibration.variation.single))
             judged += len(shares)
     for budget in (0.1, 1e-2, 1e-3):
         assert (np.concatenate(found) + np.log(budget) >= 0).sum() <= budget * judged
@@ -106,6 +103,6 @@ def test_wandering_levels_spend_no_more_than_the_budget(rho):
 
 def test_too_few_windows_teach_nothing_of_single_ones():
     few = np.ones((FEWEST_WINDOWS - 1, 2, 3))
-    single, freedom = single_windows(few, np.full(few.shape[:2], 10.0))
-    assert not single.any()
-    assert np.isinf(freedom).all()
+    single = SingleWindows.learn(few, np.full(few.shape[:2], 10.0))
+    assert not single.variance.any()
+    assert np.isinf(single.learned).all()

@@ -1,4 +1,4 @@
-"""What Driftline sees of whole rows in the windows of a world: its sample of them, drawn as by the product."""
+"""What Driftline sees of whole rows in the windows of a world: its own sample of them, drawn as in use."""
 
 from __future__ import annotations
 
