@@ -9,18 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 from detectors.ledger import Ledger
+from detectors.single_windows import FEWEST_WINDOWS, MOST_ACF, SingleWindows
 from detectors.tensor import BoolArray, FloatArray, IntArray, ReferenceCounts
 from detectors.tilts import AXIS, axis_directions, log_evalues, projections, smoothed, tilt_weights
 
 HOUR_MS, DAY_MS, WEEK_MS = 3_600_000, 86_400_000, 604_800_000
 _MONDAY_MS = 4 * DAY_MS  # the first Monday of the epoch
-FEWEST_WINDOWS = 4  # below that nothing is learned of the variation
 FEWEST_TESTED = 12
 FEWEST_BATCHES = 8
 Z_REFERENCE = 4.0
@@ -28,7 +29,6 @@ PRIOR_WINDOWS = 20.0  # weight of the model's typical variation against a column
 _BETTER_NATS = 5.0  # by which slots have to predict held-out windows better than fewer slots do,
 _BETTER_ERRORS = 2.0  # and by so many standard errors
 _MOST_ALARMS = 2  # of a held-out test that is expected to give one at most
-_MOST_ACF = 0.9
 _MOST_RANK_ACF = 0.98
 _TESTED_TOLERANCE = 0.1
 _INFINITE = 1e12
@@ -91,10 +91,17 @@ class Variation:
         ``[N, 3 + K]``: variance σ_b² of each direction's mean from window to window, beyond the multinomial.
     window_rows : FloatArray
         ``[N]``: rows of a window of the reference, on average.
+    single : SingleWindows
+        That of one window, however long it lasts.
     """
 
     between: FloatArray
     window_rows: FloatArray
+    single: SingleWindows
+
+    def at(self, streams: slice | IntArray) -> Variation:
+        """Of some of the streams."""
+        return Variation(self.between[streams], self.window_rows[streams], self.single.at(streams))
 
     def dispersion(self, n: FloatArray) -> FloatArray:
         """D ≥ 1 of windows of n rows: ``[N, 3 + K]``."""
@@ -106,8 +113,11 @@ class Variation:
         Its m rows came in windows of its own size: their means vary by D(size of those windows)/m, whatever
         the size of the window that is judged.
         """
-        error = self.dispersion(self.window_rows) / np.maximum(rows, 1.0)[:, None]
-        return np.asarray(tolerance[:, None] + z * np.sqrt(error))
+        return np.asarray(tolerance[:, None] + z * np.sqrt(self.error(rows)))
+
+    def error(self, rows: FloatArray) -> FloatArray:
+        """Variance of the means of a reference of so many rows, ``[N, 3 + K]``."""
+        return np.asarray(self.dispersion(self.window_rows) / np.maximum(rows, 1.0)[:, None])
 
 
 @dataclass(frozen=True)
@@ -187,6 +197,29 @@ def calibrate(reference: ReferenceCounts) -> Calibration:
         lasting,
         (segments, *layout.shape),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _ById:
+    """A reference as a key of the cache: references are compared by identity."""
+
+    reference: ReferenceCounts
+
+    def __hash__(self) -> int:
+        return id(self.reference)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _ById) and other.reference is self.reference
+
+
+def calibrated(reference: ReferenceCounts) -> Calibration:
+    """Do the same once for each reference."""
+    return _calibrated(_ById(reference))
+
+
+@lru_cache(maxsize=64)
+def _calibrated(key: _ById) -> Calibration:
+    return calibrate(key.reference)
 
 
 def distance(x: FloatArray, p: FloatArray) -> FloatArray:
@@ -342,33 +375,47 @@ def _learn(
     seasons: tuple[tuple[IntArray, Season], ...],
 ) -> tuple[Variation, FloatArray, FloatArray, FloatArray]:
     segments, (columns, bins) = len(reference.segments), reference.layout.shape
-    between = np.zeros((segments, columns, AXIS + bins))
+    between, variance, learned, excess = (
+        np.full((segments, columns, AXIS + bins), value) for value in (0.0, 0.0, np.inf, 0.0)
+    )
     distances = np.full((len(windows), segments, columns), np.inf)
     known = np.zeros((segments, columns), bool)
     for mine, season in seasons:
         slots = season.slotting.of(starts_ms)
-        x = windows[:, :, mine]
-        found, far, enough = _variances(reference, x, mine, season, slots)
-        between[:, mine], known[:, mine], distances[:, :, mine] = found, enough, far
+        spread = _spread(reference, windows[:, :, mine], mine, season, slots)
+        between[:, mine], known[:, mine], distances[:, :, mine] = spread.between, spread.enough, spread.far
+        shape = spread.between.shape
+        variance[:, mine] = spread.single.variance.reshape(shape)
+        learned[:, mine] = spread.single.learned.reshape(shape)
+        excess[:, mine] = spread.single.excess.reshape(shape)
     # Segments without windows of their own vary like all rows.
-    between = np.where(known[..., None], between, between[:1])
-    own = np.maximum(len(windows) - 1, 1)
-    if columns > 1:
-        typical = _typical(reference, between)
-        shrunk = (own * between + PRIOR_WINDOWS * typical) / (own + PRIOR_WINDOWS)
-        between = np.maximum(between, shrunk)  # what other columns do not show is no reason to doubt this one
-    between[..., AXIS:] = _at_least_typical(between[..., AXIS:], reference)
+    between, variance, learned, excess = (
+        np.where(known[..., None], part, part[:1]) for part in (between, variance, learned, excess)
+    )
+    between, variance = (_lent(reference, part, len(windows)) for part in (between, variance))
     rows = windows.sum(axis=-1)
     there = rows > 0
     chance = np.maximum(reference.layout.valid.sum(axis=1) - 1, 1) / np.maximum(rows, 1)
     beyond = np.where(there, np.where(there, distances, 0.0) - chance, 0.0).sum(axis=0)
-    excess = np.maximum(beyond / np.maximum(there.sum(axis=0), 1), 0.0)
-    relative = (distances / (excess + chance)).reshape(len(windows), segments * columns)
+    excess_of_distance = np.maximum(beyond / np.maximum(there.sum(axis=0), 1), 0.0)
+    relative = (distances / (excess_of_distance + chance)).reshape(len(windows), segments * columns)
     lasting = _lasting(relative)
     distances = np.sort(relative, axis=0)
-    window_rows = rows.sum(axis=0) / np.maximum((rows > 0).sum(axis=0), 1)
-    variation = Variation(between.reshape(segments * columns, AXIS + bins), window_rows.ravel())
-    return variation, excess.ravel(), distances, lasting
+    window_rows = (rows.sum(axis=0) / np.maximum((rows > 0).sum(axis=0), 1)).ravel()
+    flat = [part.reshape(segments * columns, AXIS + bins) for part in (between, variance, learned, excess)]
+    single = SingleWindows(flat[1], flat[2], flat[3], window_rows)
+    return Variation(flat[0], window_rows, single), excess_of_distance.ravel(), distances, lasting
+
+
+def _lent(reference: ReferenceCounts, variance: FloatArray, windows: int) -> FloatArray:
+    """Variances raised to what the other columns, and the column's other bins, make likely."""
+    if variance.shape[1] > 1:
+        own = np.maximum(windows - 1, 1)
+        shrunk = (own * variance + PRIOR_WINDOWS * _typical(reference, variance)) / (own + PRIOR_WINDOWS)
+        # What other columns do not show is no reason to doubt this one.
+        variance = np.maximum(variance, shrunk)
+    on_bins = _at_least_typical(variance[..., AXIS:], reference)
+    return np.concatenate([variance[..., :AXIS], on_bins], axis=-1)
 
 
 def _lasting(distances: FloatArray) -> FloatArray:
@@ -410,10 +457,19 @@ def _typical(reference: ReferenceCounts, between: FloatArray) -> FloatArray:
     return found
 
 
-def _variances(
+class _Spread(NamedTuple):
+    """How the windows of some columns vary: ``[S, columns, 3 + K]``, those of `single` flat."""
+
+    between: FloatArray
+    single: SingleWindows
+    far: FloatArray  # [W, S, columns]: how far each window lies from its slot
+    enough: BoolArray  # [S, columns]: whether there were windows enough to tell
+
+
+def _spread(
     reference: ReferenceCounts, x: FloatArray, columns: IntArray, season: Season, slots: IntArray
-) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """Variance beyond the multinomial, distances, and where there were windows enough."""
+) -> _Spread:
+    """How the windows of some columns vary."""
     count, segments, width, bins = x.shape
     ordered = np.broadcast_to(reference.layout.ordered[columns], (segments, width, bins)).reshape(-1, bins)
     means = np.zeros((count, segments * width, AXIS + bins))
@@ -425,12 +481,14 @@ def _variances(
         for at in np.flatnonzero(slots == slot).tolist():
             means[at] = projections(flat[at].T, p.T, axis).T
             far[at] = np.where(flat[at].sum(axis=-1) > 0, distance(flat[at], p), np.inf)
-    n = flat.sum(axis=-1)
-    between, enough = between_windows(means, n, len(np.unique(slots)))
-    return (
-        between.reshape(segments, width, -1),
+    n, taken_out = flat.sum(axis=-1), len(np.unique(slots))
+    between, enough = between_windows(means, n, taken_out)
+    shape = (segments, width, AXIS + bins)
+    return _Spread(
+        between.reshape(shape),
+        SingleWindows.learn(means, n, taken_out),
         far.reshape(count, segments, width),
-        enough.reshape(segments, width),
+        enough.reshape(shape[:-1]),
     )
 
 
@@ -479,7 +537,7 @@ def between_windows(means: FloatArray, n: FloatArray, slots: int = 1) -> tuple[F
     extra = np.maximum(v * (nu / stats.chi2.ppf(0.05, nu)) - chance, 0.0)
     undiluted = acf * v / np.maximum(np.maximum(v - chance, v / 4), 1e-300)
     lasting = np.where(is_wide & is_lasting, undiluted, acf)
-    r = np.clip(lasting + (1 + 3 * lasting) / b, 0.0, _MOST_ACF)
+    r = np.clip(lasting + (1 + 3 * lasting) / b, 0.0, MOST_ACF)
     long_run = (1 + r) / (1 - r)
     between = np.where(is_wide | is_lasting, extra * long_run / np.maximum(1 - long_run / b, 0.25), 0.0)
     between = np.where(acf > 3 / np.sqrt(b), np.maximum(between, _of_batches(s, chance)), between)

@@ -15,9 +15,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.calibration import Z_REFERENCE, Variation, between_windows
+from detectors.calibration import Variation, between_windows
 from detectors.gram import UNIT, Gram, NormalScores
 from detectors.ledger import Ledger, LedgerStep
+from detectors.single_windows import SingleWindows
 from detectors.streams import StreamStates
 from detectors.tensor import FloatArray, IntArray
 from detectors.tilts import TILTS
@@ -146,7 +147,8 @@ class Correlations:
     def log_evalues(self, gram: Gram, tolerance: float, z_reference: float) -> FloatArray:
         """Logarithms of the e-values of all tilts of all pairs, ``[12, P]``."""
         sums, rows = self._sums(gram)
-        variation = Variation(self.between[:, None], np.full(len(rows), self.window_rows))
+        nothing = SingleWindows.nothing(len(rows), 1)
+        variation = Variation(self.between[:, None], np.full(len(rows), self.window_rows), nothing)
         radius = variation.radius(self.rows, np.full(len(rows), np.sqrt(tolerance)), z_reference)[:, 0]
         dispersion = variation.dispersion(rows)[:, 0]
         strengths = np.concatenate([STRENGTHS, -STRENGTHS])[:, None]
@@ -200,6 +202,7 @@ def judge_correlations(
     end_ms: int,
     budget: float,
     tolerance: float,
+    z_reference: float,
     detector: str,
 ) -> tuple[Verdict, bytes]:
     """Judge the next window of a series.
@@ -217,6 +220,8 @@ def judge_correlations(
         Expected number of false alarms that it may cost.
     tolerance : float
         Population stability index of the rows' distribution that is worth nobody's time.
+    z_reference : float
+        Standard errors by which the reference itself may be wrong.
     detector : str
         Name that the verdict bears.
 
@@ -230,7 +235,7 @@ def judge_correlations(
     states = StreamStates.from_bytes(state, 1, pairs, start_ms)
     given = np.where(states.is_open, 0.0, budget)
     states.rest(given)
-    each = known.log_evalues(window, tolerance, Z_REFERENCE)
+    each = known.log_evalues(window, tolerance, z_reference)
     weights = np.full((pairs, 1), 1 / (TILTS * pairs))
     ledger = Ledger(states.mass)
     found: LedgerStep = ledger.step(each[:, :, None], given, weights, states.is_resting)

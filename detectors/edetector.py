@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import pairwise
 from math import inf
 from typing import ClassVar, TypeVar
@@ -16,22 +15,24 @@ from detectors.base import Detector, Example, Moment, Step
 from detectors.calibration import (
     Z_REFERENCE,
     Calibration,
-    calibrate,
+    calibrated,
     overall_dispersion,
     rank_evalues,
     relative_distance,
 )
+from detectors.concluding import conclude
 from detectors.effects import compare
 from detectors.ledger import Ledger, LedgerStep
 from detectors.planted import planted_reference, planted_windows
 from detectors.streams import StreamStates
-from detectors.tensor import BoolArray, FloatArray, IntArray, ReferenceCounts
+from detectors.surprise import log_surprise
+from detectors.tensor import FloatArray, IntArray, ReferenceCounts
 from detectors.tilts import AXIS, axis_directions, log_evalues, tilt_weights
-from detectors.verdicts import make_verdicts
 from schemas.errors import UsageError
-from schemas.verdict import Decision, Verdict
+from schemas.verdict import Verdict
 
 STREAMS_AT_ONCE = 1_024  # the working arrays stay in the processor's cache
+SINGLE_SHARE = 0.75  # of a budget, for jumps that a single window shows; the rest is for what adds up
 _SINGLE_BUDGET = 1e-4
 
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -81,8 +82,9 @@ class EDetector(Detector):
 
     name: ClassVar[str] = "edetector"
     formula: ClassVar[str] = (
-        "evidence = ln Σ w·M with M ← (M + b)·E after each window, b the budget; an alarm at 0 or more. "
-        "ln E = (x·ln(q/p) − n·ln(1 + ε·sd))/D for each tilt q of the reference p (docs/statistics.md)."
+        "evidence = the larger of ln Σ w·M with M ← (M + b/4)·E after each window, b the budget, and of "
+        "ln(¾b · w/P) of the window alone; an alarm at 0 or more. ln E = (x·ln(q/p) − n·ln(1 + ε·sd))/D for "
+        "each tilt q of the reference p, P the probability of such a jump in a window (docs/statistics.md)."
     )
 
     tolerance: float = 0.01
@@ -114,7 +116,7 @@ class EDetector(Detector):
             If the window or the state do not belong to the reference.
         """
         reference.check_window(window)
-        calibration = _calibrated(_ById(reference))
+        calibration = calibrated(reference)
         tolerance = self._tolerances(reference)
         streams = window.shape[0] * window.shape[1]
         directions = AXIS + window.shape[2]
@@ -133,23 +135,18 @@ class EDetector(Detector):
         )
         # Where windows vary more than this one does, the de-biased interval lies below the index itself.
         effects = replace(effects, psi_high=np.maximum(effects.psi_high, effects.psi))
-        onset = states.quiet_since.copy()
         is_normal = (effects.psi_debiased.ravel() <= tolerance / 2) & (found.window_log < 0)
-        has_data = effects.n.ravel() > 0
-        psi = np.where(has_data & (effects.m.ravel() > 0), effects.psi_debiased.ravel(), 0.0)
-        states.week.take(moment.start_ms, moment.end_ms, found.led_log, effects.n.ravel(), psi)
-        states.take(found.is_alarm, is_normal, has_data, found.evidence_log, budget, moment.end_ms)
-        verdicts = make_verdicts(
+        return conclude(
             self.name,
             reference,
+            states,
+            found,
             effects,
-            statistic=np.maximum(found.evidence_log, -700.0).reshape(window.shape[:2]),
-            is_drift=found.is_alarm.reshape(window.shape[:2]),
-            thresholds=np.zeros(window.shape[1]),
-            threshold_sources=_sources(calibration),
+            is_normal=is_normal,
+            budget=budget,
+            sources=_sources(calibration),
+            moment=moment,
         )
-        decided = _decided(verdicts, states.is_open & (states.settled_for == 0), found, budget, onset)
-        return Step(decided, states.to_bytes())
 
     def _tolerances(self, reference: ReferenceCounts) -> FloatArray:
         """Tolerance of each stream in PSI units, ``[S·C]``."""
@@ -173,6 +170,8 @@ class EDetector(Detector):
         ordered = np.tile(reference.layout.ordered, (segments, 1))
         rows = counts.sum(axis=1)
         epsilon = calibration.variation.radius(rows, np.sqrt(tolerance), self.z_reference)
+        single = np.where(calibration.is_calibrated, SINGLE_SHARE, 0.0) * budget
+        windows = calibration.variation.single
         parts = []
         for at in _chunks(len(x)):
             p = _bins_first(shares, at)
@@ -184,7 +183,11 @@ class EDetector(Detector):
             _use_ranks(evidence, x, shares, calibration, at)
             ledger = Ledger(states.mass[:, :, at])
             weights = tilt_weights(_bins_first(valid, at), axis)
-            parts.append(ledger.step(evidence, budget[at], weights, states.is_resting[at]))
+            surprise = log_surprise(
+                _bins_first(x, at), p, axis, weights, _bins_first(epsilon, at), windows.at(at)
+            )
+            jump = surprise + _logs(single[at])
+            parts.append(ledger.step(evidence, (budget - single)[at], weights, states.is_resting[at], jump))
             states.mass[:, :, at] = ledger.mass
         return LedgerStep(*(np.concatenate(column)[: len(x)] for column in zip(*parts, strict=True)))
 
@@ -221,6 +224,11 @@ def _bins_first(streams_first: NDArray[Scalar], at: slice | IntArray) -> NDArray
     return np.ascontiguousarray(streams_first[at].T)
 
 
+def _logs(budget: FloatArray) -> FloatArray:
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(budget))
+
+
 def _use_ranks(
     evidence: FloatArray, x: FloatArray, shares: FloatArray, calibration: Calibration, at: slice | IntArray
 ) -> None:
@@ -242,44 +250,3 @@ def _sources(calibration: Calibration) -> list[str]:
         else f"false-alarm budget; uncalibrated: ranks among the reference's windows by {names[i]}"
         for i in range(columns)
     ]
-
-
-def _decided(
-    verdicts: list[Verdict], is_off: BoolArray, found: LedgerStep, budget: FloatArray, onset: IntArray
-) -> list[Verdict]:
-    """Fill in what the ledger knows of each stream."""
-    decided = []
-    for i, verdict in enumerate(verdicts):
-        alarm, ongoing = bool(found.is_alarm[i]), bool(is_off[i])
-        decision = verdict.decision
-        if ongoing and not alarm and decision is Decision.OK:
-            decision = Decision.ONGOING
-        evidence = float(found.evidence_log[i])
-        decided.append(
-            replace(
-                verdict,
-                decision=decision,
-                evidence_log=evidence if np.isfinite(evidence) else None,
-                budget=float(budget[i]),
-                onset_ms=int(onset[i]) if alarm else None,
-            )
-        )
-    return decided
-
-
-@dataclass(frozen=True, eq=False)
-class _ById:
-    """A reference as a key of the cache: references are compared by identity."""
-
-    reference: ReferenceCounts
-
-    def __hash__(self) -> int:
-        return id(self.reference)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _ById) and other.reference is self.reference
-
-
-@lru_cache(maxsize=64)
-def _calibrated(key: _ById) -> Calibration:
-    return calibrate(key.reference)

@@ -75,6 +75,7 @@ def judge_window(
         end_ms=moment.end_ms,
         budget=float(moment.budget[0, columns]),
         tolerance=detector.tolerance,
+        z_reference=detector.z_reference,
         detector=detector.name,
     )
     verdicts = with_reasons(relations, together, found.verdicts)

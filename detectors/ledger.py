@@ -73,6 +73,7 @@ class Ledger:
         budget: FloatArray,
         weights: FloatArray,
         is_resting: BoolArray | None = None,
+        single_log: FloatArray | None = None,
     ) -> LedgerStep:
         """Take in one window; the masses are changed in place.
 
@@ -87,6 +88,9 @@ class Ledger:
         is_resting : BoolArray, optional
             ``[N]``: streams that rest. If given, those that raise an alarm rest from then on; otherwise their
             masses begin at 0 again.
+        single_log : FloatArray, optional
+            ``[N]``: what the window shows on its own, by a budget of its own; an alarm at 0 or more. Nothing
+            of it is kept.
         """
         factors = np.clip(log_evalues, _LEAST_LOG, _MOST_LOG).astype(np.float32)
         np.exp(factors, out=factors)
@@ -100,6 +104,8 @@ class Ledger:
             alone = np.log((factors.sum(axis=0) * weights).sum(axis=0))
             led = np.where(before > 0, evidence - np.log(before), alone)
         is_alarm = total >= 1.0
+        if single_log is not None:
+            evidence, is_alarm = np.maximum(evidence, single_log), is_alarm | (single_log >= 0)
         if is_resting is None:
             self.mass[..., is_alarm] = 0.0
             return LedgerStep(evidence, is_alarm, alone, led)

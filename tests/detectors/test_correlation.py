@@ -54,7 +54,8 @@ def judged(known, whole, windows, budget):
     for i, codes in enumerate(windows):
         verdict, state = judge_correlations(
             known, whole, gram(known.scores, codes), state,
-            start_ms=i * HOUR, end_ms=(i + 1) * HOUR, budget=budget, tolerance=0.01, detector="edetector",
+            start_ms=i * HOUR, end_ms=(i + 1) * HOUR, budget=budget, tolerance=0.01,
+            z_reference=4.0, detector="edetector",
         )  # fmt: skip
         verdicts.append(verdict)
     return verdicts

@@ -181,7 +181,7 @@ def table_of_budget(own: Results, worlds: Mapping[str, World]) -> list[str]:
     ]
     total, total_spent = 0, 0.0
     for background, rows in groups_of(worlds):
-        alarms, weeks = false_alarms(own, worlds, (background, rows), (*WATCHED, "joint"))
+        alarms, weeks = false_alarms(own, worlds, (background, rows), (*WATCHED, "nulls", "joint"))
         mine = [world for world in worlds.values() if (world.background, world.rows) == (background, rows)]
         span = mine[0].calm / WEEK
         spent = own.notes[f"spent {background} {rows}"]
