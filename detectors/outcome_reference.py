@@ -180,6 +180,12 @@ class OutcomeReference:
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
     @cached_property
+    def labels(self) -> int:
+        """Number of labels."""
+        labelled = _labelled(self.records)
+        return int(labelled["n"][labelled["segment"] == EVERYTHING].sum())
+
+    @cached_property
     def records(self) -> Records:
         """Outcomes of all its windows."""
         return joined([records.tobytes() for records in self.windows])

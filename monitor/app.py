@@ -27,8 +27,10 @@ from monitor.config import Configuration
 from monitor.deliver import Deliverer
 from monitor.digests import Digests
 from monitor.evaluate import Announcer, Evaluator, FaustThread
+from monitor.expiry import Expiry
 from monitor.ingest import Ingest
 from monitor.judge import Judge
+from monitor.outcome_judge import OutcomeJudge
 from monitor.silence import Silences
 from monitor.source.kafka import KafkaSource, client_logger
 from monitor.source.source import Source
@@ -152,7 +154,15 @@ class Service:
             taps.publish(judged)
 
         digests = Digests(self.configuration, self.engine, self.clock)
-        evaluator = Evaluator(Judge(*parts), Silences(*parts), digests, self.clock, after)
+        evaluator = Evaluator(
+            Judge(*parts),
+            OutcomeJudge(*parts),
+            Expiry(self.configuration, self.engine, self.clock),
+            Silences(*parts),
+            digests,
+            self.clock,
+            after,
+        )
         faust = FaustThread(self.configuration, evaluator)
         self._parts.append(Part("evaluate", evaluator.run, evaluator.wake))
         self._parts.append(Part("faust", faust.run, faust.wake))

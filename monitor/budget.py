@@ -13,9 +13,18 @@ from monitor.config.alerts import Alerts
 from schemas.errors import UsageError
 from schemas.verdict import Lane
 
+# Part of each lane's share that goes to the outcomes of a window, where they are judged too.
+_OF_OUTCOMES: dict[str, float] = {Lane.PERFORMANCE: 1.0, Lane.QUALITY: 0.5, Lane.SEGMENTS: 0.5}
+
 
 def window_budget(
-    alerts: Alerts, window_ms: int, models: int, lanes: Sequence[Lane], segments: int
+    alerts: Alerts,
+    window_ms: int,
+    models: int,
+    lanes: Sequence[Lane],
+    segments: int,
+    *,
+    of_outcomes: bool | None = None,
 ) -> FloatArray:
     """Share the budget of one window out over the streams of one model version.
 
@@ -31,6 +40,10 @@ def window_budget(
         Lane of each of the C columns, as in `detectors.tensor.TensorLayout`.
     segments : int
         Number S of segments, with that of all rows, which comes first.
+    of_outcomes : bool, optional
+        Whether the columns are about outcomes, where both events and outcomes are judged; default: only
+        events are. Outcomes have the lane ``performance`` to themselves and share ``quality`` and
+        ``segments`` half and half with the events.
 
     Returns
     -------
@@ -63,6 +76,11 @@ def window_budget(
             raise UsageError(msg)
     total = alerts.budget.expected_in(window_ms) / models
     shares: dict[str, float] = alerts.lanes.model_dump()
+    if of_outcomes is not None:
+        shares = {
+            lane: share * (_OF_OUTCOMES.get(lane, 0.0) if of_outcomes else 1 - _OF_OUTCOMES.get(lane, 0.0))
+            for lane, share in shares.items()
+        }
     streams = Counter(lanes)
     streams[Lane.SEGMENTS] += (segments - 1) * len(lanes)
     present = math.fsum(shares[lane] for lane in Lane if streams[lane])

@@ -21,8 +21,10 @@ from confluent_kafka import KafkaError, Producer
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.digests import Digests
+from monitor.expiry import Expiry
 from monitor.judge import Judge
 from monitor.judgements import Judged
+from monitor.outcome_judge import OutcomeJudge
 from monitor.silence import Silences
 from schemas.errors import Unavailable
 
@@ -40,6 +42,8 @@ class Evaluator:
     Parameters
     ----------
     judge : Judge
+    outcomes : OutcomeJudge
+    expiry : Expiry
     silences : Silences
     digests : Digests
     clock : Clock
@@ -50,12 +54,15 @@ class Evaluator:
     def __init__(
         self,
         judge: Judge,
+        outcomes: OutcomeJudge,
+        expiry: Expiry,
         silences: Silences,
         digests: Digests,
         clock: Clock,
         after: Callable[[list[Judged]], None],
     ) -> None:
-        self._judge, self._silences, self._digests = judge, silences, digests
+        self._judge, self._outcomes, self._expiry = judge, outcomes, expiry
+        self._silences, self._digests = silences, digests
         self._clock, self._after = clock, after
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -71,10 +78,12 @@ class Evaluator:
         """
         total = 0
         with self._lock:
-            while judged := self._judge.sweep(models):
-                total += len(judged)
-                self._after(judged)
+            for sweep in (self._judge.sweep, self._outcomes.sweep):
+                while judged := sweep(models):
+                    total += len(judged)
+                    self._after(judged)
             self._judge.tidy()
+            self._expiry.sweep()
         return total
 
     def run(self, stop: threading.Event) -> None:

@@ -16,6 +16,7 @@ from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.judge import Judge
 from monitor.judgements import EFFECTS
+from monitor.outcome_judge import OutcomeJudge
 from monitor.store import alerts
 from monitor.store.engine import reading
 from monitor.store.tables import judgement, result
@@ -83,6 +84,7 @@ class Explainer:
     def __init__(self, configuration: Configuration, engine: Engine, clock: Clock) -> None:
         self._engine = engine
         self._judge = Judge(configuration, engine, clock, Telemetry())
+        self._outcomes = OutcomeJudge(configuration, engine, clock, Telemetry())
 
     def explain(self, id_: str) -> tuple[Alert | None, list[Explained]]:
         """Explain a result by its number, or an alert by its id: the results that support it.
@@ -114,7 +116,8 @@ class Explainer:
         ]
 
     def _explained(self, row: Any) -> Explained:
-        again = self._judge.recompute(row.judgement_id)
+        judge = self._outcomes if "+" in row.window else self._judge
+        again = judge.recompute(row.judgement_id)
         found = next(
             (
                 new

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Engine
 
 from monitor.clock import Clock
@@ -348,17 +347,17 @@ class Ingest:
         """Put together what has to be paired."""
         if not collected.pending and not self._intake.labels:
             return None
-        models = {int(id_) for rows in self._intake.labels for id_ in np.unique(rows.model)}
+        models = dict(self._intake.label_models)
         for (model, version, _), _profile in collected.profiles:
             self._versions.add(model, version)
-            models.add(model_id(model))
+            models[model_id(model)] = model
         return JoinWork(
             versions=self._versions,
             predictions=collected.pending,
             labels=list(self._intake.labels),
             places={place_id(p.topic, p.partition): (p.topic, p.partition) for p in self._owned},
             terms=collected.terms | self._intake.terms.texts,
-            model_ids=models,
+            models=models,
         )
 
     def _windows(self, slices: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from monitor.config import Configuration
 from monitor.decode import catalog
 from monitor.decode.batch import Events
 from monitor.decode.envelope import Envelopes
-from monitor.labelling import label_rows, place_id
+from monitor.labelling import label_rows, model_id, place_id
 from monitor.pairing import LabelRows
 from monitor.partitions import EventTimes, Partition
 from monitor.pending import Terms
@@ -55,6 +55,8 @@ class Intake:
         Latest role of each model version.
     labels : list of LabelRows
         In the order of their arrival.
+    label_models : dict of int to str
+        Models that they are about, by id.
     terms : Terms
         What hashes in them stand for.
     events, held_bytes : int
@@ -81,6 +83,7 @@ class Intake:
         self.dead_letters: list[dict[str, Any]] = []
         self.roles: dict[Key, str] = {}
         self.labels: list[LabelRows] = []
+        self.label_models: dict[int, str] = {}
         self.terms = Terms()
         self.events = self.held_bytes = 0
 
@@ -89,6 +92,7 @@ class Intake:
         self.dead_letters.clear()
         self.roles.clear()
         self.labels.clear()
+        self.label_models.clear()
         self.terms = Terms()
         self.events = self.held_bytes = 0
 
@@ -173,6 +177,7 @@ class Intake:
         horizons = {model: settings[model].labels.horizon_ms for model in models}
         labels = label_rows(envelopes, ids[place], horizons, self.terms)
         self.labels.append(labels.take(due))
+        self.label_models |= {model_id(model): model for model in models}
 
     def _bury_problems(self, part: _Part, problems: Sequence[tuple[int, str]]) -> None:
         for row, reason in problems:

@@ -118,6 +118,7 @@ class Judge:
         self._configured = ConfiguredReferences(engine, configuration.folder)
         self._detectors: dict[str, Detector] = {}
         self._tidier = Tidier(configuration, engine, clock)
+        self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
     # --- what is due ----------------------------------------------------------------------------------------
 
@@ -365,6 +366,7 @@ class Judge:
                 outlook.models,
                 lanes,
                 segments,
+                of_outcomes=False if self._has_labels else None,
             )
         moment = Moment(due.start_ms, due.end_ms, budget)
         stepped = judge_window(

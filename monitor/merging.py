@@ -248,6 +248,26 @@ def joined(ranges: Iterable[tuple[int, int]]) -> list[list[int]]:
     return found
 
 
+def joined_sources(texts: Iterable[str]) -> str:
+    """Join offsets of several commits, each as JSON ``{topic: {partition: [[from, to]]}}``.
+
+    Examples
+    --------
+    >>> joined_sources(['{"a": {"0": [[0, 3]]}}', '{"a": {"0": [[3, 5]], "1": [[0, 1]]}}'])
+    '{"a":{"0":[[0,5]],"1":[[0,1]]}}'
+    """
+    known: dict[tuple[str, str], set[tuple[int, int]]] = {}
+    for text in texts:
+        for topic, partitions in json.loads(text).items():
+            for partition, ranges in partitions.items():
+                found = known.setdefault((topic, partition), set())
+                found.update((first, last) for first, last in ranges)
+    sources: Ranges = {}
+    for (topic, partition), ranges in sorted(known.items(), key=_by_place):
+        sources.setdefault(topic, {})[partition] = joined(ranges)
+    return json.dumps(sources, separators=(",", ":"))
+
+
 def _by_place(item: tuple[tuple[str, str], Any]) -> tuple[str, int]:
     (topic, partition), _ = item
     return topic, int(partition)

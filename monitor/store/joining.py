@@ -7,7 +7,7 @@ held to the end of the transaction, so that a prediction and its label cannot mi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from detectors.tensor import IntArray
 from monitor.config.settings import ModelSettings
 from monitor.pairing import FATES, LabelRows, Pairing, PredictionRows, pair
 from monitor.pending import id_of, packed, positive_hash, unpacked
+from monitor.store.shares import Shares, adapt, is_kept, shares_of
 from monitor.store.sql import insert_new, inserting
 from monitor.store.tables import (
     joined_version,
@@ -40,6 +41,7 @@ class JoinedVersion:
     version: str
     slice_ms: int
     positive: np.uint64
+    most_per_s: float
 
 
 class JoinedVersions:
@@ -60,7 +62,9 @@ class JoinedVersions:
         id_ = id_of(model, version)
         if id_ not in self._known:
             settings = self._settings_of(model)
-            self._known[id_] = JoinedVersion(model, version, settings.slice_ms, positive_hash(settings))
+            self._known[id_] = JoinedVersion(
+                model, version, settings.slice_ms, positive_hash(settings), settings.labels.sample_per_s
+            )
         return id_
 
     def of(self, connection: Connection, ids: IntArray) -> list[JoinedVersion]:
@@ -85,8 +89,8 @@ class JoinWork:
         Topic and partition by id.
     terms : dict of int to str
         What hashes stand for that may be new.
-    model_ids : collection of int
-        Models that have predictions or labels here.
+    models : dict of int to str
+        Models that have predictions or labels here, by id.
     """
 
     versions: JoinedVersions
@@ -94,7 +98,7 @@ class JoinWork:
     labels: list[LabelRows] = field(default_factory=list)
     places: dict[int, tuple[str, int]] = field(default_factory=dict)
     terms: dict[int, str] = field(default_factory=dict)
-    model_ids: Collection[int] = ()
+    models: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,13 +122,16 @@ def join(connection: Connection, work: JoinWork, sources: str) -> JoinDone:
     """
     if not work.predictions and not work.labels:
         return JoinDone([], {})
-    _lock(connection, work.model_ids)
-    new = _all_predictions(work.predictions)
-    labels = _all_labels(work.labels)
+    lock_models(connection, work.models)
+    shares = shares_of(connection, work.models.values())
+    new = _sampled(connection, _all_predictions(work.predictions), work.versions, shares)
+    labels = _marked(_all_labels(work.labels), work.models, shares)
     keys = np.unique(np.concatenate((new.key, labels.key)))
     known = _known_predictions(connection, keys, work.versions)
     pairing = pair(new, labels, known, _known_truths(connection, keys))
-    insert_new(connection, term, [{"hash": hash_, "text": name} for hash_, name in work.terms.items()])
+    # In one order: joins of other models may add the same terms, and wait for each other.
+    terms = sorted(work.terms.items())
+    insert_new(connection, term, [{"hash": hash_, "text": name} for hash_, name in terms])
     _register(connection, work.versions, np.unique(new.version))
     _insert_pending(connection, pairing.fresh)
     _upsert_truth(connection, pairing)
@@ -133,7 +140,8 @@ def join(connection: Connection, work: JoinWork, sources: str) -> JoinDone:
     return JoinDone(slices, pairing.fates)
 
 
-def _lock(connection: Connection, model_ids: Iterable[int]) -> None:
+def lock_models(connection: Connection, model_ids: Iterable[int]) -> None:
+    """Let others who join these models wait until this transaction ends."""
     if connection.dialect.name == "postgresql":
         for id_ in sorted(model_ids):  # in one order, so that nobody waits in a circle
             connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": id_})
@@ -151,6 +159,43 @@ def _all_predictions(parts: Sequence[PredictionRows]) -> PredictionRows:
 def _no_predictions() -> PredictionRows:
     none = np.zeros(0, np.int64)
     return PredictionRows(none, none, none, none, np.zeros(0, np.uint64), unpacked(none, []))
+
+
+def _sampled(
+    connection: Connection, rows: PredictionRows, versions: JoinedVersions, shares: Mapping[str, Shares]
+) -> PredictionRows:
+    """Predictions that are kept; also looks whether other shares are needed."""
+    if not len(rows):
+        return rows
+    ids, at = np.unique(rows.version, return_inverse=True)
+    known = versions.of(connection, ids)
+    share = np.ones(len(rows))
+    for model in {version.model for version in known}:
+        mine = np.isin(at, [i for i, version in enumerate(known) if version.model == model])
+        share[mine] = shares[model].at(rows.slice_ms[mine])
+        settings = next(version for version in known if version.model == model)
+        slices, numbers = np.unique(rows.slice_ms[mine], return_counts=True)
+        came = dict(zip(slices.tolist(), numbers.tolist(), strict=True))
+        adapt(
+            connection,
+            model,
+            shares[model],
+            came,
+            slice_ms=settings.slice_ms,
+            most_per_s=settings.most_per_s,
+        )
+    if share.min() >= 1:
+        return rows
+    return rows.take(np.flatnonzero(is_kept(rows.key, share)))
+
+
+def _marked(labels: LabelRows, models: Mapping[int, str], shares: Mapping[str, Shares]) -> LabelRows:
+    """Labels, with those marked whose predictions are kept at the share in force at the labels' time."""
+    share = np.ones(len(labels))
+    for id_ in np.unique(labels.model).tolist():
+        mine = labels.model == id_
+        share[mine] = shares[models[id_]].at(labels.label_ms[mine])
+    return LabelRows(**{**vars(labels), "is_sampled": is_kept(labels.key, share)})
 
 
 def _all_labels(parts: Sequence[LabelRows]) -> LabelRows:

@@ -498,7 +498,7 @@ alert = Table(
     Column("id", String(64), primary_key=True, comment="deterministic: hash of cause and opening window"),
     Column("model", String(256), nullable=False),
     Column("version", String(256), nullable=False),
-    Column("kind", String(32), nullable=False, comment="see alerting.finding.Kind"),
+    Column("kind", String(32), nullable=False, comment="drift | no_data | partition_stopped"),
     Column("lane", String(16), nullable=False),
     Column("severity", String(16), nullable=False, comment="page | warn | info"),
     Column("state", String(16), nullable=False, comment="firing | acknowledged | resolved | retracted"),

@@ -28,9 +28,11 @@ from monitor.config import Configuration
 from monitor.deliver import Deliverer
 from monitor.digests import Digests, digest_of
 from monitor.evaluate import Evaluator
+from monitor.expiry import Expiry
 from monitor.ingest import Ingest
 from monitor.judge import Judge
 from monitor.judgements import Judged
+from monitor.outcome_judge import OutcomeJudge
 from monitor.references import promote
 from monitor.silence import Silences
 from monitor.source.memory import MemoryBroker, MemorySource
@@ -418,7 +420,9 @@ def test_the_evaluator_finishes_weeks_and_has_them_delivered(world: World) -> No
             evaluator.wake()
 
     silences = Silences(world.configuration, world.engine, world.clock, Telemetry())
-    evaluator = Evaluator(world.judge, silences, world.digests, world.clock, after)
+    outcomes = OutcomeJudge(world.configuration, world.engine, world.clock, Telemetry())
+    expiry = Expiry(world.configuration, world.engine, world.clock)
+    evaluator = Evaluator(world.judge, outcomes, expiry, silences, world.digests, world.clock, after)
     evaluator.run(stop)
     assert news == [13, 0]
     assert len(told(world)) == 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from detectors.outcomes import FORMAT, Records, joined
-from monitor.store.tables import outcome_slice, term
+from monitor.store.tables import outcome_commit, outcome_slice, term
 from schemas.errors import ProfileError
 
 PORTION = 20_000  # rows read at once
@@ -47,14 +47,50 @@ def outcomes(connection: Connection, span: OutcomeSpan) -> dict[str, Records]:
     for rows in connection.execute(query).partitions(PORTION):
         parts: dict[str, list[bytes]] = {}
         for row in rows:
-            if row.format != FORMAT:
-                msg = f"outcomes of format {row.format} cannot be read (this version reads {FORMAT})"
-                raise ProfileError(msg)
+            check_format(row.format)
             parts.setdefault(row.version, []).append(row.records)
         for version, data in parts.items():
             before = [found[version].tobytes()] if version in found else []
             found[version] = joined([*before, *data])
     return found
+
+
+def windows_between(
+    connection: Connection, key: tuple[str, str], from_ms: int, to_ms: int, window_ms: int
+) -> dict[int, Records]:
+    """Outcomes of a model version, added up by windows that follow each other."""
+    c = outcome_slice.c
+    query = select(c.slice_ms, c.format, c.records).where(
+        c.model == key[0], c.version == key[1], c.slice_ms >= from_ms, c.slice_ms < to_ms
+    )
+    parts: dict[int, list[bytes]] = {}
+    for row in connection.execute(query.order_by(c.id)):
+        check_format(row.format)
+        parts.setdefault(row.slice_ms // window_ms * window_ms, []).append(row.records)
+    return {start: joined(data) for start, data in sorted(parts.items())}
+
+
+def sources_between(connection: Connection, key: tuple[str, str], from_ms: int, to_ms: int) -> list[str]:
+    """Offsets of the commits that outcomes of a model version come from, as JSON, by commit."""
+    c = outcome_slice.c
+    ids = select(c.commit_id).where(
+        c.model == key[0], c.version == key[1], c.slice_ms >= from_ms, c.slice_ms < to_ms
+    )
+    query = select(outcome_commit.c.sources).where(outcome_commit.c.id.in_(ids)).order_by(outcome_commit.c.id)
+    return list(connection.execute(query).scalars())
+
+
+def check_format(number: int) -> None:
+    """Refuse outcomes of another format.
+
+    Raises
+    ------
+    ProfileError
+        If this version cannot read it.
+    """
+    if number != FORMAT:
+        msg = f"outcomes of format {number} cannot be read (this version reads {FORMAT})"
+        raise ProfileError(msg)
 
 
 def newest_outcome(connection: Connection, model: str) -> int | None:

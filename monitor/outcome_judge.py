@@ -1,0 +1,427 @@
+"""Judges what came of the predictions of a window, once its labels have been waited for.
+
+A window of events is judged when its events are complete; this is the other half, a while later: are more of
+the predictions wrong than the reference's were at the same age, do labels look otherwise, or stay away. Like
+`monitor.judge` it reads and writes the database only, and each window is judged in one transaction that
+begins with a compare-and-set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+
+from alerting.finding import Kind, WindowObservation
+from detectors.base import Detector, Moment, Step
+from detectors.outcome_reference import OutcomeReference, up_to_age
+from detectors.outcome_windows import judge_outcomes
+from detectors.outcomes import EVERYTHING, Records, joined
+from detectors.performance import Realised
+from monitor.budget import window_budget
+from monitor.clock import Clock
+from monitor.config import Configuration
+from monitor.judgements import (
+    Due,
+    Judged,
+    Overtaken,
+    Recomputed,
+    as_before,
+    insert_judgement,
+    observe,
+    result_rows,
+)
+from monitor.merging import joined_sources
+from monitor.outcome_references import KnownReference, OutcomeReferences, wait_ms
+from monitor.outcomes import measure_together
+from monitor.profiling import Key
+from monitor.store import ledgers
+from monitor.store.engine import immediate, reading
+from monitor.store.ledgers import OUTCOMES
+from monitor.store.queries.outcomes import sources_between, windows_between
+from monitor.store.queries.times import watermarks
+from monitor.store.tables import joined_version, judgement, outcome_window, performance_value, result
+from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
+from schemas.duration import format_duration
+from schemas.verdict import Decision, without_alarms
+from schemas.window import WindowSpec
+
+logger = logging.getLogger(__name__)
+
+MOST_WINDOWS = 500  # judged in one sweep
+
+
+@dataclass(frozen=True)
+class _Outlook:
+    """State before a window, model versions that share the budget, and whether an alarm may be raised."""
+
+    state: bytes | None
+    models: int
+    is_next: bool
+    head_ms: int | None
+    alarmed: frozenset[tuple[str, str]]
+
+
+class OutcomeJudge:
+    """Judges outcomes that are due.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    engine : Engine
+    clock : Clock
+    telemetry : Telemetry
+    """
+
+    def __init__(
+        self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry
+    ) -> None:
+        self._configuration, self._engine = configuration, engine
+        self._clock, self._telemetry = clock, telemetry
+        self._references = OutcomeReferences(engine)
+        self._detectors: dict[str, Detector] = {}
+        self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
+
+    # --- what is due ----------------------------------------------------------------------------------------
+
+    def sweep(self, models: Collection[str] | None = None) -> list[Judged]:
+        """Learn references of outcomes and judge windows that are due, of some models or of all.
+
+        Raises
+        ------
+        Unavailable
+            If the database is away; nothing is lost by calling again.
+        """
+        if not self._has_labels:
+            return []
+        now_ms = self._clock.now_ms()
+        with reading(self._engine) as connection:
+            marks = self._marks(connection, now_ms, models)
+            keys = [
+                (row.model, row.version)
+                for row in connection.execute(select(joined_version.c.model, joined_version.c.version))
+                if row.model in marks
+            ]
+        for key in keys:
+            settings = self._configuration.for_model(key[0])
+            learned = self._references.learn(key, settings, marks[key[0]], now_ms)
+            if learned is not None:
+                logger.info("model %s version %s: reference of %d labels", *key, learned.labels)
+        with reading(self._engine) as connection:
+            references = {key: self._references.of(connection, key) for key in keys}
+            found = self._due(connection, marks, references)
+        done = []
+        for due in found:
+            known = references[due.key]
+            judged = None if known is None else self.judge(due, known.outcomes)
+            if judged is not None:
+                done.append(judged)
+        return done
+
+    def _marks(self, connection: Connection, now_ms: int, models: Collection[str] | None) -> dict[str, int]:
+        """Event time up to which both predictions and labels of each model have come."""
+        events = watermarks(connection, self._configuration, now_ms, models)
+        labels = watermarks(connection, self._configuration, now_ms, models, kind="labels")
+        return {model: min(mark, labels[model]) for model, mark in events.items() if model in labels}
+
+    def _due(
+        self,
+        connection: Connection,
+        marks: Mapping[str, int],
+        references: Mapping[Key, KnownReference | None],
+    ) -> list[Due]:
+        w = outcome_window.c
+        query = (
+            select(outcome_window)
+            .where(w.touched != w.judged, w.end_ms <= max(marks.values(), default=0))
+            .order_by(w.end_ms, w.start_ms.desc(), w.model, w.version)
+        )
+        due = (row for row in connection.execute(query) if self._is_due(row, marks, references))
+        return [self._as_due(row) for row in islice(due, MOST_WINDOWS)]
+
+    def _is_due(
+        self, row: Any, marks: Mapping[str, int], references: Mapping[Key, KnownReference | None]
+    ) -> bool:
+        known = references.get((row.model, row.version))
+        if known is None or row.start_ms < known.outcomes.to_ms:
+            return False
+        settings = self._configuration.for_model(row.model)
+        is_base = row.window == str(settings.windows[0])
+        return bool(is_base and row.end_ms + wait_ms(settings) <= marks[row.model])
+
+    def _as_due(self, row: Any) -> Due:
+        suffix = f"+{format_duration(wait_ms(self._configuration.for_model(row.model)))}"
+        spec = WindowSpec.parse(row.window)
+        return Due(
+            (row.model, row.version), spec, row.start_ms, row.touched, row.judged, row.revision, suffix
+        )
+
+    # --- one window -----------------------------------------------------------------------------------------
+
+    def judge(self, due: Due, reference: OutcomeReference) -> Judged | None:
+        """Judge the outcomes of one window.
+
+        Returns
+        -------
+        Judged or None
+            None if the window changed, or somebody else judged it, since `due` was read, or if nothing that
+            counts as evidence has changed: then only the figures are renewed.
+        """
+        with reading(self._engine) as connection:
+            if self._must_wait(connection, due, reference):
+                return None
+            records = _records(connection, due)
+            digest = hashlib.sha256(up_to_age(records, reference.age).tobytes()).hexdigest()
+            is_known = due.revision > 0 and digest == _digest(connection, due)
+            outlook = self._outlook(connection, due, reference)
+        stepped = None if is_known else self._step(due, reference, records, outlook)
+        try:
+            changes = self._write(due, reference, records, digest, outlook, stepped)
+        except Overtaken:
+            return None
+        if stepped is None:
+            return None
+        self._telemetry.emit(WindowJudged(due.key[0], None))
+        for change in changes:
+            self._telemetry.emit(change)
+        drifted = tuple(v for v in stepped.verdicts if v.decision is Decision.DRIFT)
+        return Judged(due, due.revision + 1, drifted, tuple(change.change for change in changes))
+
+    def _write(
+        self,
+        due: Due,
+        reference: OutcomeReference,
+        records: Records,
+        digest: str,
+        outlook: _Outlook,
+        stepped: Step | None,
+    ) -> tuple[AlertChanged, ...]:
+        """Store a judgement, the state behind it and what follows from it, in one transaction.
+
+        Raises
+        ------
+        Overtaken
+            If the window changed, or somebody else judged it; nothing was written.
+        """
+        with immediate(self._engine) as connection:
+            if not _take(connection, due, digest, is_revision=stepped is not None):
+                raise Overtaken
+            self._store_performance(connection, due, reference, records)
+            if stepped is None:
+                return ()
+            if outlook.is_next and stepped.state:
+                entry = _entry(due, reference, outlook, stepped)
+                if not ledgers.append(connection, due.key, entry, outlook.head_ms, OUTCOMES):
+                    raise Overtaken
+            id_ = insert_judgement(
+                connection,
+                due,
+                rows=_predictions(records),
+                excluded_rows=0,
+                reference_hash=reference.hash,
+                configuration_hash=self._configuration.hash_for(due.key[0]),
+                sources=joined_sources(sources_between(connection, due.key, due.start_ms, due.end_ms)),
+                now_ms=self._clock.now_ms(),
+            )
+            connection.execute(insert(result), result_rows(id_, due, stepped.verdicts))
+            observation = WindowObservation.of(
+                *due.key,
+                due.start_ms,
+                due.end_ms,
+                stepped.verdicts,
+                revision=due.revision + 1,
+                reference_hash=reference.hash,
+                kind=Kind.PERFORMANCE,
+            )
+            return observe(connection, self._configuration, observation, self._clock.now_ms())
+
+    # --- parts of judging -----------------------------------------------------------------------------------
+
+    def _must_wait(self, connection: Connection, due: Due, reference: OutcomeReference) -> bool:
+        """Whether an earlier window has to be judged first: evidence is collected in order of time."""
+        w = outcome_window.c
+        earlier = select(w.start_ms).where(
+            w.model == due.key[0],
+            w.version == due.key[1],
+            w.window == str(due.spec),
+            w.start_ms < due.start_ms,
+            w.start_ms >= reference.to_ms,
+            w.revision == 0,
+            w.touched != w.judged,
+        )
+        return due.revision == 0 and connection.execute(earlier.limit(1)).first() is not None
+
+    def _outlook(self, connection: Connection, due: Due, reference: OutcomeReference) -> _Outlook:
+        head_ms = ledgers.head_of(connection, due.key, OUTCOMES)
+        before = ledgers.before(connection, due.key, due.start_ms, OUTCOMES)
+        state = None
+        if before is None or before.reference_hash != reference.hash:
+            state = b""
+        elif before.state is not None:
+            state = before.state
+        is_later = head_ms is None or due.start_ms > head_ms
+        if due.revision == 0 and due.spec.is_apart(due.start_ms) and is_later:
+            models = ledgers.model_versions(connection)
+            return _Outlook(state or b"", models, True, head_ms, frozenset())
+        mine = ledgers.at(connection, due.key, due.start_ms, OUTCOMES)
+        alarmed = ledgers.alarmed(connection, due.key, due.shape, due.start_ms, due.revision)
+        return _Outlook(state, mine.models if mine else 0, False, head_ms, frozenset(alarmed))
+
+    def _step(self, due: Due, reference: OutcomeReference, records: Records, outlook: _Outlook) -> Step:
+        """Let the detectors judge a window; only the first judgement of the next one can raise an alarm."""
+        layout, segments = reference.tensor.layout, len(reference.tensor.segments)
+        budget = np.zeros((segments, len(layout.lanes)))
+        if outlook.models:
+            budget = window_budget(
+                self._configuration.alerts,
+                due.spec.length_ms,
+                outlook.models,
+                layout.lanes,
+                segments,
+                of_outcomes=True,
+            )
+        moment = Moment(due.start_ms, due.end_ms, budget)
+        detector = self._detector(due.key[0])
+        stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment)
+        if outlook.is_next or not stepped.state:
+            return stepped
+        if outlook.state is None:  # too old to be judged again: what was said stays
+            return Step(as_before(stepped.verdicts, outlook.alarmed), stepped.state)
+        return Step(without_alarms(stepped.verdicts, but=outlook.alarmed), stepped.state)
+
+    def _detector(self, model: str) -> Detector:
+        hash_ = self._configuration.hash_for(model)
+        if hash_ not in self._detectors:
+            self._detectors[hash_] = self._configuration.for_model(model).build_detector()
+        return self._detectors[hash_]
+
+    def _store_performance(
+        self, connection: Connection, due: Due, reference: OutcomeReference, records: Records
+    ) -> None:
+        """Keep the measures of a window with all labels that there are."""
+        settings = self._configuration.for_model(due.key[0])
+        p = performance_value.c
+        mine = and_(
+            p.model == due.key[0], p.version == due.key[1], p.window == str(due.spec),
+            p.start_ms == due.start_ms, p.kind == "realised",
+        )  # fmt: skip
+        rows = []
+        for segment in reference.tensor.segments:
+            found = measure_together(connection, settings, [records], segment=segment).realised
+            rows += _value_rows(due, segment, found, self._clock.now_ms())
+        connection.execute(delete(performance_value).where(mine))
+        if rows:
+            connection.execute(insert(performance_value), rows)
+
+    # --- once more ------------------------------------------------------------------------------------------
+
+    def recompute(self, judgement_id: int) -> Recomputed:
+        """Judge a window once more as it was judged, from the stored outcomes; writes nothing.
+
+        Raises
+        ------
+        LookupError
+            If there is no such judgement.
+        Unavailable
+            If the database is away.
+        """
+        with reading(self._engine) as connection:
+            row = connection.execute(select(judgement).where(judgement.c.id == judgement_id)).one_or_none()
+            if row is None:
+                msg = f"there is no judgement {judgement_id}"
+                raise LookupError(msg)
+            base, _, suffix = row.window.partition("+")
+            key = (row.model, row.version)
+            due = Due(key, WindowSpec.parse(base), row.start_ms, 0, 0, row.revision - 1, f"+{suffix}")
+            reference = self._references.get(connection, row.reference_hash)
+            records = _records(connection, due)
+            outlook = self._outlook_back_then(connection, due, reference)
+            sources = joined_sources(sources_between(connection, key, due.start_ms, due.end_ms))
+        stepped = self._step(due, reference, records, outlook)
+        return Recomputed(
+            result_rows(judgement_id, due, stepped.verdicts),
+            sources == row.sources,
+            outlook.state is not None,
+            self._configuration.hash_for(row.model) == row.configuration_hash,
+        )
+
+    def _outlook_back_then(self, connection: Connection, due: Due, reference: OutcomeReference) -> _Outlook:
+        """What a window was judged with."""
+        mine = ledgers.at(connection, due.key, due.start_ms, OUTCOMES)
+        if mine is None or due.revision > 0:
+            return self._outlook(connection, due, reference)
+        state = b""
+        for entry in ledgers.chain(connection, due.key, due.start_ms, reference.hash, OUTCOMES):
+            if entry.state is not None:
+                state = entry.state
+                continue
+            earlier = Due(due.key, due.spec, entry.start_ms, 0, 0, 0, due.suffix)
+            outlook = _Outlook(state, entry.models, True, None, frozenset())
+            state = self._step(earlier, reference, _records(connection, earlier), outlook).state
+        return _Outlook(state, mine.models, True, due.start_ms, frozenset())
+
+
+def _records(connection: Connection, due: Due) -> Records:
+    """Outcomes of a window."""
+    length = due.end_ms - due.start_ms
+    found = windows_between(connection, due.key, due.start_ms, due.end_ms, max(length, 1))
+    return joined([records.tobytes() for records in found.values()])
+
+
+def _predictions(records: Records) -> int:
+    """Number of predictions that wait, or waited, for a label."""
+    made = (records["age"] == -1) & (records["segment"] == EVERYTHING)
+    return int(records["n"][made].sum())
+
+
+def _digest(connection: Connection, due: Due) -> str | None:
+    query = select(outcome_window.c.digest).where(_mine(due))
+    found: str | None = connection.execute(query).scalar()
+    return found
+
+
+def _mine(due: Due) -> Any:
+    w = outcome_window.c
+    return and_(
+        w.model == due.key[0],
+        w.version == due.key[1],
+        w.window == str(due.spec),
+        w.start_ms == due.start_ms,
+    )
+
+
+def _take(connection: Connection, due: Due, digest: str, *, is_revision: bool) -> bool:
+    w = outcome_window.c
+    done = connection.execute(
+        update(outcome_window)
+        .where(_mine(due), w.touched == due.touched, w.judged == due.judged, w.revision == due.revision)
+        .values(judged=due.touched, revision=due.revision + int(is_revision), digest=digest)
+    )
+    return done.rowcount == 1
+
+
+def _entry(due: Due, reference: OutcomeReference, outlook: _Outlook, stepped: Step) -> ledgers.Entry:
+    verdicts = stepped.verdicts
+    spent = math.fsum(verdict.budget or 0.0 for verdict in verdicts)
+    alarms = sum(verdict.decision is Decision.DRIFT for verdict in verdicts)
+    return ledgers.Entry(
+        due.start_ms, due.end_ms, reference.hash, outlook.models, spent, alarms, stepped.state
+    )
+
+
+def _value_rows(due: Due, segment: str, found: Realised, now_ms: int) -> list[dict[str, Any]]:
+    return [
+        {
+            "model": due.key[0], "version": due.key[1], "window": str(due.spec), "start_ms": due.start_ms,
+            "segment": segment, "kind": "realised", "metric": name[:128], "value": one.value, "low": one.low,
+            "high": one.high, "n": one.n, "coverage": found.coverage, "computed_at_ms": now_ms,
+        }
+        for name, one in found.measures.items()
+    ]  # fmt: skip

@@ -1,0 +1,180 @@
+"""References of outcomes in the database: learned once the labels of the reference's time have come."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import Connection, Engine, select
+
+from detectors.outcome_reference import OutcomeReference
+from detectors.outcomes import AGE_LIMITS_MS, ages
+from monitor.config.settings import ModelSettings
+from monitor.profiling import Key
+from monitor.store.engine import immediate, reading
+from monitor.store.queries.outcomes import class_hashes, texts_of, windows_between
+from monitor.store.sql import insert_new
+from monitor.store.tables import outcome_reference, outcome_slice, reference, reference_pointer
+from schemas.errors import UnusableReference
+
+MOST = 256  # references in memory
+DEFAULT_SPAN_MS = 7 * 86_400_000
+
+
+@dataclass(frozen=True)
+class KnownReference:
+    """A reference of outcomes, and that of the events it belongs to."""
+
+    reference_hash: str
+    outcomes: OutcomeReference
+
+
+class OutcomeReferences:
+    """References of outcomes by model version, read or learned when they are asked for.
+
+    Parameters
+    ----------
+    engine : Engine
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._kept: dict[str, OutcomeReference] = {}
+
+    def of(self, connection: Connection, key: Key) -> KnownReference | None:
+        """Return the one that belongs to the newest reference of a model version that has one."""
+        p, o = reference_pointer.c, outcome_reference.c
+        row = connection.execute(
+            select(o.reference_hash, o.hash)
+            .join(
+                reference_pointer,
+                (p.model == o.model) & (p.version == o.version) & (p.hash == o.reference_hash),
+            )
+            .where(o.model == key[0], o.version == key[1])
+            .order_by(p.revision.desc())
+            .limit(1)
+        ).one_or_none()
+        return None if row is None else KnownReference(row.reference_hash, self.get(connection, row.hash))
+
+    def get(self, connection: Connection, hash_: str) -> OutcomeReference:
+        """Return a reference by its hash.
+
+        Raises
+        ------
+        UnusableReference
+            If there is none.
+        """
+        if hash_ not in self._kept:
+            query = select(outcome_reference.c.bytes).where(outcome_reference.c.hash == hash_).limit(1)
+            data = connection.execute(query).scalar()
+            if data is None:
+                msg = f"there is no reference of outcomes {hash_}"
+                raise UnusableReference(msg)
+            while len(self._kept) >= MOST:
+                self._kept.pop(next(iter(self._kept)))
+            self._kept[hash_] = OutcomeReference.from_bytes(bytes(data))
+        return self._kept[hash_]
+
+    def learn(self, key: Key, settings: ModelSettings, mark_ms: int, now_ms: int) -> OutcomeReference | None:
+        """Learn the reference that belongs to the newest reference of events, if its labels have come.
+
+        Parameters
+        ----------
+        key : tuple of str
+        settings : ModelSettings
+        mark_ms : int
+            Event time up to which predictions and labels have come.
+        now_ms : int
+            Wall clock.
+
+        Returns
+        -------
+        OutcomeReference or None
+            The new one; None if there is one already, or it is too early, or there are too few labels.
+        """
+        with reading(self._engine) as connection:
+            hash_ = _newest_without(connection, key)
+            span = None if hash_ is None else _span(connection, key, settings, hash_)
+            if hash_ is None or span is None or mark_ms < span[1] + wait_ms(settings):
+                return None
+            try:
+                new = _build(connection, key, settings, span)
+            except UnusableReference:
+                return None  # too few labels so far: asked again as long as that is so
+        with immediate(self._engine) as connection:
+            insert_new(
+                connection,
+                outcome_reference,
+                [
+                    {
+                        "model": key[0], "version": key[1], "reference_hash": hash_, "hash": new.hash,
+                        "bytes": new.to_bytes(), "labels": new.labels, "from_ms": new.from_ms,
+                        "to_ms": new.to_ms, "created_at_ms": now_ms,
+                    }
+                ],
+            )  # fmt: skip
+        return new
+
+
+def age_of(settings: ModelSettings) -> int:
+    """Index of the oldest age at which labels are evidence."""
+    return int(ages(np.array([settings.labels.wait_ms]))[0])
+
+
+def wait_ms(settings: ModelSettings) -> int:
+    """How long labels are waited for: the limit of that age."""
+    return AGE_LIMITS_MS[min(age_of(settings), len(AGE_LIMITS_MS) - 1)]
+
+
+def _newest_without(connection: Connection, key: Key) -> str | None:
+    """Hash of the newest reference of events, if none of outcomes belongs to it yet."""
+    p = reference_pointer.c
+    hash_: str | None = connection.execute(
+        select(p.hash).where(p.model == key[0], p.version == key[1]).order_by(p.revision.desc()).limit(1)
+    ).scalar()
+    o = outcome_reference.c
+    known = connection.execute(
+        select(o.hash).where(o.model == key[0], o.version == key[1], o.reference_hash == hash_)
+    ).first()
+    return hash_ if known is None else None
+
+
+def _span(connection: Connection, key: Key, settings: ModelSettings, hash_: str) -> tuple[int, int] | None:
+    """Whole base windows: of the time that the reference was learned from, or the first with outcomes."""
+    metadata: Mapping[str, object] = json.loads(
+        connection.execute(select(reference.c.metadata).where(reference.c.hash == hash_)).scalar_one()
+    )
+    every = settings.windows[0].every_ms
+    first = connection.execute(
+        select(outcome_slice.c.slice_ms)
+        .where(outcome_slice.c.model == key[0], outcome_slice.c.version == key[1])
+        .order_by(outcome_slice.c.slice_ms)
+        .limit(1)
+    ).scalar()
+    if first is None:
+        return None
+    begin, end = metadata.get("from_ms"), metadata.get("to_ms")
+    same = metadata.get("model"), metadata.get("version")
+    if isinstance(begin, int) and isinstance(end, int) and same == key and first < end:
+        return begin // every * every, -(-end // every) * every
+    begin = first // every * every
+    length = settings.reference.span_ms or DEFAULT_SPAN_MS
+    return begin, begin + -(-length // every) * every
+
+
+def _build(
+    connection: Connection, key: Key, settings: ModelSettings, span: tuple[int, int]
+) -> OutcomeReference:
+    window = settings.windows[0]
+    windows = windows_between(connection, key, span[0], span[1], window.every_ms)
+    names = texts_of(connection, class_hashes(windows.values()))
+    return OutcomeReference.build(
+        windows,
+        names,
+        from_ms=span[0],
+        to_ms=span[1],
+        window_ms=window.every_ms,
+        age=age_of(settings),
+    )
