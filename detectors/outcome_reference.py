@@ -17,10 +17,12 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
+from detectors.calibrator import Calibrator
 from detectors.cells import keys_to_floats
 from detectors.outcomes import (
     AGE_LIMITS_MS,
     EVERYTHING,
+    NO_SCORE,
     NUMBER_SHIFT,
     RECORD,
     Family,
@@ -49,8 +51,6 @@ COLUMNS = {
     LABEL_DELAY: Lane.QUALITY,
     LABEL_COVERAGE: Lane.QUALITY,
 }
-LANES = tuple(COLUMNS.values())
-"""Lanes of the columns that an outcome reference may have, for sharing out the budget."""
 
 
 class _Stored(msgspec.Struct):
@@ -61,6 +61,7 @@ class _Stored(msgspec.Struct):
     is_number: bool
     segments: dict[int, str]
     classes: dict[int, str]
+    positive: list[int]
     starts_ms: list[int]
     windows: list[bytes]
 
@@ -83,6 +84,8 @@ class OutcomeReference:
         Names of the segments that are judged, by hash as int64.
     classes : dict of int to str
         Names of classes, by hash as int64.
+    positive : tuple of int
+        Hash of the positive class of a binary classifier; empty for others.
     starts_ms : tuple of int
     windows : tuple of records
         Outcomes of each window, with labels of any age up to `age`.
@@ -95,6 +98,7 @@ class OutcomeReference:
     is_number: bool
     segments: Mapping[int, str]
     classes: Mapping[int, str]
+    positive: tuple[int, ...]
     starts_ms: tuple[int, ...]
     windows: tuple[Records, ...]
 
@@ -108,6 +112,7 @@ class OutcomeReference:
         to_ms: int,
         window_ms: int,
         age: int,
+        positive: Sequence[int] = (),
     ) -> OutcomeReference:
         """Make a reference of the outcomes of windows.
 
@@ -117,7 +122,7 @@ class OutcomeReference:
             By the start of the window.
         names : mapping of int to str
             Names of classes and of segments (``name=value``) by hash.
-        from_ms, to_ms, window_ms, age : int
+        from_ms, to_ms, window_ms, age, positive
             See the class.
 
         Raises
@@ -143,6 +148,7 @@ class OutcomeReference:
             is_number,
             _largest_segments(labelled, names),
             {} if is_number else {h: names[h] for h in sorted(hashes & names.keys()) if "=" not in names[h]},
+            tuple(positive),
             tuple(kept),
             tuple(kept.values()),
         )
@@ -153,7 +159,7 @@ class OutcomeReference:
             MAGIC,
             _Stored(
                 self.from_ms, self.to_ms, self.window_ms, self.age, self.is_number,
-                dict(self.segments), dict(self.classes), list(self.starts_ms),
+                dict(self.segments), dict(self.classes), list(self.positive), list(self.starts_ms),
                 [records.tobytes() for records in self.windows],
             ),
         )  # fmt: skip
@@ -171,7 +177,7 @@ class OutcomeReference:
         windows = tuple(np.frombuffer(window, RECORD) for window in s.windows)
         return cls(
             s.from_ms, s.to_ms, s.window_ms, s.age, s.is_number, s.segments, s.classes,
-            tuple(s.starts_ms), windows,
+            tuple(s.positive), tuple(s.starts_ms), windows,
         )  # fmt: skip
 
     @cached_property
@@ -189,6 +195,13 @@ class OutcomeReference:
     def records(self) -> Records:
         """Outcomes of all its windows."""
         return joined([records.tobytes() for records in self.windows])
+
+    @cached_property
+    def calibrator(self) -> Calibrator | None:
+        """What scores were worth; None for numbers, and for classes without scores."""
+        if self.is_number or not (self.records["cell"] != NO_SCORE).any():
+            return None
+        return Calibrator.fit(self.records, self.positive)
 
     @cached_property
     def tensor(self) -> ReferenceCounts:

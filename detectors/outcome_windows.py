@@ -1,18 +1,20 @@
-"""Judges what came of a window's predictions: are more of them wrong, do labels look otherwise or stay away."""
+"""Judges what came of predictions: are more of them wrong, do labels look otherwise, or stay away."""
 
 from __future__ import annotations
 
 import struct
 
 from detectors.base import Detector, Moment, Step
+from detectors.calibration_watch import watch_calibration
+from detectors.calibrator import Calibrator
 from detectors.edetector import EDetector
-from detectors.outcome_reference import OutcomeReference
+from detectors.outcome_reference import OutcomeReference, up_to_age
 from detectors.outcomes import Records
 from detectors.rate import RateEDetector
 from detectors.readings import WRONG
 from detectors.tensor import TensorLayout
-from schemas.column import LABEL_COVERAGE, PERFORMANCE_ERROR
-from schemas.verdict import Verdict
+from schemas.column import LABEL_COVERAGE, PERFORMANCE_CALIBRATION, PERFORMANCE_ERROR
+from schemas.verdict import Lane, Verdict
 
 RATES = {PERFORMANCE_ERROR: WRONG, LABEL_COVERAGE: "not labelled"}
 """Columns of which only a rise of one bin is bad, and the label of that bin."""
@@ -36,23 +38,47 @@ def judge_outcomes(
     state : bytes
         After the window before; empty for the first.
     moment : Moment
-        Its budget is ``[S, C]`` of the reference's tensor.
+        Its budget is ``[S, len(outcome_lanes(detector, reference))]``.
     """
     tensor, window = reference.tensor, reference.window(records)
     verdicts: list[Verdict] = []
     states: list[bytes] = []
     parts = _parts(detector, tensor.layout)
-    before = _apart(state, len(parts))
-    for (judge, columns), known in zip(parts, before, strict=True):
+    calibrator = _watched(detector, reference)
+    before = _apart(state, len(parts) + (calibrator is not None))
+    for (judge, columns), known in zip(parts, before, strict=False):
         inner = Moment(moment.start_ms, moment.end_ms, moment.budget[:, columns])
         found = judge.step(reference.columns(columns), window[:, columns], known, inner)
         verdicts += found.verdicts
         states.append(found.state)
-    order = {name: at for at, name in enumerate(tensor.layout.columns)}
+    if calibrator is not None:
+        verdict, after = watch_calibration(
+            calibrator,
+            reference.labels,
+            up_to_age(records, reference.age),
+            before[-1],
+            start_ms=moment.start_ms,
+            end_ms=moment.end_ms,
+            budget=float(moment.budget[0, -1]),
+            detector=detector.name,
+        )
+        verdicts.append(verdict)
+        states.append(after)
+    order = {name: at for at, name in enumerate((*tensor.layout.columns, PERFORMANCE_CALIBRATION))}
     segments = {name: at for at, name in enumerate(tensor.segments)}
     verdicts.sort(key=lambda verdict: (segments[verdict.segment], order[verdict.column]))
     has_state = any(states)
     return Step(verdicts, b"".join(_LENGTH.pack(len(s)) + s for s in states) if has_state else b"")
+
+
+def outcome_lanes(detector: Detector, reference: OutcomeReference) -> tuple[Lane, ...]:
+    """Lanes of the streams of all rows that are judged against a reference, for `monitor.budget`."""
+    watched = (Lane.PERFORMANCE,) if _watched(detector, reference) is not None else ()
+    return (*reference.tensor.layout.lanes, *watched)
+
+
+def _watched(detector: Detector, reference: OutcomeReference) -> Calibrator | None:
+    return reference.calibrator if isinstance(detector, EDetector) else None
 
 
 def _parts(detector: Detector, layout: TensorLayout) -> list[tuple[Detector, list[int]]]:

@@ -17,17 +17,18 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy import Connection, Engine, and_, insert, select, update
 
 from alerting.finding import Kind, WindowObservation
 from detectors.base import Detector, Moment, Step
 from detectors.outcome_reference import OutcomeReference, up_to_age
-from detectors.outcome_windows import judge_outcomes
-from detectors.outcomes import EVERYTHING, Records, joined
+from detectors.outcome_windows import judge_outcomes, outcome_lanes
+from detectors.outcomes import EVERYTHING, Records
 from detectors.performance import Realised
 from monitor.budget import window_budget
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.estimates import Estimates, replace_values
 from monitor.judgements import (
     Due,
     Judged,
@@ -45,9 +46,9 @@ from monitor.profiling import Key
 from monitor.store import ledgers
 from monitor.store.engine import immediate, reading
 from monitor.store.ledgers import OUTCOMES
-from monitor.store.queries.outcomes import sources_between, windows_between
+from monitor.store.queries.outcomes import sources_between, window_outcomes
 from monitor.store.queries.times import watermarks
-from monitor.store.tables import joined_version, judgement, outcome_window, performance_value, result
+from monitor.store.tables import joined_version, judgement, outcome_window, result
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from schemas.duration import format_duration
 from schemas.verdict import Decision, without_alarms
@@ -86,6 +87,7 @@ class OutcomeJudge:
         self._configuration, self._engine = configuration, engine
         self._clock, self._telemetry = clock, telemetry
         self._references = OutcomeReferences(engine)
+        self._estimates = Estimates(configuration, engine, clock)
         self._detectors: dict[str, Detector] = {}
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
@@ -103,7 +105,8 @@ class OutcomeJudge:
             return []
         now_ms = self._clock.now_ms()
         with reading(self._engine) as connection:
-            marks = self._marks(connection, now_ms, models)
+            events = watermarks(connection, self._configuration, now_ms, models)
+            marks = self._with_labels(connection, events, now_ms)
             keys = [
                 (row.model, row.version)
                 for row in connection.execute(select(joined_version.c.model, joined_version.c.version))
@@ -117,6 +120,7 @@ class OutcomeJudge:
         with reading(self._engine) as connection:
             references = {key: self._references.of(connection, key) for key in keys}
             found = self._due(connection, marks, references)
+        self._estimates.sweep(events, references)
         done = []
         for due in found:
             known = references[due.key]
@@ -125,10 +129,9 @@ class OutcomeJudge:
                 done.append(judged)
         return done
 
-    def _marks(self, connection: Connection, now_ms: int, models: Collection[str] | None) -> dict[str, int]:
+    def _with_labels(self, connection: Connection, events: Mapping[str, int], now_ms: int) -> dict[str, int]:
         """Event time up to which both predictions and labels of each model have come."""
-        events = watermarks(connection, self._configuration, now_ms, models)
-        labels = watermarks(connection, self._configuration, now_ms, models, kind="labels")
+        labels = watermarks(connection, self._configuration, now_ms, list(events), kind="labels")
         return {model: min(mark, labels[model]) for model, mark in events.items() if model in labels}
 
     def _due(
@@ -177,7 +180,7 @@ class OutcomeJudge:
         with reading(self._engine) as connection:
             if self._must_wait(connection, due, reference):
                 return None
-            records = _records(connection, due)
+            records = window_outcomes(connection, due.key, due.start_ms, due.end_ms)
             digest = hashlib.sha256(up_to_age(records, reference.age).tobytes()).hexdigest()
             is_known = due.revision > 0 and digest == _digest(connection, due)
             outlook = self._outlook(connection, due, reference)
@@ -214,6 +217,8 @@ class OutcomeJudge:
             if not _take(connection, due, digest, is_revision=stepped is not None):
                 raise Overtaken
             self._store_performance(connection, due, reference, records)
+            if due.revision == 0:
+                self._estimates.reconcile(connection, due, reference, records)
             if stepped is None:
                 return ()
             if outlook.is_next and stepped.state:
@@ -276,19 +281,19 @@ class OutcomeJudge:
 
     def _step(self, due: Due, reference: OutcomeReference, records: Records, outlook: _Outlook) -> Step:
         """Let the detectors judge a window; only the first judgement of the next one can raise an alarm."""
-        layout, segments = reference.tensor.layout, len(reference.tensor.segments)
-        budget = np.zeros((segments, len(layout.lanes)))
+        detector, segments = self._detector(due.key[0]), len(reference.tensor.segments)
+        lanes = outcome_lanes(detector, reference)
+        budget = np.zeros((segments, len(lanes)))
         if outlook.models:
             budget = window_budget(
                 self._configuration.alerts,
                 due.spec.length_ms,
                 outlook.models,
-                layout.lanes,
+                lanes,
                 segments,
                 of_outcomes=True,
             )
         moment = Moment(due.start_ms, due.end_ms, budget)
-        detector = self._detector(due.key[0])
         stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment)
         if outlook.is_next or not stepped.state:
             return stepped
@@ -307,18 +312,11 @@ class OutcomeJudge:
     ) -> None:
         """Keep the measures of a window with all labels that there are."""
         settings = self._configuration.for_model(due.key[0])
-        p = performance_value.c
-        mine = and_(
-            p.model == due.key[0], p.version == due.key[1], p.window == str(due.spec),
-            p.start_ms == due.start_ms, p.kind == "realised",
-        )  # fmt: skip
         rows = []
         for segment in reference.tensor.segments:
             found = measure_together(connection, settings, [records], segment=segment).realised
             rows += _value_rows(due, segment, found, self._clock.now_ms())
-        connection.execute(delete(performance_value).where(mine))
-        if rows:
-            connection.execute(insert(performance_value), rows)
+        replace_values(connection, due, "realised", rows)
 
     # --- once more ------------------------------------------------------------------------------------------
 
@@ -341,7 +339,7 @@ class OutcomeJudge:
             key = (row.model, row.version)
             due = Due(key, WindowSpec.parse(base), row.start_ms, 0, 0, row.revision - 1, f"+{suffix}")
             reference = self._references.get(connection, row.reference_hash)
-            records = _records(connection, due)
+            records = window_outcomes(connection, due.key, due.start_ms, due.end_ms)
             outlook = self._outlook_back_then(connection, due, reference)
             sources = joined_sources(sources_between(connection, key, due.start_ms, due.end_ms))
         stepped = self._step(due, reference, records, outlook)
@@ -364,15 +362,9 @@ class OutcomeJudge:
                 continue
             earlier = Due(due.key, due.spec, entry.start_ms, 0, 0, 0, due.suffix)
             outlook = _Outlook(state, entry.models, True, None, frozenset())
-            state = self._step(earlier, reference, _records(connection, earlier), outlook).state
+            records = window_outcomes(connection, due.key, earlier.start_ms, earlier.end_ms)
+            state = self._step(earlier, reference, records, outlook).state
         return _Outlook(state, mine.models, True, due.start_ms, frozenset())
-
-
-def _records(connection: Connection, due: Due) -> Records:
-    """Outcomes of a window."""
-    length = due.end_ms - due.start_ms
-    found = windows_between(connection, due.key, due.start_ms, due.end_ms, max(length, 1))
-    return joined([records.tobytes() for records in found.values()])
 
 
 def _predictions(records: Records) -> int:

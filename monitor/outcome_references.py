@@ -10,8 +10,9 @@ import numpy as np
 from sqlalchemy import Connection, Engine, select
 
 from detectors.outcome_reference import OutcomeReference
-from detectors.outcomes import AGE_LIMITS_MS, ages
+from detectors.outcomes import AGE_LIMITS_MS, ages, joined
 from monitor.config.settings import ModelSettings
+from monitor.outcomes import positive_of
 from monitor.profiling import Key
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.outcomes import class_hashes, texts_of, windows_between
@@ -177,4 +178,5 @@ def _build(
         to_ms=span[1],
         window_ms=window.every_ms,
         age=age_of(settings),
+        positive=positive_of(settings, joined([records.tobytes() for records in windows.values()])),
     )

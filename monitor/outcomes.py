@@ -65,6 +65,13 @@ def task_of(settings: ModelSettings, records: Records) -> Task:
     return "binary_classification" if is_binary else "multiclass_classification"
 
 
+def positive_of(settings: ModelSettings, records: Records) -> tuple[int, ...]:
+    """Hash of the positive class of a binary classifier, as int64; empty for other models."""
+    if task_of(settings, records) != "binary_classification":
+        return ()
+    return (int(np.array([positive_hash(settings)], np.uint64).view(np.int64)[0]),)
+
+
 def measure_together(
     connection: Connection,
     settings: ModelSettings,

@@ -48,6 +48,8 @@ PREDICTION, SCORE, LATENCY, ERROR = "prediction", "score", "latency_ms", "error"
 RESERVED = frozenset({PREDICTION, SCORE, LATENCY, ERROR, "label"})
 # How wrong a prediction was, once its label is known.
 PERFORMANCE_ERROR, PERFORMANCE_LOSS = "performance.error", "performance.loss"
+# Whether scores are worth what they were.
+PERFORMANCE_CALIBRATION = "performance.calibration"
 # What labels say, how long they take, and for how many predictions there is one.
 LABEL, LABEL_DELAY, LABEL_COVERAGE = "label", "label.delay", "label.coverage"
 # How far a row lies from the cloud of the reference's rows, and from the space of its leading axes.

@@ -448,7 +448,7 @@ performance_value = Table(
     Column("window", String(32), nullable=False),
     Column("start_ms", BigInteger, nullable=False),
     Column("segment", String(512), nullable=False),
-    Column("kind", String(16), nullable=False, comment="estimated | realised"),
+    Column("kind", String(16), nullable=False, comment="estimated | realised | covariate | concept"),
     Column("metric", String(128), nullable=False),
     Column("value", Float, nullable=False),
     Column("low", Float),
@@ -457,6 +457,17 @@ performance_value = Table(
     Column("coverage", Float, comment="labelled share of the predictions; of realised values"),
     Column("computed_at_ms", BigInteger, nullable=False),
     PrimaryKeyConstraint("model", "version", "window", "start_ms", "segment", "kind", "metric"),
+)
+
+estimate_state = Table(
+    "estimate_state",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("version", String(256), nullable=False),
+    Column("reference_hash", String(64), nullable=False, comment="reference of outcomes"),
+    Column("start_ms", BigInteger, nullable=False, comment="of the latest window that was reconciled"),
+    Column("state", LargeBinary, nullable=False, comment="conformal bands of each metric"),
+    PrimaryKeyConstraint("model", "version", "reference_hash"),
 )
 
 # --- the weekly digest --------------------------------------------------------------------------------------

@@ -70,6 +70,13 @@ def windows_between(
     return {start: joined(data) for start, data in sorted(parts.items())}
 
 
+def window_outcomes(connection: Connection, key: tuple[str, str], from_ms: int, to_ms: int) -> Records:
+    """Outcomes of a model version over one range, added up."""
+    length = max(to_ms - from_ms, 1)
+    found = windows_between(connection, key, from_ms, to_ms, length)
+    return joined([records.tobytes() for records in found.values()])
+
+
 def sources_between(connection: Connection, key: tuple[str, str], from_ms: int, to_ms: int) -> list[str]:
     """Offsets of the commits that outcomes of a model version come from, as JSON, by commit."""
     c = outcome_slice.c

@@ -92,6 +92,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("model", "version"),
     )
     op.create_table(
+        "estimate_state",
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("version", sa.String(length=256), nullable=False),
+        sa.Column("reference_hash", sa.String(length=64), nullable=False, comment="reference of outcomes"),
+        sa.Column(
+            "start_ms",
+            sa.BigInteger(),
+            nullable=False,
+            comment="of the latest window that was reconciled",
+        ),
+        sa.Column("state", sa.LargeBinary(), nullable=False, comment="conformal bands of each metric"),
+        sa.PrimaryKeyConstraint("model", "version", "reference_hash"),
+    )
+    op.create_table(
         "outcome_reference",
         sa.Column("model", sa.String(length=256), nullable=False),
         sa.Column("version", sa.String(length=256), nullable=False),
@@ -175,7 +189,9 @@ def upgrade() -> None:
         sa.Column("window", sa.String(length=32), nullable=False),
         sa.Column("start_ms", sa.BigInteger(), nullable=False),
         sa.Column("segment", sa.String(length=512), nullable=False),
-        sa.Column("kind", sa.String(length=16), nullable=False, comment="estimated | realised"),
+        sa.Column(
+            "kind", sa.String(length=16), nullable=False, comment="estimated | realised | covariate | concept"
+        ),
         sa.Column("metric", sa.String(length=128), nullable=False),
         sa.Column("value", sa.Float(), nullable=False),
         sa.Column("low", sa.Float(), nullable=True),
@@ -223,6 +239,7 @@ def downgrade() -> None:
     """Remove them."""
     for name in (
         "performance_value",
+        "estimate_state",
         "outcome_reference",
         "outcome_ledger_head",
         "outcome_ledger",

@@ -1,0 +1,264 @@
+"""Performance before labels come: estimated once a window is complete, reconciled when they have come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+
+from detectors.conformal import Bands, Estimate, held_out
+from detectors.estimation import estimate, judge_classes, realised
+from detectors.expected_loss import ExpectedLoss, estimate_loss, judge_numbers, realised_loss
+from detectors.outcome_reference import OutcomeReference, up_to_age
+from detectors.outcomes import EVERYTHING, Family, Records
+from detectors.reconcile import Change, split_change, split_loss_change
+from detectors.tensor import FloatArray
+from monitor.clock import Clock
+from monitor.config import Configuration
+from monitor.judgements import Due
+from monitor.outcome_references import KnownReference
+from monitor.profiling import Key
+from monitor.store.engine import immediate, reading
+from monitor.store.queries.outcomes import window_outcomes
+from monitor.store.sql import upsert
+from monitor.store.tables import estimate_state, outcome_window, performance_value
+from schemas.window import WindowSpec
+
+MOST_WINDOWS = 500  # estimated in one sweep
+MOST_REFERENCES = 64  # of which what scores were worth is kept in memory
+Values = dict[str, Estimate]
+
+
+class Worth:
+    """What predictions were worth in a reference: estimates, and how far off they were window by window.
+
+    Parameters
+    ----------
+    reference : OutcomeReference
+    """
+
+    def __init__(self, reference: OutcomeReference) -> None:
+        self.reference = reference
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything can be estimated: classes need scores."""
+        return self.reference.is_number or self.reference.calibrator is not None
+
+    @cached_property
+    def losses(self) -> ExpectedLoss:
+        """Losses of predicted numbers."""
+        return ExpectedLoss.fit(self.reference.records)
+
+    def guess(self, records: Records, segment: int, *, labelled: bool = False) -> Values:
+        """Estimate the metrics of a window, or of those predictions of it that have labels."""
+        if self.reference.is_number:
+            family = Family.RESIDUAL if labelled else Family.ESTIMATED
+            found = estimate_loss(self.losses, records, segment=segment, family=family)
+        elif self.reference.calibrator is not None:
+            family = Family.LABELLED if labelled else Family.PREDICTED
+            found = estimate(self.reference.calibrator, records, segment=segment, family=family)
+        else:
+            found = {}
+        return {name: one for name, one in found.items() if one is not None}
+
+    def truth(self, records: Records) -> dict[str, float | None]:
+        """Compute the same metrics from labels."""
+        if self.reference.is_number:
+            return realised_loss(records)
+        return realised(records, self.reference.positive)
+
+    @cached_property
+    def scores(self) -> dict[str, FloatArray]:
+        """How far off estimates of the reference's own windows were, in standard errors."""
+        judge = judge_numbers() if self.reference.is_number else judge_classes(self.reference.positive)
+        return held_out(self.reference.windows, judge)
+
+    def split(self, records: Records, metric: str) -> Change | None:
+        """Take the change of a metric since the reference apart."""
+        reference = self.reference
+        if reference.is_number:
+            return split_loss_change(self.losses, reference.records, records, metric)
+        if reference.calibrator is None:
+            return None
+        return split_change(reference.calibrator, reference.records, records, metric)
+
+
+class Estimates:
+    """Estimates windows, and learns from how far off it was.
+
+    Parameters
+    ----------
+    configuration : Configuration
+    engine : Engine
+    clock : Clock
+    """
+
+    def __init__(self, configuration: Configuration, engine: Engine, clock: Clock) -> None:
+        self._configuration, self._engine, self._clock = configuration, engine, clock
+        self._worth: dict[str, Worth] = {}
+
+    def sweep(self, marks: Mapping[str, int], references: Mapping[Key, KnownReference | None]) -> int:
+        """Estimate complete windows that have changed; returns how many.
+
+        Parameters
+        ----------
+        marks : mapping of str to int
+            Event time up to which the predictions of each model have come.
+        references : mapping
+            Reference of outcomes of each model version.
+
+        Raises
+        ------
+        Unavailable
+            If the database is away.
+        """
+        with reading(self._engine) as connection:
+            due = self._due(connection, marks, references)
+        for row in due:
+            known = references[row.model, row.version]
+            if known is not None:
+                self._estimate(row, known.outcomes)
+        return len(due)
+
+    def _due(
+        self,
+        connection: Connection,
+        marks: Mapping[str, int],
+        references: Mapping[Key, KnownReference | None],
+    ) -> list[Any]:
+        w = outcome_window.c
+        query = (
+            select(outcome_window)
+            .where(w.touched != w.estimated, w.end_ms <= max(marks.values(), default=0))
+            .order_by(w.end_ms)
+        )
+        found: list[Any] = []
+        for row in connection.execute(query):
+            known = references.get((row.model, row.version))
+            is_complete = row.end_ms <= marks.get(row.model, 0)
+            if known is not None and is_complete and row.start_ms >= known.outcomes.to_ms:
+                found.append(row)
+            if len(found) >= MOST_WINDOWS:
+                break
+        return found
+
+    def _estimate(self, row: Any, reference: OutcomeReference) -> None:
+        key, spec = (row.model, row.version), WindowSpec.parse(row.window)
+        due = Due(key, spec, row.start_ms, row.touched, row.judged, row.revision)
+        worth = self.worth_of(reference)
+        with reading(self._engine) as connection:
+            records = window_outcomes(connection, key, due.start_ms, due.end_ms)
+            bands = self._bands(connection, key, worth) if worth.is_known else {}
+        rows: list[dict[str, Any]] = []
+        for segment, name in ((EVERYTHING, ""), *reference.segments.items()):
+            values = worth.guess(records, segment & (2**64 - 1))
+            if not name:
+                values = {m: bands[m].band(one) if m in bands else one for m, one in values.items()}
+            rows += self._rows(due, name, "estimated", values)
+        with immediate(self._engine) as connection:
+            w = outcome_window.c
+            mine = and_(w.model == key[0], w.version == key[1], w.window == row.window)
+            done = connection.execute(
+                update(outcome_window)
+                .where(mine, w.start_ms == row.start_ms, w.touched == row.touched)
+                .values(estimated=row.touched)
+            )
+            if done.rowcount == 1:
+                replace_values(connection, due, "estimated", rows)
+
+    def reconcile(
+        self, connection: Connection, due: Due, reference: OutcomeReference, records: Records
+    ) -> None:
+        """Take in, once for each window, what its labels say: bands, and what part of a change is concept.
+
+        Parameters
+        ----------
+        connection : Connection
+            Inside the transaction of the first judgement of the window's outcomes.
+        due : Due
+        reference : OutcomeReference
+        records : records
+            Outcomes of the window.
+        """
+        worth = self.worth_of(reference)
+        if not worth.is_known:
+            return
+        known = up_to_age(records, reference.age)
+        guesses, truths = worth.guess(known, EVERYTHING, labelled=True), worth.truth(known)
+        bands = self._bands(connection, due.key, worth)
+        for metric, guess in guesses.items():
+            truth = truths.get(metric)
+            if truth is not None and metric in bands:
+                bands[metric] = bands[metric].updated(guess, truth)
+        upsert(connection, estimate_state, [
+            {"model": due.key[0], "version": due.key[1], "reference_hash": reference.hash,
+             "start_ms": due.start_ms, "state": _packed(bands)}
+        ])  # fmt: skip
+        changes = {metric: change for metric in guesses if (change := worth.split(known, metric)) is not None}
+        for kind in ("covariate", "concept"):
+            values = {}
+            for metric, change in changes.items():
+                part = getattr(change, kind)
+                values[metric] = Estimate(part.value, 0.0, part.low, part.high, guesses[metric].n)
+            replace_values(connection, due, kind, self._rows(due, "", kind, values))
+
+    def worth_of(self, reference: OutcomeReference) -> Worth:
+        """What predictions were worth in a reference; fitted once."""
+        if reference.hash not in self._worth:
+            while len(self._worth) >= MOST_REFERENCES:
+                self._worth.pop(next(iter(self._worth)))
+            self._worth[reference.hash] = Worth(reference)
+        return self._worth[reference.hash]
+
+    def _bands(self, connection: Connection, key: Key, worth: Worth) -> dict[str, Bands]:
+        e = estimate_state.c
+        query = select(e.state).where(
+            e.model == key[0], e.version == key[1], e.reference_hash == worth.reference.hash
+        )
+        state = connection.execute(query).scalar()
+        if state is not None:
+            return _unpacked(bytes(state))
+        return {
+            metric: Bands.start(np.asarray(scores)) for metric, scores in worth.scores.items() if len(scores)
+        }
+
+    def _rows(self, due: Due, segment: str, kind: str, values: Values) -> list[dict[str, Any]]:
+        return [
+            {
+                "model": due.key[0], "version": due.key[1], "window": str(due.spec),
+                "start_ms": due.start_ms, "segment": segment, "kind": kind, "metric": metric,
+                "value": one.value, "low": _finite(one.low), "high": _finite(one.high), "n": one.n,
+                "coverage": None, "computed_at_ms": self._clock.now_ms(),
+            }
+            for metric, one in values.items()
+        ]  # fmt: skip
+
+
+def replace_values(connection: Connection, due: Due, kind: str, rows: list[dict[str, Any]]) -> None:
+    """Put values of a window in the place of those that there were."""
+    p = performance_value.c
+    mine = and_(
+        p.model == due.key[0], p.version == due.key[1], p.window == str(due.spec),
+        p.start_ms == due.start_ms, p.kind == kind,
+    )  # fmt: skip
+    connection.execute(delete(performance_value).where(mine))
+    if rows:
+        connection.execute(insert(performance_value), rows)
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _packed(bands: Mapping[str, Bands]) -> bytes:
+    return msgspec.msgpack.encode({metric: one.to_bytes() for metric, one in bands.items()})
+
+
+def _unpacked(data: bytes) -> dict[str, Bands]:
+    stored = msgspec.msgpack.decode(data, type=dict[str, bytes])
+    return {metric: Bands.from_bytes(one) for metric, one in stored.items()}
