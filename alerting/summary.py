@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 
 from alerting.finding import Finding, Kind, shorten
 from schemas.attribution import Attribution
+from schemas.column import PERFORMANCE_CALIBRATION, PERFORMANCE_ERROR
 from schemas.verdict import Lane
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NAMED_COLUMNS = 3
 MAX_SUMMARY = 1_000
 DAY = timedelta(days=1)
+WRONG = "wrong"  # bin of performance.error
 
 
 def summarise(kind: Kind, model: str, version: str, findings: Sequence[Finding]) -> str:
@@ -125,6 +127,10 @@ def moved_text(finding: Finding) -> str:
     """
     if not finding.moved:
         return finding.explanation
+    if finding.column == PERFORMANCE_ERROR:
+        wrong = next((moved for moved in finding.moved if moved.label == WRONG), None)
+        if wrong is not None:
+            return f"{share(wrong.share)} of them are, {share(wrong.reference_share)} in the reference"
     first = max(finding.moved, key=lambda moved: moved.share - moved.reference_share)
     return f"{share(first.share)} of rows in {first.label}, reference {share(first.reference_share)}"
 
@@ -146,14 +152,29 @@ def _event(kind: Kind, lead: Finding) -> str:
         return "no events arrived"
     if kind is Kind.PARTITION_STOPPED:
         return f"partition {lead.column} was stopped" if lead.column else "a partition was stopped"
+    if kind is Kind.SLO:
+        return f"{lead.column} misses its objective"
+    if kind is Kind.ROLLBACK:
+        return f"{lead.column or 'another version'} does better on the same events"
     if lead.lane is Lane.PERFORMANCE:
-        return f"performance changed: {where(lead)}"
+        return _performance(lead)
     if lead.lane is Lane.QUALITY:
         return f"data quality changed: {where(lead)}"
     return f"{where(lead)} drifted"
 
 
+def _performance(lead: Finding) -> str:
+    at = f" where {lead.segment}" if lead.segment else ""
+    if lead.column == PERFORMANCE_ERROR:
+        return f"more predictions are wrong{at}"
+    if lead.column == PERFORMANCE_CALIBRATION:
+        return f"scores mean something else{at}"
+    return f"performance changed: {where(lead)}"
+
+
 def _effect(lead: Finding) -> str:
+    if lead.column == PERFORMANCE_ERROR:
+        return ""  # the shares say it better
     text = psi_text(lead)
     return f" ({text})" if text else ""
 

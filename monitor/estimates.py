@@ -76,7 +76,8 @@ class Worth:
     def scores(self) -> dict[str, FloatArray]:
         """How far off estimates of the reference's own windows were, in standard errors."""
         judge = judge_numbers() if self.reference.is_number else judge_classes(self.reference.positive)
-        return held_out(self.reference.windows, judge)
+        windows = [records[records["segment"] == EVERYTHING] for records in self.reference.windows]
+        return held_out(windows, judge)
 
     def split(self, records: Records, metric: str) -> Change | None:
         """Take the change of a metric since the reference apart."""

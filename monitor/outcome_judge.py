@@ -40,6 +40,7 @@ from monitor.judgements import (
     result_rows,
 )
 from monitor.merging import joined_sources
+from monitor.objectives import look_at_objective
 from monitor.outcome_references import KnownReference, OutcomeReferences, wait_ms
 from monitor.outcomes import measure_together
 from monitor.profiling import Key
@@ -50,6 +51,7 @@ from monitor.store.queries.outcomes import sources_between, window_outcomes
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import joined_version, judgement, outcome_window, result
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
+from monitor.versions import Versions
 from schemas.duration import format_duration
 from schemas.verdict import Decision, without_alarms
 from schemas.window import WindowSpec
@@ -88,6 +90,7 @@ class OutcomeJudge:
         self._clock, self._telemetry = clock, telemetry
         self._references = OutcomeReferences(engine)
         self._estimates = Estimates(configuration, engine, clock)
+        self._versions = Versions(configuration, engine, clock)
         self._detectors: dict[str, Detector] = {}
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
@@ -121,6 +124,8 @@ class OutcomeJudge:
             references = {key: self._references.of(connection, key) for key in keys}
             found = self._due(connection, marks, references)
         self._estimates.sweep(events, references)
+        for change in self._versions.sweep(marks):
+            self._telemetry.emit(change)
         done = []
         for due in found:
             known = references[due.key]
@@ -245,7 +250,9 @@ class OutcomeJudge:
                 reference_hash=reference.hash,
                 kind=Kind.PERFORMANCE,
             )
-            return observe(connection, self._configuration, observation, self._clock.now_ms())
+            now_ms = self._clock.now_ms()
+            changes = observe(connection, self._configuration, observation, now_ms)
+            return changes + look_at_objective(connection, self._configuration, due, now_ms)
 
     # --- parts of judging -----------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ METRICS = {
     "r2": TASKS[2:],
     "cost": TASKS[:2],
 }
+LOWER_IS_BETTER = frozenset({"log_loss", "brier", "mae", "rmse", "cost"})
 
 
 def class_text(value: Scalar) -> str:
@@ -142,7 +143,12 @@ class PerformanceOptions(Section):
     ]
     """Measure of performance; it has to suit the task. `cost` is the mean cost of a prediction."""
     slo: Number
-    """Value that the metric must not be worse than."""
+    """Value that the metric must not be worse than. It is missed when the metric is worse over the long
+    range, with its whole interval, and also over the short one."""
+    long_ms: Annotated[DurationMs, duration_between("1m", "90d")] = span("1d", alias="long")
+    """Long range of the objective."""
+    short_ms: Annotated[DurationMs, duration_between("1m", "90d")] = span("1h", alias="short")
+    """Short range of the objective; at least one window."""
     costs: tuple[Cost, ...] = ()
     """Costs of outcomes; pairs that are not listed cost nothing."""
     currency: Text = "EUR"

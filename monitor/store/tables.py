@@ -470,6 +470,19 @@ estimate_state = Table(
     PrimaryKeyConstraint("model", "version", "reference_hash"),
 )
 
+version_comparison = Table(
+    "version_comparison",
+    metadata,
+    Column("model", String(256), nullable=False),
+    Column("champion", String(256), nullable=False),
+    Column("challenger", String(256), nullable=False),
+    Column("metric", String(32), nullable=False),
+    Column("from_ms", BigInteger, nullable=False, comment="first event time that both have"),
+    Column("until_ms", BigInteger, nullable=False, comment="event time up to which outcomes are taken in"),
+    Column("state", LargeBinary, nullable=False, comment="of the confidence sequence"),
+    PrimaryKeyConstraint("model", "champion", "challenger", "metric"),
+)
+
 # --- the weekly digest --------------------------------------------------------------------------------------
 
 weekly_evidence = Table(

@@ -27,6 +27,7 @@ from monitor.web.api import (
     profile,
     references,
     results,
+    versions,
 )
 from monitor.web.context import Context
 from monitor.web.gauges import Gauges
@@ -35,7 +36,19 @@ from monitor.web.health import Readiness
 from monitor.web.metrics import StateCollector
 
 PREFIX = "/api/v1"
-API = (models, results, profile, performance, alerts, budget, digest, accounting, dead_letters, references)
+API = (
+    models,
+    results,
+    profile,
+    performance,
+    versions,
+    alerts,
+    budget,
+    digest,
+    accounting,
+    dead_letters,
+    references,
+)
 
 
 def create_app(

@@ -23,6 +23,8 @@ PATHS = (
     "/api/v1/models/m/results",
     "/api/v1/models/m/profile",
     "/api/v1/models/m/performance",
+    "/api/v1/models/m/performance/windows",
+    "/api/v1/models/m/versions",
     "/api/v1/alerts",
     "/api/v1/alerts/x",
     "/api/v1/digest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -14,9 +14,11 @@ from monitor.outcomes import Measured, measure_together, read_outcomes, versions
 from monitor.store.engine import reading
 from monitor.store.queries.models import model_exists
 from monitor.store.queries.outcomes import newest_outcome
+from monitor.store.queries.performance import ValuesWanted, values
 from monitor.web.context import Context
-from monitor.web.documents import Number, instant
-from monitor.web.parameters import Asked, Instant, PathText, QueryText, SegmentText
+from monitor.web.documents import Number, Page, instant
+from monitor.web.paging import cut, read_cursor, write_cursor
+from monitor.web.parameters import Asked, Instant, Paged, PathText, QueryText, SegmentText
 from monitor.web.problems import Mistake, Refused, not_found
 from schemas.duration import UNITS_MS, format_duration, parse_duration
 
@@ -84,11 +86,16 @@ class PerformanceDocument(RealisedDocument):
     versions: list[VersionDocument]
 
 
-class PerformanceAsked(Asked):
-    """Parameters of performance."""
+class RangeAsked(Asked):
+    """A range of event time."""
 
     from_ms: Instant | None = Field(None, alias="from", description="Start; default: a day before the end.")
     to_ms: Instant | None = Field(None, alias="to", description="End; default: behind the newest outcome.")
+
+
+class PerformanceAsked(RangeAsked):
+    """Parameters of performance."""
+
     segment: SegmentText = Field("", description="Only rows of this segment, `name=value`.")
     version: QueryText | None = Field(None, description="Only this version.")
     role: QueryText | None = Field(
@@ -96,6 +103,41 @@ class PerformanceAsked(Asked):
     )
     max_age: QueryText | None = Field(
         None, description="Only labels that came within this time, as `6h`; rounded up to a limit of an age."
+    )
+
+
+class ValueDocument(BaseModel):
+    """One measure of one window."""
+
+    version: str
+    window: str
+    window_start: str | None
+    segment: str
+    kind: str = Field(
+        description="`estimated` before labels came, `realised` with them; `covariate` and `concept`: parts "
+        "of the change since the reference that the inputs explain, and that they do not."
+    )
+    metric: str
+    value: float
+    low: Number
+    high: Number
+    n: int
+    coverage: Number = Field(description="Labelled share of the predictions; of realised values.")
+    computed_at: str | None
+
+
+class ValuesAsked(Paged):
+    """Parameters of the list of windows."""
+
+    from_ms: Instant | None = Field(
+        None, alias="from", description="Windows that start at this instant or later."
+    )
+    to_ms: Instant | None = Field(None, alias="to", description="Windows that start before.")
+    version: QueryText | None = Field(None, description="Only this version.")
+    segment: SegmentText = Field("", description="Only this segment, `name=value`; default: all rows.")
+    metric: QueryText | None = Field(None, description="Only this measure.")
+    kind: Literal["estimated", "realised", "covariate", "concept"] | None = Field(
+        None, description="Only values of this kind."
     )
 
 
@@ -109,7 +151,7 @@ def routes(context: Context) -> APIRouter:
         with reading(context.engine) as connection:
             if not model_exists(connection, model):
                 raise not_found(model, "model", "path.model")
-            from_ms, to_ms = _span(context, connection, model, asked)
+            from_ms, to_ms = span_of(context, connection, model, asked)
             roles = _versions(connection, model, asked)
             settings = context.configuration.for_model(model)
             parts = read_outcomes(connection, model, roles, from_ms, to_ms)
@@ -140,10 +182,43 @@ def routes(context: Context) -> APIRouter:
             ],
         )
 
+    @router.get("/models/{model:path}/performance/windows", summary="Measures of windows")
+    def list_values(model: PathText, asked: Annotated[ValuesAsked, Query()]) -> Page[ValueDocument]:
+        """Estimated before labels came, realised with them, and the parts of the change between."""
+        after = read_cursor(asked.cursor, "performance", int, str, str, str, str)
+        wanted = ValuesWanted(
+            model, asked.from_ms, asked.to_ms, asked.version, asked.segment, asked.metric, asked.kind
+        )
+        with reading(context.engine) as connection:
+            if not model_exists(connection, model):
+                raise not_found(model, "model", "path.model")
+            rows, last = cut(values(connection, wanted, after, asked.limit + 1), asked.limit)
+        cursor = None
+        if last:
+            position = (last.start_ms, last.version, last.window, last.kind, last.metric)
+            cursor = write_cursor("performance", *position)
+        return Page(items=[_value(row) for row in rows], next_cursor=cursor)
+
     return router
 
 
-def _span(context: Context, connection: Connection, model: str, asked: PerformanceAsked) -> tuple[int, int]:
+def _value(row: Any) -> ValueDocument:
+    names = ("version", "window", "segment", "kind", "metric", "value", "low", "high", "n", "coverage")
+    return ValueDocument(
+        **{name: getattr(row, name) for name in names},
+        window_start=instant(row.start_ms),
+        computed_at=instant(row.computed_at_ms),
+    )
+
+
+def span_of(context: Context, connection: Connection, model: str, asked: RangeAsked) -> tuple[int, int]:
+    """Range in whole slices, as asked or the last day with outcomes.
+
+    Raises
+    ------
+    Refused
+        If it is empty.
+    """
     slice_ms = context.configuration.for_model(model).slice_ms
     to_ms = asked.to_ms
     if to_ms is None:

@@ -233,11 +233,28 @@ def upgrade() -> None:
         comment="labels in force",
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "version_comparison",
+        sa.Column("model", sa.String(length=256), nullable=False),
+        sa.Column("champion", sa.String(length=256), nullable=False),
+        sa.Column("challenger", sa.String(length=256), nullable=False),
+        sa.Column("metric", sa.String(length=32), nullable=False),
+        sa.Column("from_ms", sa.BigInteger(), nullable=False, comment="first event time that both have"),
+        sa.Column(
+            "until_ms",
+            sa.BigInteger(),
+            nullable=False,
+            comment="event time up to which outcomes are taken in",
+        ),
+        sa.Column("state", sa.LargeBinary(), nullable=False, comment="of the confidence sequence"),
+        sa.PrimaryKeyConstraint("model", "champion", "challenger", "metric"),
+    )
 
 
 def downgrade() -> None:
     """Remove them."""
     for name in (
+        "version_comparison",
         "performance_value",
         "estimate_state",
         "outcome_reference",
