@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
 from typing import ClassVar
 
 import numpy as np
+from scipy import stats
 
 from detectors.base import Detector, Example, Moment, Step
 from detectors.calibration import Z_REFERENCE, Calibration, calibrated
@@ -20,12 +20,13 @@ from detectors.planted_outcomes import planted_outcome_reference, planted_outcom
 from detectors.rate_evidence import RateLimit, RateVariation, learn_rate
 from detectors.readings import WRONG
 from detectors.streams import StreamStates
-from detectors.tensor import FloatArray, IntArray, ReferenceCounts
+from detectors.tensor import BoolArray, FloatArray, IntArray, ReferenceCounts
 from detectors.tilts import TILTS
 from schemas.errors import UsageError
 from schemas.verdict import Verdict
 
 _SINGLE_BUDGET = 1e-4
+_LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class RateEDetector(Detector):
     Only a rise is drift. The rate that is allowed is ``c = u + max(margin, relative_margin·u)``, u the upper
     limit of the reference's rate at that time of the day or week. The false-alarm budget is kept as in
     `detectors.edetector.EDetector`, in the same two parts: what adds up over windows, and what a single
-    window shows. A stream is settled after three windows with a rate of at most c and no evidence of their
-    own.
+    window shows. A stream is settled after three windows in a row that are nothing unusual at the rate c
+    (5 %) and no evidence of their own. Slots count where the rate itself differs between them by more than
+    chance (5 %), whatever the other bins of the column do.
 
     `judge` looks at one window on its own, with a budget of 0.0001 for each stream.
 
@@ -122,7 +124,7 @@ class RateEDetector(Detector):
         found = ledger.step(evidence, budget - single, weights, states.is_resting, jump)
         states.mass[:] = ledger.mass
         effects = compare(reference.counts, window, reference.layout, reference.sd)
-        is_normal = (x <= limit.rate * n) & (found.window_log < 0)
+        is_normal = limit.is_usual(x, n) & (found.window_log < 0)
         return conclude(
             self.name,
             reference,
@@ -170,6 +172,8 @@ class Counting:
         Which slots each column uses.
     places : IntArray
         ``[C]``: the bin that is counted; -1 where there is none.
+    has_slots : BoolArray
+        ``[S·C]``: the rate differs between the slots of its column.
     variation : RateVariation
         Of all streams.
     """
@@ -177,6 +181,7 @@ class Counting:
     reference: ReferenceCounts
     calibration: Calibration
     places: IntArray
+    has_slots: BoolArray
     variation: RateVariation
 
     def of(self, window: IntArray) -> FloatArray:
@@ -185,9 +190,7 @@ class Counting:
 
     def limit(self, start_ms: int, z: float, margin: float, relative_margin: float) -> RateLimit:
         """What the reference allows at that time."""
-        _, counts = self.calibration.at(start_ms)
-        known = _picked(counts.reshape(self.reference.counts.shape), self.places)
-        rows = counts.sum(axis=1).astype(np.float64)
+        known, rows = _known(self.reference, self.calibration, self.places, self.has_slots, start_ms)
         return RateLimit.of(known, rows, self.variation, z, margin, relative_margin)
 
 
@@ -226,20 +229,56 @@ def _counting(key: _Key) -> Counting:
     places = np.array([each[-1] if each else -1 for each in found], np.int64)
     streams = len(reference.segments) * len(places)
     if not len(reference.windows):
-        return Counting(reference, calibration, places, RateVariation.nothing(streams))
+        no_slots, nothing = np.zeros(streams, bool), RateVariation.nothing(streams)
+        return Counting(reference, calibration, places, no_slots, nothing)
     x = np.stack([_picked(window, places) for window in reference.windows])
     n = reference.windows.sum(axis=3).reshape(len(x), streams).astype(np.float64)
-    expected = np.stack(list(_expected(reference, calibration, places)))
-    slots = np.tile(_slots(reference, calibration), len(reference.segments))
-    return Counting(reference, calibration, places, learn_rate(x, n, expected, slots))
+    has_slots = _has_slots(reference, calibration, x, n)
+    known = [
+        _known(reference, calibration, places, has_slots, start_ms)
+        for start_ms in reference.starts_ms.tolist()
+    ]
+    expected = np.stack([(hits + 0.5) / (rows + 1.0) for hits, rows in known])
+    slots = np.where(has_slots, np.tile(_slots(reference, calibration), len(reference.segments)), 1)
+    return Counting(reference, calibration, places, has_slots, learn_rate(x, n, expected, slots))
 
 
-def _expected(reference: ReferenceCounts, calibration: Calibration, places: IntArray) -> Iterator[FloatArray]:
-    """Rate of every stream in the slot of each of the reference's windows."""
-    for start_ms in reference.starts_ms.tolist():
-        _, counts = calibration.at(start_ms)
-        known = _picked(counts.reshape(reference.counts.shape), places)
-        yield (known + 0.5) / (counts.sum(axis=1) + 1.0)
+def _known(
+    reference: ReferenceCounts,
+    calibration: Calibration,
+    places: IntArray,
+    has_slots: BoolArray,
+    start_ms: int,
+) -> tuple[FloatArray, FloatArray]:
+    """Counts and rows that a window beginning then is compared with, ``[S·C]``."""
+    _, counts = calibration.at(start_ms)
+    in_slot = _picked(counts.reshape(reference.counts.shape), places)
+    rows = reference.counts.sum(axis=2).ravel()
+    known = np.where(has_slots, in_slot, _picked(reference.counts, places))
+    return known, np.where(has_slots, counts.sum(axis=1), rows).astype(np.float64)
+
+
+def _has_slots(
+    reference: ReferenceCounts, calibration: Calibration, x: FloatArray, n: FloatArray
+) -> BoolArray:
+    """Whether rates differ between the slots of their columns by more than chance, ``[S·C]``.
+
+    Pearson's χ² of counts ``[W, S·C]`` by slot.
+    """
+    found = np.zeros((len(reference.segments), len(reference.layout.columns)), bool)
+    for columns, season in calibration.seasons:
+        slots = season.slotting.of(reference.starts_ms)
+        if len(np.unique(slots)) < 2:
+            continue
+        hits, rows = (
+            np.stack([part[slots == slot].sum(axis=0) for slot in np.unique(slots)]) for part in (x, n)
+        )
+        p = hits.sum(axis=0) / np.maximum(rows.sum(axis=0), 1)
+        variance = rows * p * (1 - p)
+        terms = np.where(variance > 0, (hits - rows * p) ** 2 / np.where(variance > 0, variance, 1), 0.0)
+        differs = terms.sum(axis=0) > stats.chi2.ppf(_LEVEL, len(hits) - 1)
+        found[:, columns] = differs.reshape(found.shape)[:, columns]
+    return found.ravel()
 
 
 def _slots(reference: ReferenceCounts, calibration: Calibration) -> IntArray:

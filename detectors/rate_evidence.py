@@ -13,13 +13,14 @@ from scipy import special
 
 from detectors.calibration import between_windows
 from detectors.single_windows import SingleWindows, log_tail
-from detectors.tensor import FloatArray, IntArray
+from detectors.tensor import BoolArray, FloatArray, IntArray
 from detectors.tilts import TILTS
 
 # How far above c the alternatives lie: as many as a ledger holds, each twice the one before.
 RISES = 0.0002 * 2.0 ** np.arange(TILTS)
 _LEAST_RIGHT = 0.05  # no alternative leaves less than this part of the rows that are not counted at c
 _LEAST_LOG = -600.0
+_USUAL_LOG = float(np.log(0.05))
 
 
 @dataclass(frozen=True)
@@ -151,3 +152,7 @@ class RateLimit:
         tail = np.where(variance > 0, np.exp(log_tail(t, known.single.freedom(n)[:, 0])), 0.0)
         probability = np.maximum(np.maximum(exact, tail), np.exp(_LEAST_LOG))
         return np.asarray(np.where((above > 0) & (n > 0), np.log(probability), 0.0))
+
+    def is_usual(self, x: FloatArray, n: FloatArray) -> BoolArray:
+        """Whether so many counts in a window are nothing unusual at c, ``[N]``."""
+        return self.log_tail(x, n) >= _USUAL_LOG

@@ -158,7 +158,7 @@ class RateLedgers(ManyBudgets):
         evidence = limit.log_evalues(hits, n)[:, None]
         weights = np.full((1, len(x)), 1 / TILTS)
         share = np.full(len(x), SINGLE_SHARE)
-        is_calm = hits <= limit.rate * n
+        is_calm = limit.is_usual(hits, n)
         return self.take(evidence, weights, -limit.log_tail(hits, n), share, is_calm, n > 0, start_ms)
 
 
