@@ -21,6 +21,7 @@ from detectors.tensor import FloatArray, HashArray, IntArray
 BINS = 64
 LEAST_ROWS = 30
 _LOSSES = 2  # |residual|, residual²
+_MOST_SQUARED = 1e140
 
 
 class Losses(NamedTuple):
@@ -196,7 +197,7 @@ def realised_loss(records: Records, *, segment: int = EVERYTHING) -> dict[str, f
     n = known["n"].sum()
     if n <= 0:
         return {"mae": None, "rmse": None}
-    _, absolute, squared = number_sums(known)
+    absolute, squared = _losses(known)
     return {"mae": float(absolute.sum() / n), "rmse": float(max(squared.sum() / n, 0.0) ** 0.5)}
 
 
@@ -232,13 +233,20 @@ def _counts(window: Records, segment: int, first: IntArray) -> FloatArray:
     return np.asarray(np.bincount(_bin(own, first), own["n"], max(len(first), 1)), np.float64)
 
 
+def _losses(records: Records) -> tuple[FloatArray, FloatArray]:
+    """Σ |residual| and Σ residual² of each record, kept so small that the square of the latter is finite."""
+    with np.errstate(over="ignore"):
+        _, absolute, squared = number_sums(records)
+    return np.minimum(absolute, _MOST_SQUARED**0.5), np.minimum(squared, _MOST_SQUARED)
+
+
 def _sums(
     records: Records, part: IntArray, parts: int, first: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Rows ``[parts, 1, bins]``, and sums of the losses and of their squares, ``[parts, 2, bins]``."""
     bins = max(len(first), 1)
     place = part * bins + _bin(records, first)
-    _, absolute, squared = number_sums(records)
+    absolute, squared = _losses(records)
     # Residuals of one record are within a sixteenth of an octave of each other.
     fourth = squared**2 / np.maximum(records["n"], 1)
     n, first_sum, second_sum, fourth_sum = (

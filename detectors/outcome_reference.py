@@ -289,7 +289,7 @@ class _Bins:
         residuals, truths = every[every["family"] == Family.RESIDUAL], every[every["family"] == Family.TRUTH]
         magnitudes = _magnitudes(residuals["b"])
         loss = _quantile_edges(magnitudes, residuals["n"], QUANTILES)
-        wrong_from = _quantile_edges(magnitudes, residuals["n"], np.array([WRONG_FROM]))
+        wrong_from = _quantiles(magnitudes, residuals["n"], np.array([WRONG_FROM]))
         label = _quantile_edges(_lowest(truths["b"]), truths["n"], QUANTILES)
         labelled = every[every["family"] == Family.LABELLED]
         seen, at = np.unique(labelled["b"], return_inverse=True)
@@ -324,7 +324,7 @@ class _Bins:
         if name == PERFORMANCE_LOSS:
             at = np.flatnonzero(family == Family.RESIDUAL)
             bins = np.searchsorted(self.loss_edges, _magnitudes(records["b"][at]), side="right")
-        elif name == LABEL and len(self.label_edges):
+        elif name == LABEL and PERFORMANCE_LOSS in self.layout.columns:  # labels are numbers
             at = np.flatnonzero(family == Family.TRUTH)
             bins = np.searchsorted(self.label_edges, _lowest(records["b"][at]), side="right")
         else:
@@ -360,9 +360,9 @@ class _Bins:
 
 
 def _magnitudes(cells: IntArray) -> FloatArray:
-    """Lowest magnitude of the cells of residuals."""
-    low, high = _lowest(cells), _lowest(cells + 1)
-    found: FloatArray = np.where(cells < 0, np.abs(high), low)
+    """Lowest magnitude of the cells of residuals: that of their last number where they lie below 0."""
+    last = keys_to_floats(((cells.astype(np.int64) + 1) << np.int64(NUMBER_SHIFT)) - 1)
+    found: FloatArray = np.where(cells < 0, np.abs(last), _lowest(cells))
     return found
 
 
@@ -372,14 +372,20 @@ def _lowest(cells: IntArray) -> FloatArray:
 
 def _quantile_edges(values: FloatArray, weights: IntArray, quantiles: FloatArray) -> FloatArray:
     """Distinct inner edges at quantiles of values that come `weights` times."""
+    edges = np.unique(_quantiles(values, weights, quantiles))
+    inner: FloatArray = edges[edges > values.min()] if len(edges) else edges
+    return inner
+
+
+def _quantiles(values: FloatArray, weights: IntArray, quantiles: FloatArray) -> FloatArray:
+    """Quantiles of values that come `weights` times; empty if there are none."""
     order = np.argsort(values, kind="stable")
     values, total = values[order], np.cumsum(weights[order])
     if not len(total) or total[-1] <= 0:
         return np.zeros(0)
     at = np.searchsorted(total, quantiles * total[-1], side="left").clip(0, len(total) - 1)
-    edges = np.unique(values[at])
-    inner: FloatArray = edges[edges > values[0]]
-    return inner
+    found: FloatArray = values[at]
+    return found
 
 
 def _ordered_labels(edges: FloatArray) -> list[str]:

@@ -91,3 +91,11 @@ def test_each_window_of_a_reference_is_judged_by_the_others():
     windows = [rows_of(generator, 400).labelled for _ in range(30)]
     scores = held_out(windows, judge_numbers())
     assert all(len(x) == 30 and 0.5 < x.std() < 1.6 for x in scores.values())
+
+
+@pytest.mark.parametrize("value", [1e200, -1.7e308])
+def test_errors_beyond_all_measure_stay_finite(value):
+    rows = of_numbers([value] * 3, [0.0] * 3)
+    found = realised_loss(rows.labelled), estimate_loss(ExpectedLoss.fit(rows.labelled), rows.predicted)
+    assert np.isfinite([x or 0.0 for x in found[0].values()]).all()
+    assert all(np.isfinite([one.value, one.variance, one.high]).all() for one in found[1].values())
