@@ -62,6 +62,8 @@ class _Stored(msgspec.Struct):
     segments: dict[int, str]
     classes: dict[int, str]
     positive: list[int]
+    has_delays: bool
+    is_before: bool
     starts_ms: list[int]
     windows: list[bytes]
 
@@ -86,6 +88,10 @@ class OutcomeReference:
         Names of classes, by hash as int64.
     positive : tuple of int
         Hash of the positive class of a binary classifier; empty for others.
+    has_delays : bool
+        It is known how long labels took; otherwise neither that nor their coverage is watched.
+    is_before : bool
+        All of it is from before the stream, whatever its timestamps say: training data.
     starts_ms : tuple of int
     windows : tuple of records
         Outcomes of each window, with labels of any age up to `age`.
@@ -99,6 +105,8 @@ class OutcomeReference:
     segments: Mapping[int, str]
     classes: Mapping[int, str]
     positive: tuple[int, ...]
+    has_delays: bool
+    is_before: bool
     starts_ms: tuple[int, ...]
     windows: tuple[Records, ...]
 
@@ -113,6 +121,8 @@ class OutcomeReference:
         window_ms: int,
         age: int,
         positive: Sequence[int] = (),
+        has_delays: bool = True,
+        is_before: bool = False,
     ) -> OutcomeReference:
         """Make a reference of the outcomes of windows.
 
@@ -122,7 +132,7 @@ class OutcomeReference:
             By the start of the window.
         names : mapping of int to str
             Names of classes and of segments (``name=value``) by hash.
-        from_ms, to_ms, window_ms, age, positive
+        from_ms, to_ms, window_ms, age, positive, has_delays, is_before
             See the class.
 
         Raises
@@ -149,6 +159,8 @@ class OutcomeReference:
             _largest_segments(labelled, names),
             {} if is_number else {h: names[h] for h in sorted(hashes & names.keys()) if "=" not in names[h]},
             tuple(positive),
+            has_delays,
+            is_before,
             tuple(kept),
             tuple(kept.values()),
         )
@@ -159,7 +171,8 @@ class OutcomeReference:
             MAGIC,
             _Stored(
                 self.from_ms, self.to_ms, self.window_ms, self.age, self.is_number,
-                dict(self.segments), dict(self.classes), list(self.positive), list(self.starts_ms),
+                dict(self.segments), dict(self.classes), list(self.positive),
+                self.has_delays, self.is_before, list(self.starts_ms),
                 [records.tobytes() for records in self.windows],
             ),
         )  # fmt: skip
@@ -177,13 +190,18 @@ class OutcomeReference:
         windows = tuple(np.frombuffer(window, RECORD) for window in s.windows)
         return cls(
             s.from_ms, s.to_ms, s.window_ms, s.age, s.is_number, s.segments, s.classes,
-            tuple(s.positive), tuple(s.starts_ms), windows,
+            tuple(s.positive), s.has_delays, s.is_before, tuple(s.starts_ms), windows,
         )  # fmt: skip
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 of its bytes."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @property
+    def judged_from_ms(self) -> int:
+        """First instant of the windows that are compared with it."""
+        return 0 if self.is_before else self.to_ms
 
     @cached_property
     def labels(self) -> int:
@@ -246,7 +264,7 @@ class OutcomeReference:
 
     @cached_property
     def _bins(self) -> _Bins:
-        return _Bins.of(self.records, self.age, self.classes, is_number=self.is_number)
+        return _Bins.of(self)
 
 
 def up_to_age(records: Records, age: int) -> Records:
@@ -284,7 +302,9 @@ class _Bins:
     seen: IntArray
 
     @classmethod
-    def of(cls, records: Records, age: int, names: Mapping[int, str], *, is_number: bool) -> _Bins:
+    def of(cls, reference: OutcomeReference) -> _Bins:
+        records, age, names = reference.records, reference.age, reference.classes
+        is_number = reference.is_number
         every = records[records["segment"] == EVERYTHING]
         residuals, truths = every[every["family"] == Family.RESIDUAL], every[every["family"] == Family.TRUTH]
         magnitudes = _magnitudes(residuals["b"])
@@ -305,13 +325,17 @@ class _Bins:
         delays = [f"up to {limit}" for limit in limits[: age + 1]]
         delays += ["longer"] * (age + 1 - len(delays))
         of_loss = [(PERFORMANCE_LOSS, _ordered_labels(loss), _positions(loss))] if is_number else []
-        columns = [
+        columns: list[tuple[str, list[str], FloatArray | None]] = [
             (PERFORMANCE_ERROR, [RIGHT, WRONG], None),
             *of_loss,
             of_label,
-            (LABEL_DELAY, delays, np.log(np.append(AGE_LIMITS_MS, 2 * AGE_LIMITS_MS[-1]))[: age + 1]),
-            (LABEL_COVERAGE, ["labelled", "not labelled"], None),
         ]
+        if reference.has_delays:
+            at = np.log(np.append(AGE_LIMITS_MS, 2 * AGE_LIMITS_MS[-1]))[: age + 1]
+            columns += [
+                (LABEL_DELAY, delays, at),
+                (LABEL_COVERAGE, ["labelled", "not labelled"], None),
+            ]
         edge = float(wrong_from[0]) if len(wrong_from) else 0.0
         return cls(_layout(columns), edge, loss, label, classes, seen)
 

@@ -73,6 +73,7 @@ def realised(
     segment: int = EVERYTHING,
     until_age: int | None = None,
     level: float = LEVEL,
+    with_scores: bool = True,
 ) -> Realised:
     """Compute the performance of one segment.
 
@@ -96,6 +97,8 @@ def realised(
         count all the same, so `coverage` is that of labels so young.
     level : float
         Coverage of the intervals, between 0 and 1.
+    with_scores : bool
+        Also what needs scores, as areas under curves and losses, which takes most of the time.
 
     Returns
     -------
@@ -129,7 +132,9 @@ def realised(
         mine = mine[mine["age"] <= until_age]
     labelled = _family(mine, Family.RESIDUAL if is_number else Family.LABELLED)
     rows = int(labelled["n"].sum())
-    found, confusion = _measured(_of_all_ages(mine), task, positive, names, costs, level)
+    found, confusion = _measured(
+        _of_all_ages(mine), task, positive, names, costs, level, with_scores=with_scores
+    )
     return Realised(
         measures={name: one for name, one in found.items() if one is not None},
         confusion=confusion,
@@ -176,6 +181,8 @@ def _measured(
     names: Mapping[int, str],
     costs: Costs | None,
     level: float,
+    *,
+    with_scores: bool,
 ) -> tuple[dict[str, Measure | None], dict[str, int] | list[tuple[str, str, int]] | None]:
     if task == "regression":
         return regression_measures(_family(mine, Family.RESIDUAL), _family(mine, Family.TRUTH), level), None
@@ -185,7 +192,7 @@ def _measured(
     costly = {} if costs is None else cost_measures(pairs, costs, level)
     if task == "binary_classification":
         counts = binary_counts(labelled, positive)
-        scores = binary_score_measures(labelled, against_rest, positive, level)
+        scores = binary_score_measures(labelled, against_rest, positive, level) if with_scores else {}
         return binary_measures(counts, level) | scores | costly, counts
-    scores = multiclass_score_measures(labelled, against_rest, names, level)
+    scores = multiclass_score_measures(labelled, against_rest, names, level) if with_scores else {}
     return multiclass_measures(pairs, level) | scores | costly, pairs.pairs()

@@ -155,13 +155,14 @@ class Service:
 
         digests = Digests(self.configuration, self.engine, self.clock)
         evaluator = Evaluator(
-            Judge(*parts),
-            OutcomeJudge(*parts),
+            Judge(*parts, self.stop),
+            OutcomeJudge(*parts, self.stop),
             Expiry(self.configuration, self.engine, self.clock),
             Silences(*parts),
             digests,
             self.clock,
             after,
+            self.stop,
         )
         faust = FaustThread(self.configuration, evaluator)
         self._parts.append(Part("evaluate", evaluator.run, evaluator.wake))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -142,7 +142,7 @@ class Estimates:
         for row in connection.execute(query):
             known = references.get((row.model, row.version))
             is_complete = row.end_ms <= marks.get(row.model, 0)
-            if known is not None and is_complete and row.start_ms >= known.outcomes.to_ms:
+            if known is not None and is_complete and row.start_ms >= known.outcomes.judged_from_ms:
                 found.append(row)
             if len(found) >= MOST_WINDOWS:
                 break
@@ -174,21 +174,26 @@ class Estimates:
 
     def reconcile(
         self, connection: Connection, due: Due, reference: OutcomeReference, records: Records
-    ) -> None:
-        """Take in, once for each window, what its labels say: bands, and what part of a change is concept.
+    ) -> Reconciled | None:
+        """Say what the labels of a window change: bands, and what part of a change is concept.
 
         Parameters
         ----------
         connection : Connection
-            Inside the transaction of the first judgement of the window's outcomes.
+            For reading; to be stored once for each window, with its first judgement, see `store`.
         due : Due
         reference : OutcomeReference
         records : records
             Outcomes of the window.
+
+        Returns
+        -------
+        Reconciled or None
+            None where nothing can be estimated.
         """
         worth = self.worth_of(reference)
         if not worth.is_known:
-            return
+            return None
         known = up_to_age(records, reference.age)
         guesses, truths = worth.guess(known, EVERYTHING, labelled=True), worth.truth(known)
         bands = self._bands(connection, due.key, worth)
@@ -196,17 +201,25 @@ class Estimates:
             truth = truths.get(metric)
             if truth is not None and metric in bands:
                 bands[metric] = bands[metric].updated(guess, truth)
-        upsert(connection, estimate_state, [
-            {"model": due.key[0], "version": due.key[1], "reference_hash": reference.hash,
-             "start_ms": due.start_ms, "state": _packed(bands)}
-        ])  # fmt: skip
-        changes = {metric: change for metric in guesses if (change := worth.split(known, metric)) is not None}
+        state = {
+            "model": due.key[0], "version": due.key[1], "reference_hash": reference.hash,
+            "start_ms": due.start_ms, "state": _packed(bands),
+        }  # fmt: skip
+        split = {m: worth.split(known, m) for m in guesses if m in self._taken_apart(due.key[0])}
+        changes = {metric: change for metric, change in split.items() if change is not None}
+        rows = {}
         for kind in ("covariate", "concept"):
             values = {}
             for metric, change in changes.items():
                 part = getattr(change, kind)
                 values[metric] = Estimate(part.value, 0.0, part.low, part.high, guesses[metric].n)
-            replace_values(connection, due, kind, self._rows(due, "", kind, values))
+            rows[kind] = self._rows(due, "", kind, values)
+        return Reconciled(state, rows)
+
+    def _taken_apart(self, model: str) -> set[str]:
+        """Metrics of which changes are taken apart."""
+        options = self._configuration.for_model(model).performance
+        return {"accuracy", "mae"} | (set() if options is None else {options.metric})
 
     def worth_of(self, reference: OutcomeReference) -> Worth:
         """What predictions were worth in a reference; fitted once."""
@@ -238,6 +251,19 @@ class Estimates:
             }
             for metric, one in values.items()
         ]  # fmt: skip
+
+
+class Reconciled(NamedTuple):
+    """State of the bands after a window, and parts of changes by kind; rows of tables."""
+
+    state: dict[str, Any]
+    rows: dict[str, list[dict[str, Any]]]
+
+    def store(self, connection: Connection, due: Due) -> None:
+        """Write both."""
+        upsert(connection, estimate_state, [self.state])
+        for kind, rows in self.rows.items():
+            replace_values(connection, due, kind, rows)
 
 
 def replace_values(connection: Connection, due: Due, kind: str, rows: list[dict[str, Any]]) -> None:

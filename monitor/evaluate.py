@@ -49,6 +49,8 @@ class Evaluator:
     clock : Clock
     after : callable
         Called with what was judged, after it is stored.
+    stop : threading.Event, optional
+        Nothing more is begun once it is set.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class Evaluator:
         digests: Digests,
         clock: Clock,
         after: Callable[[list[Judged]], None],
+        stop: threading.Event | None = None,
     ) -> None:
+        self._stop = stop or threading.Event()
         self._judge, self._outcomes, self._expiry = judge, outcomes, expiry
         self._silences, self._digests = silences, digests
         self._clock, self._after = clock, after
@@ -79,7 +83,7 @@ class Evaluator:
         total = 0
         with self._lock:
             for sweep in (self._judge.sweep, self._outcomes.sweep):
-                while judged := sweep(models):
+                while not self._stop.is_set() and (judged := sweep(models)):
                     total += len(judged)
                     self._after(judged)
             self._judge.tidy()

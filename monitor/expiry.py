@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Engine, Table, delete, func, select, update
+from sqlalchemy import Connection, Engine, Table, delete, exists, select, update
 
 from monitor.clock import Clock
 from monitor.config import Configuration
@@ -73,13 +73,14 @@ class Expiry:
         events = watermarks(connection, self._configuration, now_ms)
         labels = watermarks(connection, self._configuration, now_ms, kind="labels")
         p = partition_state.c
-        behind = select(func.count()).where(p.kind == "labels", p.reached_end.is_(False))
-        is_behind = bool(connection.execute(behind).scalar())
+        behind = select(p.kind).where(p.reached_end.is_(False)).distinct()
+        are_behind = set(connection.execute(behind).scalars())
         marks = {}
-        for model, mark in events.items():
-            # Without any label so far, labels that have not been read may still be about old predictions.
-            known = labels.get(model, 0 if is_behind else mark)
-            marks[id_of(model)] = min(mark, known)
+        for model in events.keys() | labels.keys():
+            # Without any event of one side so far, what has not been read may still be about old ones.
+            one = events.get(model, 0 if "predictions" in are_behind else labels.get(model, 0))
+            other = labels.get(model, 0 if "labels" in are_behind else events.get(model, 0))
+            marks[id_of(model)] = min(one, other)
         return marks
 
     def _next(self, connection: Connection, table: Table, owner: Any) -> list[Any]:
@@ -100,7 +101,9 @@ class Expiry:
         c = truth.c
         with immediate(self._engine) as connection:
             lock_models(connection, [model_id])
-            old = delete(truth).where(c.key.in_(keys), c.until_ms < mark_ms)
+            # The hand goes through predictions at another pace: no label goes before its prediction.
+            has_prediction = exists().where(pending.c.key == c.key)
+            old = delete(truth).where(c.key.in_(keys), c.until_ms < mark_ms, ~has_prediction)
             gone = list(connection.execute(old.returning(c.place, c.status)))
             _count_orphans(connection, [row.place for row in gone if row.status == Status.WAITING])
         return len(gone)

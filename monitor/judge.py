@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -103,11 +104,19 @@ class Judge:
     engine : Engine
     clock : Clock
     telemetry : Telemetry
+    stop : threading.Event, optional
+        A sweep ends between two windows once it is set.
     """
 
     def __init__(
-        self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry
+        self,
+        configuration: Configuration,
+        engine: Engine,
+        clock: Clock,
+        telemetry: Telemetry,
+        stop: threading.Event | None = None,
     ) -> None:
+        self._stop = stop or threading.Event()
         self._configuration, self._engine, self._clock, self._telemetry = (
             configuration,
             engine,
@@ -155,6 +164,8 @@ class Judge:
             }
         done: list[Judged] = []
         for due in found:
+            if self._stop.is_set():
+                break
             pointer = pointer_at(pointers[due.key], due.start_ms)
             judged = None if pointer is None else self.judge(due, pointer, specs.get(due.key, {}))
             if judged is not None:

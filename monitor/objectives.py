@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from alerting.finding import Finding, Kind, WindowObservation, instant
 from detectors.intervals import Measure
 from monitor.config import Configuration
-from monitor.config.settings import LOWER_IS_BETTER, ModelSettings, PerformanceOptions
+from monitor.config.settings import LOWER_IS_BETTER, PerformanceOptions
 from monitor.judgements import Due, observe
 from monitor.outcomes import measure_together
 from monitor.store.queries.outcomes import window_outcomes
@@ -22,6 +22,7 @@ from schemas.duration import format_duration
 from schemas.verdict import Lane
 
 DETECTOR = "objective"
+_OF_SCORES = ("roc_auc", "log_loss", "brier")
 _RATIOS = ("accuracy", "balanced_accuracy", "precision", "recall", "f1", "roc_auc")
 
 
@@ -62,25 +63,47 @@ class Objective:
         return text if burn is None else f"{text}: failures come {burn:.1f} times as often as agreed"
 
 
-def look_at_objective(
-    connection: Connection, configuration: Configuration, due: Due, now_ms: int
+def measure_objective(connection: Connection, configuration: Configuration, due: Due) -> Objective | None:
+    """Measure the metric of a model version over both ranges, up to the end of a window.
+
+    Returns
+    -------
+    Objective or None
+        None where there is no objective, or the metric is not defined.
+    """
+    settings = configuration.for_model(due.key[0])
+    options = settings.performance
+    if options is None:
+        return None
+    found = []
+    for length_ms in (options.long_ms, options.short_ms):
+        from_ms = due.end_ms - max(length_ms, due.spec.length_ms)
+        records = window_outcomes(connection, due.key, from_ms, due.end_ms)
+        needs_scores = options.metric in _OF_SCORES
+        found_all = measure_together(connection, settings, [records], with_scores=needs_scores)
+        measures = found_all.realised.measures
+        found.append(measures.get(options.metric))
+    long, short = found
+    return None if long is None or short is None else Objective(options, long, short)
+
+
+def tell_objective(
+    connection: Connection, configuration: Configuration, due: Due, objective: Objective | None, now_ms: int
 ) -> tuple[AlertChanged, ...]:
-    """Compare the metric of a model version with its objective, and tell what follows.
+    """Raise or settle the alert of an objective.
 
     Parameters
     ----------
     connection : Connection
-        Inside the transaction in which the outcomes of a window were judged.
+        Inside the transaction in which the outcomes of the window were judged.
     configuration : Configuration
     due : Due
-        The window; ranges end with it.
+        The window.
+    objective : Objective or None
+        From `measure_objective`.
     now_ms : int
+        Wall clock.
     """
-    settings = configuration.for_model(due.key[0])
-    options = settings.performance
-    if options is None or options.slo is None:
-        return ()
-    objective = _measured(connection, settings, options, due)
     if objective is None:
         return ()
     observation = WindowObservation(
@@ -92,20 +115,6 @@ def look_at_objective(
         kind=Kind.SLO,
     )
     return observe(connection, configuration, observation, now_ms)
-
-
-def _measured(
-    connection: Connection, settings: ModelSettings, options: PerformanceOptions, due: Due
-) -> Objective | None:
-    """The metric over both ranges; None where it is not defined."""
-    found = []
-    for length_ms in (options.long_ms, options.short_ms):
-        from_ms = due.end_ms - max(length_ms, due.spec.length_ms)
-        records = window_outcomes(connection, due.key, from_ms, due.end_ms)
-        measures = measure_together(connection, settings, [records]).realised.measures
-        found.append(measures.get(options.metric))
-    long, short = found
-    return None if long is None or short is None else Objective(options, long, short)
 
 
 def _finding(objective: Objective, due: Due) -> Finding:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from sqlalchemy import Connection, Engine, and_, insert, select, update
@@ -28,7 +29,7 @@ from detectors.performance import Realised
 from monitor.budget import window_budget
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.estimates import Estimates, replace_values
+from monitor.estimates import Estimates, Reconciled, replace_values
 from monitor.judgements import (
     Due,
     Judged,
@@ -40,9 +41,9 @@ from monitor.judgements import (
     result_rows,
 )
 from monitor.merging import joined_sources
-from monitor.objectives import look_at_objective
-from monitor.outcome_references import KnownReference, OutcomeReferences, wait_ms
-from monitor.outcomes import measure_together
+from monitor.objectives import Objective, measure_objective, tell_objective
+from monitor.outcome_references import KnownReference, OutcomeReferences
+from monitor.outcomes import measure_together, wait_ms
 from monitor.profiling import Key
 from monitor.store import ledgers
 from monitor.store.engine import immediate, reading
@@ -72,6 +73,16 @@ class _Outlook:
     alarmed: frozenset[tuple[str, str]]
 
 
+class _Figures(NamedTuple):
+    """What is stored of a window beside the verdicts."""
+
+    predictions: int
+    realised: list[dict[str, Any]]
+    reconciled: Reconciled | None
+    objective: Objective | None
+    sources: str
+
+
 class OutcomeJudge:
     """Judges outcomes that are due.
 
@@ -81,14 +92,22 @@ class OutcomeJudge:
     engine : Engine
     clock : Clock
     telemetry : Telemetry
+    stop : threading.Event, optional
+        A sweep ends between two windows once it is set.
     """
 
     def __init__(
-        self, configuration: Configuration, engine: Engine, clock: Clock, telemetry: Telemetry
+        self,
+        configuration: Configuration,
+        engine: Engine,
+        clock: Clock,
+        telemetry: Telemetry,
+        stop: threading.Event | None = None,
     ) -> None:
+        self._stop = stop or threading.Event()
         self._configuration, self._engine = configuration, engine
         self._clock, self._telemetry = clock, telemetry
-        self._references = OutcomeReferences(engine)
+        self._references = OutcomeReferences(engine, configuration.folder)
         self._estimates = Estimates(configuration, engine, clock)
         self._versions = Versions(configuration, engine, clock)
         self._detectors: dict[str, Detector] = {}
@@ -128,6 +147,8 @@ class OutcomeJudge:
             self._telemetry.emit(change)
         done = []
         for due in found:
+            if self._stop.is_set():
+                break
             known = references[due.key]
             judged = None if known is None else self.judge(due, known.outcomes)
             if judged is not None:
@@ -158,7 +179,7 @@ class OutcomeJudge:
         self, row: Any, marks: Mapping[str, int], references: Mapping[Key, KnownReference | None]
     ) -> bool:
         known = references.get((row.model, row.version))
-        if known is None or row.start_ms < known.outcomes.to_ms:
+        if known is None or row.start_ms < known.outcomes.judged_from_ms:
             return False
         settings = self._configuration.for_model(row.model)
         is_base = row.window == str(settings.windows[0])
@@ -189,9 +210,10 @@ class OutcomeJudge:
             digest = hashlib.sha256(up_to_age(records, reference.age).tobytes()).hexdigest()
             is_known = due.revision > 0 and digest == _digest(connection, due)
             outlook = self._outlook(connection, due, reference)
+            figures = self._figures(connection, due, reference, records, is_news=not is_known)
         stepped = None if is_known else self._step(due, reference, records, outlook)
         try:
-            changes = self._write(due, reference, records, digest, outlook, stepped)
+            changes = self._write(due, reference, figures, digest, outlook, stepped)
         except Overtaken:
             return None
         if stepped is None:
@@ -206,7 +228,7 @@ class OutcomeJudge:
         self,
         due: Due,
         reference: OutcomeReference,
-        records: Records,
+        figures: _Figures,
         digest: str,
         outlook: _Outlook,
         stepped: Step | None,
@@ -221,9 +243,9 @@ class OutcomeJudge:
         with immediate(self._engine) as connection:
             if not _take(connection, due, digest, is_revision=stepped is not None):
                 raise Overtaken
-            self._store_performance(connection, due, reference, records)
-            if due.revision == 0:
-                self._estimates.reconcile(connection, due, reference, records)
+            replace_values(connection, due, "realised", figures.realised)
+            if figures.reconciled is not None and due.revision == 0:
+                figures.reconciled.store(connection, due)
             if stepped is None:
                 return ()
             if outlook.is_next and stepped.state:
@@ -233,11 +255,11 @@ class OutcomeJudge:
             id_ = insert_judgement(
                 connection,
                 due,
-                rows=_predictions(records),
+                rows=figures.predictions,
                 excluded_rows=0,
                 reference_hash=reference.hash,
                 configuration_hash=self._configuration.hash_for(due.key[0]),
-                sources=joined_sources(sources_between(connection, due.key, due.start_ms, due.end_ms)),
+                sources=figures.sources,
                 now_ms=self._clock.now_ms(),
             )
             connection.execute(insert(result), result_rows(id_, due, stepped.verdicts))
@@ -252,7 +274,7 @@ class OutcomeJudge:
             )
             now_ms = self._clock.now_ms()
             changes = observe(connection, self._configuration, observation, now_ms)
-            return changes + look_at_objective(connection, self._configuration, due, now_ms)
+            return changes + tell_objective(connection, self._configuration, due, figures.objective, now_ms)
 
     # --- parts of judging -----------------------------------------------------------------------------------
 
@@ -264,7 +286,7 @@ class OutcomeJudge:
             w.version == due.key[1],
             w.window == str(due.spec),
             w.start_ms < due.start_ms,
-            w.start_ms >= reference.to_ms,
+            w.start_ms >= reference.judged_from_ms,
             w.revision == 0,
             w.touched != w.judged,
         )
@@ -314,16 +336,31 @@ class OutcomeJudge:
             self._detectors[hash_] = self._configuration.for_model(model).build_detector()
         return self._detectors[hash_]
 
-    def _store_performance(
-        self, connection: Connection, due: Due, reference: OutcomeReference, records: Records
-    ) -> None:
-        """Keep the measures of a window with all labels that there are."""
+    def _figures(
+        self,
+        connection: Connection,
+        due: Due,
+        reference: OutcomeReference,
+        records: Records,
+        *,
+        is_news: bool,
+    ) -> _Figures:
+        """Work out everything that is stored beside the verdicts, before anything is locked."""
         settings = self._configuration.for_model(due.key[0])
         rows = []
         for segment in reference.tensor.segments:
-            found = measure_together(connection, settings, [records], segment=segment).realised
+            found = measure_together(
+                connection, settings, [records], segment=segment, with_scores=not segment
+            ).realised
             rows += _value_rows(due, segment, found, self._clock.now_ms())
-        replace_values(connection, due, "realised", rows)
+        is_first = due.revision == 0
+        return _Figures(
+            _predictions(records),
+            rows,
+            self._estimates.reconcile(connection, due, reference, records) if is_first else None,
+            measure_objective(connection, self._configuration, due) if is_news else None,
+            joined_sources(sources_between(connection, due.key, due.start_ms, due.end_ms)) if is_news else "",
+        )
 
     # --- once more ------------------------------------------------------------------------------------------
 

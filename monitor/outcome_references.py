@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 from sqlalchemy import Connection, Engine, select
 
 from detectors.outcome_reference import OutcomeReference
-from detectors.outcomes import AGE_LIMITS_MS, ages, joined
+from detectors.outcomes import joined
 from monitor.config.settings import ModelSettings
-from monitor.outcomes import positive_of
+from monitor.frames.outcomes import outcome_reference_from_file
+from monitor.outcomes import age_of, positive_of, wait_ms
 from monitor.profiling import Key
+from monitor.registry import read_columns
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.outcomes import class_hashes, texts_of, windows_between
 from monitor.store.sql import insert_new
 from monitor.store.tables import outcome_reference, outcome_slice, reference, reference_pointer
-from schemas.errors import UnusableReference
+from schemas.errors import UnusableReference, UsageError
+
+logger = logging.getLogger(__name__)
 
 MOST = 256  # references in memory
 DEFAULT_SPAN_MS = 7 * 86_400_000
@@ -38,10 +43,13 @@ class OutcomeReferences:
     Parameters
     ----------
     engine : Engine
+    folder : Path
+        Where relative paths of training files start.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self._engine, self._folder = engine, folder
+        self._useless: set[tuple[Key, Path]] = set()
         self._kept: dict[str, OutcomeReference] = {}
 
     def of(self, connection: Connection, key: Key) -> KnownReference | None:
@@ -97,13 +105,11 @@ class OutcomeReferences:
         """
         with reading(self._engine) as connection:
             hash_ = _newest_without(connection, key)
-            span = None if hash_ is None else _span(connection, key, settings, hash_)
-            if hash_ is None or span is None or mark_ms < span[1] + wait_ms(settings):
-                return None
-            try:
-                new = _build(connection, key, settings, span)
-            except UnusableReference:
-                return None  # too few labels so far: asked again as long as that is so
+        if hash_ is None:
+            return None
+        new = self._of_file(key, settings) or self._of_stream(key, settings, hash_, mark_ms)
+        if new is None:
+            return None
         with immediate(self._engine) as connection:
             insert_new(
                 connection,
@@ -118,15 +124,34 @@ class OutcomeReferences:
             )  # fmt: skip
         return new
 
+    def _of_file(self, key: Key, settings: ModelSettings) -> OutcomeReference | None:
+        """Reference of the labels in the configured training file; None if there are no such."""
+        if settings.reference.file is None:
+            return None
+        path = self._folder / settings.reference.file
+        if (key, path) in self._useless:
+            return None
+        with reading(self._engine) as connection:
+            specs = read_columns(connection, [key[0]]).get(key, {})
+        try:
+            return outcome_reference_from_file(path, settings, specs, model=key[0])
+        except (UsageError, UnusableReference) as error:
+            logger.info("model %s version %s: %s; learning from the stream instead", *key, error)
+            self._useless.add((key, path))
+            return None
 
-def age_of(settings: ModelSettings) -> int:
-    """Index of the oldest age at which labels are evidence."""
-    return int(ages(np.array([settings.labels.wait_ms]))[0])
-
-
-def wait_ms(settings: ModelSettings) -> int:
-    """How long labels are waited for: the limit of that age."""
-    return AGE_LIMITS_MS[min(age_of(settings), len(AGE_LIMITS_MS) - 1)]
+    def _of_stream(
+        self, key: Key, settings: ModelSettings, hash_: str, mark_ms: int
+    ) -> OutcomeReference | None:
+        """Reference of a stretch of the stream; None if it is too early, or there are too few labels."""
+        with reading(self._engine) as connection:
+            span = _span(connection, key, settings, hash_)
+            if span is None or mark_ms < span[1] + wait_ms(settings):
+                return None
+            try:
+                return _build(connection, key, settings, span)
+            except UnusableReference:
+                return None  # asked again as long as that is so
 
 
 def _newest_without(connection: Connection, key: Key) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sqlalchemy import Connection, select
 
-from detectors.outcomes import EVERYTHING, NO_SCORE, Family, Records, joined
+from detectors.outcomes import AGE_LIMITS_MS, EVERYTHING, NO_SCORE, Family, Records, ages, joined
 from detectors.performance import Realised, Task, realised
 from monitor.config.settings import ModelSettings
 from monitor.pending import hashes_of, positive_hash
@@ -72,6 +72,16 @@ def positive_of(settings: ModelSettings, records: Records) -> tuple[int, ...]:
     return (int(np.array([positive_hash(settings)], np.uint64).view(np.int64)[0]),)
 
 
+def age_of(settings: ModelSettings) -> int:
+    """Index of the oldest age at which labels are evidence."""
+    return int(ages(np.array([settings.labels.wait_ms]))[0])
+
+
+def wait_ms(settings: ModelSettings) -> int:
+    """How long labels are waited for: the limit of that age."""
+    return AGE_LIMITS_MS[min(age_of(settings), len(AGE_LIMITS_MS) - 1)]
+
+
 def measure_together(
     connection: Connection,
     settings: ModelSettings,
@@ -79,6 +89,7 @@ def measure_together(
     *,
     segment: str = "",
     until_age: int | None = None,
+    with_scores: bool = True,
 ) -> Measured:
     """Measure the performance of outcomes taken together.
 
@@ -92,6 +103,8 @@ def measure_together(
         ``name=value``; empty for all rows.
     until_age : int, optional
         Only labels of at most this age, see `detectors.outcomes.AGE_LIMITS_MS`.
+    with_scores : bool
+        Also what needs scores; takes most of the time.
     """
     records = joined([part.tobytes() for part in parts])
     names = texts_of(connection, class_hashes([records]))
@@ -104,6 +117,7 @@ def measure_together(
         costs=None if settings.performance is None else settings.performance.cost_matrix(),
         segment=segment_hash(segment),
         until_age=until_age,
+        with_scores=with_scores,
     )
     return Measured(task, found, records, names)
 

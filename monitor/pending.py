@@ -85,7 +85,18 @@ def positive_hash(settings: ModelSettings) -> np.uint64:
 def pending_rows(
     key: tuple[str, str], settings: ModelSettings, batch: Batch, segments: Segments, terms: Terms
 ) -> PredictionRows | None:
-    """Compact rows of the predictions of a batch; None if it has none.
+    """Compact rows of the predictions of a batch; None if it has none. See `prediction_rows`."""
+    found = prediction_rows(key, settings, batch, segments, terms)
+    if found is None:
+        return None
+    rows, is_known = found
+    return rows if is_known.all() else rows.take(np.flatnonzero(is_known))
+
+
+def prediction_rows(
+    key: tuple[str, str], settings: ModelSettings, batch: Batch, segments: Segments, terms: Terms
+) -> tuple[PredictionRows, NDArray[np.bool_]] | None:
+    """Compact rows of all rows of a batch, and which of them predict anything.
 
     Parameters
     ----------
@@ -122,7 +133,7 @@ def pending_rows(
         positive=np.full(n, positive),
         rows=rows,
     )
-    return found if is_known.all() else found.take(np.flatnonzero(is_known))
+    return found, is_known
 
 
 def _numeric(batch: Batch, name: str) -> NDArray[np.float64] | None:

@@ -23,8 +23,7 @@ from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.config.settings import LOWER_IS_BETTER, ModelSettings
 from monitor.judgements import observe
-from monitor.outcome_references import wait_ms
-from monitor.outcomes import task_of, versions_of
+from monitor.outcomes import task_of, versions_of, wait_ms
 from monitor.pending import hashes_of
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.outcomes import windows_between

@@ -9,7 +9,17 @@ from sqlalchemy import Connection, func, select
 
 from monitor.demo import model
 from monitor.demo.script import PREDICTIONS
-from monitor.store.tables import alert, dead_letter, judgement, partition_state, result, window_state
+from monitor.pairing import FATES
+from monitor.store.tables import (
+    alert,
+    dead_letter,
+    judgement,
+    label_account,
+    outcome_window,
+    partition_state,
+    result,
+    window_state,
+)
 from schemas.verdict import Decision
 
 OUTCOMES = ("counted", "duplicates", "dead_lettered", "late", "future")
@@ -100,6 +110,22 @@ def windows_left(connection: Connection, from_ms: int, complete_ms: int) -> int:
         w.model == model.NAME, w.start_ms >= from_ms, w.end_ms <= complete_ms, w.touched != w.judged
     )
     return int(connection.execute(query).scalar_one())
+
+
+def outcomes_left(connection: Connection, from_ms: int, complete_ms: int) -> int:
+    """The same of the outcomes of windows."""
+    w = outcome_window.c
+    query = select(func.count()).where(
+        w.model == model.NAME, w.start_ms >= from_ms, w.end_ms <= complete_ms, w.touched != w.judged
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def labels(connection: Connection) -> dict[str, int]:
+    """What became of the labels."""
+    a = label_account.c
+    row = connection.execute(select(*(func.sum(a[name]).label(name) for name in FATES))).one()
+    return {name: int(getattr(row, name) or 0) for name in FATES}
 
 
 def dead_letters(connection: Connection) -> dict[str, int]:

@@ -11,12 +11,17 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from monitor.config.settings import ModelSettings
 from monitor.demo import account
 from monitor.demo.account import Account, Finding
 from monitor.demo.faults import DAY_MS, FAULTS, Effect, Fault
+from monitor.demo.months import MonthlyPerformance, by_month
 from monitor.demo.script import LABELS, Kind
+from monitor.outcomes import wait_ms
+from schemas.duration import format_duration
 
 NAMED_COLUMNS = 4
+METRICS = ("accuracy", "recall")
 Json = dict[str, Any]
 
 
@@ -68,6 +73,8 @@ class Report:
     dead_letters: Mapping[str, int]
     faults: Sequence[FaultReport]
     alerts: Sequence[AlertReport]
+    labels: Mapping[str, int]
+    months: Sequence[MonthlyPerformance]
 
     @property
     def sent_predictions(self) -> int:
@@ -88,10 +95,18 @@ class Report:
             "windows": {"judged": self.account.windows, "revised": self.account.revisions},
             "faults": [fault.as_json() for fault in self.faults],
             "alerts": [alert.as_json() for alert in self.alerts],
+            "labels": dict(self.labels),
+            "performance": [vars(month) for month in self.months],
         }
 
 
-def make(connection: Connection, window: str, sent: Mapping[Kind, int], until_ms: int) -> Report:
+def make(
+    connection: Connection,
+    window: str,
+    sent: Mapping[Kind, int],
+    until_ms: int,
+    settings: ModelSettings,
+) -> Report:
     """Collect the report from the database.
 
     Parameters
@@ -102,9 +117,12 @@ def make(connection: Connection, window: str, sent: Mapping[Kind, int], until_ms
     sent : mapping of Kind to int
     until_ms : int
         Event time at which the replay ended: later faults are left out.
+    settings : ModelSettings
+        How the model is watched.
     """
     numbers = account.read_account(connection, window)
-    found = account.findings(connection, window)
+    of_outcomes = f"{window}+{format_duration(wait_ms(settings))}"
+    found = account.findings(connection, window) + account.findings(connection, of_outcomes)
     reads_labels = any(topic == LABELS for topic, _ in account.next_offsets(connection))
     planted = [fault for fault in FAULTS if fault.from_ms < until_ms]
     seen = _Seen(numbers, sent, found, reads_labels, until_ms)
@@ -114,6 +132,8 @@ def make(connection: Connection, window: str, sent: Mapping[Kind, int], until_ms
         dead_letters=account.dead_letters(connection),
         faults=[seen.judge(fault) for fault in planted],
         alerts=[_alert(row, found) for row in account.alerts(connection)],
+        labels=account.labels(connection),
+        months=by_month(connection, settings, METRICS, until_ms),
     )
 
 

@@ -27,13 +27,14 @@ defaults:
   windows: [1d, 7d]
   lateness: 3h
   horizon: 30d
-  labels: {horizon: 30d}
+  labels: {horizon: 30d, wait: 1d}  # flights land within a day
 models:
   $model:
     task: binary_classification
     positive_label: 1
     segments: [origin]
     reference: {$reference}
+    performance: {metric: recall, slo: 0.2, long: 7d, short: 1d}
 alerts:
   budget: 1 per week
   policy: {clean_windows: 7}      # an incident is over after a week without findings

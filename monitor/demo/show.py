@@ -6,14 +6,14 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from monitor.clock import Clock
 from monitor.config import Configuration, load
@@ -25,6 +25,7 @@ from monitor.demo.report import Report
 from monitor.demo.screen import Progress, Screen
 from monitor.demo.script import LABELS, PREDICTIONS, Script
 from monitor.demo.slack_server import LOOPBACK, LoopbackSlack
+from monitor.outcomes import wait_ms
 from monitor.store.engine import reading
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import outbox
@@ -128,7 +129,13 @@ class Demo:
         self._watch(replay, script)
         self._settle()
         with reading(self.service.engine) as connection:
-            return report.make(connection, self._window, replay.sent, self._options.until_ms)
+            return report.make(
+                connection,
+                self._window,
+                replay.sent,
+                self._options.until_ms,
+                self.configuration.for_model(model.NAME),
+            )
 
     def _start(self, service: type[DemoService]) -> None:
         """Broker, Slack and service; partitions are handed out while the model is trained."""
@@ -233,12 +240,21 @@ class Demo:
         with reading(self.service.engine) as connection:
             marks = watermarks(connection, self.configuration, self._clock.now_ms(), [model.NAME])
             windows = account.windows_left(connection, training.REPLAY_FROM_MS, marks.get(model.NAME, 0))
+            windows += self._outcomes_left(connection, marks)
             waiting = connection.execute(
                 select(func.count()).select_from(outbox).where(outbox.c.state == "waiting")
             ).scalar_one()
         if windows:
             return f"{windows} windows to be judged"
         return f"{waiting} messages to be delivered" if waiting else ""
+
+    def _outcomes_left(self, connection: Connection, marks: Mapping[str, int]) -> int:
+        """Windows whose outcomes have still to be judged."""
+        now_ms = self._clock.now_ms()
+        labels = watermarks(connection, self.configuration, now_ms, [model.NAME], kind="labels")
+        mark = min(marks.get(model.NAME, 0), labels.get(model.NAME, 0))
+        waited = wait_ms(self.configuration.for_model(model.NAME))
+        return account.outcomes_left(connection, training.REPLAY_FROM_MS, mark - waited)
 
 
 def _load_service(_step: Callable[[], None]) -> type[DemoService]:

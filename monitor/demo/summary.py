@@ -37,6 +37,8 @@ def show(console: Console, report: Report, *, url: str | None, config: Path, is_
     console.print(_faults(report))
     console.rule("[bold]What Driftline alerted on", align="left")
     console.print(_alerts(report))
+    console.rule("[bold]How good the model was", align="left")
+    console.print(_months(report))
     console.rule("[bold]Where to look", align="left")
     for line in look_lines(url, config, is_kept):
         console.print(line, highlight=False, soft_wrap=True)
@@ -53,6 +55,7 @@ def read_lines(report: Report) -> list[str]:
         f"twice, {sent.get(Kind.MALFORMED, 0)} unreadable) and {sent.get(Kind.LABEL, 0):,} labels",
         f"fetched  {numbers.fetched:,} {sign} {outcomes}",
         f"letters  {letters or 'none'}",
+        f"labels   {_fates(report)}",
         f"judged   {numbers.windows} days, {numbers.revisions} of them again after late events",
     ]
     if not report.is_exact:
@@ -78,6 +81,33 @@ def look_lines(url: str | None, config: Path, is_kept: bool) -> list[str]:
         f"yours    driftline run -c driftline.yaml, a file like {like}: the same service on a real Kafka"
     )
     return lines
+
+
+def _fates(report: Report) -> str:
+    """Say what became of the labels."""
+    said = [f"{number:,} {name.replace('_', ' ')}" for name, number in report.labels.items() if number]
+    return ", ".join(said) or "none"
+
+
+def _months(report: Report) -> Table:
+    """Estimated from the scores alone, and realised: recall falls, and accuracy does not tell."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("", "flights", "with label", "accuracy", "estimated", "recall", "estimated"):
+        table.add_column(name, justify="right" if name else "left")
+    for month in report.months:
+        cells = [month.month, f"{month.predictions:,}", _percent(month.coverage)]
+        for metric in ("accuracy", "recall"):
+            cells += [_share(month.realised.get(metric)), _share(month.estimated.get(metric))]
+        table.add_row(*cells)
+    return table
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _faults(report: Report) -> Table:

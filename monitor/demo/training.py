@@ -33,6 +33,9 @@ def write(flights: Flights, scorer: model.DelayModel, path: Path) -> None:
         "prediction": pa.array((scores >= model.THRESHOLD).astype("int64")),
         "score": pa.array(scores.round(4)),
         "label": pa.array(sample.label, mask=sample.label == UNKNOWN),
+        "label_timestamp": pa.array(
+            sample.landed_ms, pa.timestamp("ms", tz="UTC"), mask=sample.label == UNKNOWN
+        ),
     }
     parquet.write_table(pa.table(columns), path)
 

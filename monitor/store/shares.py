@@ -56,7 +56,7 @@ def is_kept(keys: IntArray, share: NDArray[np.float64]) -> NDArray[np.bool_]:
     >>> int(is_kept(keys, np.full(len(keys), 0.25)).sum()), len(keys)
     (4, 16)
     """
-    return np.asarray(keys.view(np.uint64) / 2.0**64 < share)
+    return np.asarray((keys.view(np.uint64) / 2.0**64 < share) | (share >= 1))  # 2⁶⁴ - 1 is rounded up
 
 
 def shares_of(connection: Connection, models: Collection[str]) -> dict[str, Shares]:

@@ -223,7 +223,7 @@ def span_of(context: Context, connection: Connection, model: str, asked: RangeAs
     to_ms = asked.to_ms
     if to_ms is None:
         newest = newest_outcome(connection, model)
-        to_ms = 0 if newest is None else newest + slice_ms
+        to_ms = context.clock.now_ms() if newest is None else newest + slice_ms
     from_ms = to_ms - DEFAULT_MS if asked.from_ms is None else asked.from_ms
     if from_ms >= to_ms:
         what = "the range is empty: from must lie before to"
