@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import msgspec
 import numpy as np
+from scipy import stats
 
 from detectors.calibrator import Calibrator, successes
 from detectors.estimation import expected
@@ -15,6 +19,7 @@ from schemas.column import PERFORMANCE_CALIBRATION
 from schemas.verdict import Decision, Lane, Verdict
 
 SETTLED_AFTER = 3  # windows without evidence of their own
+_FEWEST_WINDOWS = 4
 _MAGIC = b"DLK1"
 
 
@@ -25,8 +30,60 @@ class _State(msgspec.Struct):
     quiet_since_ms: int = 0
 
 
+class Wandering(NamedTuple):
+    """How much more than by chance successes given the scores differed between a reference's windows.
+
+    Parameters
+    ----------
+    dispersion : float
+        D, at least 1, for windows of `rows` labels.
+    rows : float
+    """
+
+    dispersion: float
+    rows: float
+
+    def of(self, rows: float) -> float:
+        """D of a window of so many labels: 1 + n·σ², σ² of the rate between windows."""
+        return 1.0 + (self.dispersion - 1.0) * rows / max(self.rows, 1.0)
+
+
+def wandering(calibrator: Calibrator, windows: Sequence[Records]) -> Wandering:
+    """Learn from a reference's own windows how much their calibration wanders.
+
+    Notes
+    -----
+    With z = (successes − expected)/√(Σ n·p(1 − p)) of each of B windows, D = v·f·(1 + r)/(1 − r), v the mean
+    of z², f = (B − 1)/χ²_{.05, B−1} its upper limit, r the autocorrelation at lag 1 plus 1/B, between 0 and
+    .9. D is only used if v is larger than by chance (95 %) or r is; see docs/statistics.md.
+    """
+    z, rows = [], []
+    for window in windows:
+        known = expected(calibrator, window, EVERYTHING, Family.LABELLED)
+        labelled = _labelled(window)
+        variance = float((known.y * (1 - known.y / np.maximum(known.rows.n, 1))).sum())
+        if variance > 0:
+            good = float(labelled["n"][successes(labelled, calibrator.positive)].sum())
+            z.append((good - float(known.y.sum())) / variance**0.5)
+            rows.append(float(labelled["n"].sum()))
+    number = len(z)
+    if number < _FEWEST_WINDOWS:
+        return Wandering(1.0, 1.0)
+    values = np.array(z)
+    v = float((values**2).mean())
+    centred = values - values.mean()
+    acf = float((centred[1:] * centred[:-1]).sum() / max((centred**2).sum(), 1e-300))
+    is_wide = v * number > stats.chi2.ppf(0.95, number)
+    if not is_wide and acf <= 1.645 / number**0.5:
+        return Wandering(1.0, 1.0)
+    r = min(max(acf + 1 / number, 0.0), 0.9)
+    limit = (number - 1) / stats.chi2.ppf(0.05, number - 1)
+    return Wandering(max(1.0, v * limit * (1 + r) / (1 - r)), float(np.mean(rows)))
+
+
 def watch_calibration(
     calibrator: Calibrator,
+    usual: Wandering,
     reference_rows: int,
     records: Records,
     state: bytes,
@@ -42,6 +99,8 @@ def watch_calibration(
     ----------
     calibrator : Calibrator
         Of the reference.
+    usual : Wandering
+        Of the reference's own windows.
     reference_rows : int
         Labels of the reference.
     records : records
@@ -63,11 +122,11 @@ def watch_calibration(
     """
     before = unseal(_MAGIC, state, _State, "state of a watch of calibration") if state else _begin(start_ms)
     given = 0.0 if before.is_open else budget
-    evidence = calibration_evidence(calibrator, records)
-    ledger = Ledger(np.array(before.mass, np.float32).reshape(1, -1, 1))
-    step = ledger.step(evidence[None, :, None], np.array([given]), TILTS.weight[:, None])
     labelled = _labelled(records)
     rows = int(labelled["n"].sum())
+    evidence = calibration_evidence(calibrator, records, dispersion=usual.of(rows))
+    ledger = Ledger(np.array(before.mass, np.float32).reshape(1, -1, 1))
+    step = ledger.step(evidence[None, :, None], np.array([given]), TILTS.weight[:, None])
     is_alarm = bool(step.is_alarm[0]) and not before.is_open
     after = _after(
         before, ledger, is_alarm=is_alarm, window_log=float(step.window_log[0]), end_ms=end_ms, rows=rows

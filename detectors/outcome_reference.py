@@ -17,6 +17,7 @@ from itertools import pairwise
 import msgspec
 import numpy as np
 
+from detectors.calibration_watch import Wandering, wandering
 from detectors.calibrator import Calibrator
 from detectors.cells import keys_to_floats
 from detectors.outcomes import (
@@ -197,6 +198,12 @@ class OutcomeReference:
     def hash(self) -> str:
         """SHA-256 of its bytes."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @cached_property
+    def wandering(self) -> Wandering:
+        """How much the meaning of scores differed between its windows."""
+        known = self.calibrator
+        return Wandering(1.0, 1.0) if known is None else wandering(known, self.windows)
 
     @property
     def judged_from_ms(self) -> int:

@@ -54,6 +54,7 @@ def judge_outcomes(
     if calibrator is not None:
         verdict, after = watch_calibration(
             calibrator,
+            reference.wandering,
             reference.labels,
             up_to_age(records, reference.age),
             before[-1],

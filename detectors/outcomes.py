@@ -27,6 +27,7 @@ NO_SCORE = -1
 SCORE_CELLS = 611
 EVERYTHING = 0  # segment of all rows
 UNIT = float(2**32)  # of the sums of squared errors and log losses
+FINE = float(2**40)  # of scores that are added up
 MANTISSA = float(2**31)  # of the sums of residuals and labels, times a power of 2 that their cell tells
 LEAST_PROBABILITY = 1e-15
 LEAST_NUMBER = 2.0**-1022  # smaller numbers are taken for 0
@@ -284,9 +285,11 @@ def _class_losses(
         is_label = (classes == label[:, None]) & (classes != 0)
         # A label that no score was given for counts as one of probability 0.
         missed = ~is_label.any(axis=1)
-        squared = np.where(has, ((each - is_label) ** 2).sum(axis=1) + missed, squared)
-        total = each.sum(axis=1)
-        share = np.where(is_label, each, 0.0).sum(axis=1) / np.where(total > 0, total, 1.0)
+        # Whole numbers have the same sum in any order and with any number of zeros behind them.
+        squares = np.rint((each - is_label) ** 2 * UNIT).sum(axis=1) / UNIT
+        squared = np.where(has, squares + missed, squared)
+        total = np.rint(each * FINE).sum(axis=1) / FINE
+        share = np.where(is_label, each, 0.0).max(axis=1) / np.where(total > 0, total, 1.0)
         likelihood = np.where(has, share, likelihood)
         known = known | has
     log_loss = -np.log(np.clip(likelihood, LEAST_PROBABILITY, 1.0))

@@ -17,7 +17,8 @@ from monitor.store.joining import lock_models
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import joined_version, label_account, partition_state, pending, truth
 
-ROWS = 100_000  # looked at in one sweep; a large table is gone through bit by bit
+ROWS = 100_000  # looked at together; a large table is gone through bit by bit
+ROUNDS = 10  # in one sweep
 DELETED_AT_ONCE = 500
 EVERY_S = 10.0
 FIRST_KEY = -(2**63)
@@ -55,6 +56,14 @@ class Expiry:
         if not self._has_labels or (self._clock.monotonic() < self._at and not at_once):
             return 0
         self._at = self._clock.monotonic() + EVERY_S
+        number = 0
+        for _ in range(ROUNDS):
+            number += self._look()
+            if set(self._hands.values()) == {FIRST_KEY}:
+                break  # gone through both tables
+        return number
+
+    def _look(self) -> int:
         with reading(self._engine) as connection:
             marks = self._marks(connection)
             versions = {row.id: row.model_id for row in connection.execute(select(joined_version))}

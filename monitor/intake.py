@@ -107,7 +107,7 @@ class Intake:
         owned = [self._owned.get(place) for place in fetched.places]
         next_offsets = np.array([-1 if p is None or p.stopped else p.next_offset for p in owned])
         wanted = (next_offsets[fetched.place] >= 0) & (fetched.offset >= next_offsets[fetched.place])
-        topics = {place.topic for place in fetched.places}
+        topics = list(dict.fromkeys(place.topic for place in fetched.places))
         for topic in topics:
             rows = np.flatnonzero(
                 wanted & np.array([p.topic == topic for p in fetched.places])[fetched.place]

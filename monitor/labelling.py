@@ -9,10 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.hashing import hash_numbers
+from detectors.outcomes import class_hash
+from detectors.tensor import HashArray
 from monitor.decode.batch import to_categories
 from monitor.decode.envelope import LabelEnvelopes
 from monitor.pairing import LabelRows, Status
-from monitor.pending import Terms, id_of, keys_of
+from monitor.pending import Terms, hashes_of, id_of, keys_of
+
+MOST_NAMES = 1_000  # classes of one fetch that are named
 
 
 @lru_cache(maxsize=65_536)
@@ -46,20 +51,36 @@ def label_rows(
     index: dict[str, int] = {}
     of = np.array([index.setdefault(model, len(index)) for model in envelopes.model], np.int64)
     ids = np.array([model_id(model) for model in index], np.int64)[of]
-    labels = to_categories(envelopes.label)
-    names = labels.values.to_pylist()
-    hashes = terms.add(names) if names else np.zeros(1, np.uint64)
+    values = _numbers(envelopes.label)
     return LabelRows(
         key=keys_of(ids, envelopes.id_hash),
         label_ms=envelopes.label_ms,
-        label=hashes[np.maximum(labels.codes, 0)],
-        value=_numbers(envelopes.label),
+        first_ms=envelopes.label_ms,
+        label=_classes(envelopes.label, values, terms),
+        value=values,
         place=place,
         horizon_ms=np.array([horizons[model] for model in index], np.int64)[of],
         is_sampled=np.ones(n, bool),
         status=np.full(n, Status.WAITING),
         model=ids,
     )
+
+
+def _classes(labels: list[Any], values: NDArray[np.float64], terms: Terms) -> HashArray:
+    """Labels as classes; numbers with a fraction are no class that anybody could have predicted."""
+    with np.errstate(invalid="ignore"):
+        is_fraction = np.isfinite(values) & (values != np.floor(values))
+    if is_fraction.all():
+        return class_hash(hash_numbers(values))
+    if is_fraction.any():
+        at = is_fraction.tolist()
+        labels = [0 if fraction else label for fraction, label in zip(at, labels, strict=True)]
+    found = to_categories(labels)
+    names = found.values.to_pylist()
+    # So many classes are numbers: their names would be kept for ever, and nobody would read them.
+    hashes = terms.add(names) if len(names) <= MOST_NAMES else hashes_of(names)
+    classes = hashes[np.maximum(found.codes, 0)]
+    return np.where(is_fraction, class_hash(hash_numbers(values)), classes)
 
 
 def _numbers(labels: list[Any]) -> NDArray[np.float64]:

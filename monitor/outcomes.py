@@ -113,7 +113,7 @@ def measure_together(
         records,
         task,
         positive=np.array([positive_hash(settings)], np.uint64),
-        names=names,
+        names={hash_ & (2**64 - 1): name for hash_, name in names.items()},  # stored with a sign
         costs=None if settings.performance is None else settings.performance.cost_matrix(),
         segment=segment_hash(segment),
         until_age=until_age,

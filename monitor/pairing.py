@@ -1,8 +1,9 @@
 """Pairs labels with predictions: what a batch of both changes, given what is stored under the same keys.
 
 Nothing here reads a clock or a database. What is counted is a function of what is stored: a prediction with
-the label that is in force for its key, provided that this label's time is within the horizon. A batch that
-changes either takes back what was counted before and counts anew, so any order and any batches end alike.
+the label that is in force for its key, as old as its earliest label, provided that this came within the
+horizon. A batch that changes any of it takes back what was counted before and counts anew, so any order and
+any batches end alike.
 """
 
 from __future__ import annotations
@@ -93,6 +94,10 @@ class LabelRows:
     ----------
     key : int64 array [n]
     label_ms : int64 array [n]
+        Of the label in force: the latest one.
+    first_ms : int64 array [n]
+        Of the earliest label of the key: how long the truth took to be known at all. Corrections, and labels
+        that are sent again, do not make it older.
     label : uint64 array [n]
     value : float64 array [n]
     place : int64 array [n]
@@ -108,6 +113,7 @@ class LabelRows:
 
     key: IntArray
     label_ms: IntArray
+    first_ms: IntArray
     label: HashArray
     value: NDArray[np.float64]
     place: IntArray
@@ -183,8 +189,8 @@ def pair(new: PredictionRows, labels: LabelRows, known: PredictionRows, stored: 
     at, has_label = _found(every.key, groups.now.key)
     is_fresh = np.arange(len(every)) >= len(known)
     before, now = groups.before.take(at), groups.now.take(at)
-    counted_before = has_label & ~is_fresh & groups.has_before[at] & (before.label_ms <= every.until_ms)
-    counted_now = has_label & (now.label_ms <= every.until_ms)
+    counted_before = has_label & ~is_fresh & groups.has_before[at] & (before.first_ms <= every.until_ms)
+    counted_now = has_label & (now.first_ms <= every.until_ms)
     is_changed = is_fresh | groups.is_changed[at]
     parts = [_predicted(fresh)]
     for counts, source, sign in ((counted_before, before, -1), (counted_now, now, 1)):
@@ -194,8 +200,9 @@ def pair(new: PredictionRows, labels: LabelRows, known: PredictionRows, stored: 
     status, until_ms = _status(groups, every, at, has_label, counted_now)
     fates.settle(groups, status)
     outlives = until_ms > groups.before.label_ms + groups.before.horizon_ms + 1
+    is_news = groups.now.label_ms != groups.before.label_ms
     store = np.flatnonzero(
-        groups.is_changed | (status != groups.before.status) | ~groups.has_before | outlives
+        groups.is_changed | is_news | (status != groups.before.status) | ~groups.has_before | outlives
     )
     kept = groups.now.take(store)
     kept = LabelRows(**{**vars(kept), "status": status[store]})
@@ -204,7 +211,7 @@ def pair(new: PredictionRows, labels: LabelRows, known: PredictionRows, stored: 
 
 @dataclass(frozen=True)
 class _Groups:
-    """Labels by key: the one in force before, if any, and the one in force now."""
+    """Labels by key: the one in force before, if any, and now; `is_changed`: outcomes are counted anew."""
 
     before: LabelRows
     now: LabelRows
@@ -295,9 +302,15 @@ def _in_force(stored: LabelRows, labels: LabelRows, fates: _Fates) -> _Groups:
     now, before = both.take(last), both.take(first)
     has_before = is_stored[first]
     # The partition of the first event answers for the key, whichever label is in force.
-    now = LabelRows(**{**vars(now), "place": before.place})
+    earliest = np.minimum.reduceat(both.first_ms, first) if len(first) else both.first_ms
+    now = LabelRows(**{**vars(now), "place": before.place, "first_ms": earliest})
     before = LabelRows(**{**vars(before), "status": np.where(has_before, before.status, -1)})
-    return _Groups(before, now, has_before, ~has_before | (last != first))
+    is_other = (now.label != before.label) | ~_same(now.value, before.value)
+    return _Groups(before, now, has_before, ~has_before | is_other | (now.first_ms != before.first_ms))
+
+
+def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((one == other) | (np.isnan(one) & np.isnan(other)))
 
 
 def _status(
@@ -325,7 +338,7 @@ def _predicted(fresh: PredictionRows) -> tuple[IntArray, IntArray, Records]:
 
 
 def _labelled(rows: PredictionRows, labels: LabelRows, sign: int) -> tuple[IntArray, IntArray, Records]:
-    found = Labels(labels.label_ms, labels.label, labels.value)
+    found = Labels(labels.first_ms, labels.label, labels.value)
     records, row = labelled_records(rows.rows, found, labels.label == rows.positive)
     records, row = with_segments(records, row, rows.rows.segments)
     return rows.version[row], rows.slice_ms[row], records if sign > 0 else negated(records)

@@ -77,9 +77,24 @@ class Segments:
         return [value in known for value in values]
 
 
+def positive_name(settings: ModelSettings) -> str:
+    """Name of the positive class; without a configured one, 1."""
+    name = settings.positive_class or "1"
+    return _BOOLEANS.get(name, name)
+
+
+def version_id(model: str, version: str, slice_ms: int, positive: str) -> int:
+    """Id of a model version as the join knows it: with what a label's effect can be taken back by later.
+
+    Another slice or another positive class makes it another one, so that what was counted before the
+    configuration changed is taken back where and as it was counted.
+    """
+    return id_of(model, version, str(slice_ms), positive)
+
+
 def positive_hash(settings: ModelSettings) -> np.uint64:
     """Hash of the positive class; without a configured one, that of 1 and true."""
-    return np.uint64(hashes_of([settings.positive_class or "1"])[0])
+    return np.uint64(hashes_of([positive_name(settings)])[0])
 
 
 def pending_rows(
@@ -127,7 +142,7 @@ def prediction_rows(
     )
     found = PredictionRows(
         key=keys_of(np.full(n, id_of(key[0])), batch.keys),
-        version=np.full(n, id_of(*key)),
+        version=np.full(n, version_id(*key, settings.slice_ms, positive_name(settings))),
         slice_ms=batch.event_ms // settings.slice_ms * settings.slice_ms,
         until_ms=batch.event_ms + settings.labels.horizon_ms,
         positive=np.full(n, positive),

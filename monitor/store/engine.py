@@ -213,7 +213,13 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     connection.isolation_level = (
         None  # the driver's own BEGIN comes too late for a lock; _begin_sqlite emits ours
     )
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-65536",
+    ):
         connection.execute(f"PRAGMA {pragma}").fetchall()
 
 

@@ -18,7 +18,7 @@ from detectors.outcomes import FORMAT, by_group, summed
 from detectors.tensor import IntArray
 from monitor.config.settings import ModelSettings
 from monitor.pairing import FATES, LabelRows, Pairing, PredictionRows, pair
-from monitor.pending import id_of, packed, positive_hash, unpacked
+from monitor.pending import hashes_of, id_of, packed, positive_name, unpacked, version_id
 from monitor.store.shares import Shares, adapt, is_kept, shares_of
 from monitor.store.sql import insert_new, inserting
 from monitor.store.tables import (
@@ -30,7 +30,12 @@ from monitor.store.tables import (
 )
 
 _PREDICTIONS = "SELECT p.key, p.version_id, p.event_ms, p.until_ms, p.payload FROM"
-_TRUTHS = "SELECT t.key, t.label_ms, t.label, t.value, t.place, t.until_ms, t.model_id, t.status FROM"
+_TRUTHS = (
+    "SELECT t.key, t.label_ms, t.first_ms, t.label, t.value, t.place, t.until_ms, t.model_id, t.status FROM"
+)
+
+
+LOOK_BACK_MS = 3_600_000  # labels keep the share that held so long before them
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class JoinedVersion:
     model: str
     version: str
     slice_ms: int
+    positive_name: str
     positive: np.uint64
     most_per_s: float
 
@@ -58,20 +64,23 @@ class JoinedVersions:
         self._known: dict[int, JoinedVersion] = {}
 
     def add(self, model: str, version: str) -> int:
-        """Remember a model version; returns its id."""
-        id_ = id_of(model, version)
+        """Remember a model version as it is configured now; returns its id."""
+        settings = self._settings_of(model)
+        return self._keep(model, version, settings.slice_ms, positive_name(settings))
+
+    def _keep(self, model: str, version: str, slice_ms: int, positive: str) -> int:
+        id_ = version_id(model, version, slice_ms, positive)
         if id_ not in self._known:
-            settings = self._settings_of(model)
-            self._known[id_] = JoinedVersion(
-                model, version, settings.slice_ms, positive_hash(settings), settings.labels.sample_per_s
-            )
+            hash_ = np.uint64(hashes_of([positive])[0])
+            most = self._settings_of(model).labels.sample_per_s
+            self._known[id_] = JoinedVersion(model, version, slice_ms, positive, hash_, most)
         return id_
 
     def of(self, connection: Connection, ids: IntArray) -> list[JoinedVersion]:
         """Model versions with these ids."""
         if any(id_ not in self._known for id_ in ids.tolist()):
             for row in connection.execute(select(joined_version)):
-                self.add(row.model, row.version)
+                self._keep(row.model, row.version, row.slice_ms, row.positive)
         return [self._known[id_] for id_ in ids.tolist()]
 
 
@@ -127,6 +136,7 @@ def join(connection: Connection, work: JoinWork, sources: str) -> JoinDone:
     new = _sampled(connection, _all_predictions(work.predictions), work.versions, shares)
     labels = _marked(_all_labels(work.labels), work.models, shares)
     keys = np.unique(np.concatenate((new.key, labels.key)))
+    want(connection, keys)
     known = _known_predictions(connection, keys, work.versions)
     pairing = pair(new, labels, known, _known_truths(connection, keys))
     # In one order: joins of other models may add the same terms, and wait for each other.
@@ -194,7 +204,10 @@ def _marked(labels: LabelRows, models: Mapping[int, str], shares: Mapping[str, S
     share = np.ones(len(labels))
     for id_ in np.unique(labels.model).tolist():
         mine = labels.model == id_
-        share[mine] = shares[models[id_]].at(labels.label_ms[mine])
+        known = shares[models[id_]]
+        # A prediction may be from before the share fell; how long before, nobody can know.
+        earlier = known.at(labels.label_ms[mine] - LOOK_BACK_MS)
+        share[mine] = np.maximum(known.at(labels.label_ms[mine]), earlier)
     return LabelRows(**{**vars(labels), "is_sampled": is_kept(labels.key, share)})
 
 
@@ -202,7 +215,7 @@ def _all_labels(parts: Sequence[LabelRows]) -> LabelRows:
     if not parts:
         none = np.zeros(0, np.int64)
         return LabelRows(
-            none, none, np.zeros(0, np.uint64), np.zeros(0), none, none, np.zeros(0, bool), none, none
+            none, none, none, np.zeros(0, np.uint64), np.zeros(0), none, none, np.zeros(0, bool), none, none
         )
     columns = zip(*(vars(part).values() for part in parts), strict=True)
     return LabelRows(*(np.concatenate(column) for column in columns))
@@ -235,11 +248,12 @@ def _known_truths(connection: Connection, keys: IntArray) -> LabelRows:
     rows = _look_up(connection, f"{_TRUTHS} {{wanted}} truth t {{on}}", keys)
     if not rows:
         return _all_labels([])
-    key, label_ms, label, value, place, until_ms, model, status = zip(*rows, strict=True)
+    key, label_ms, first_ms, label, value, place, until_ms, model, status = zip(*rows, strict=True)
     times = np.array(label_ms, np.int64)
     return LabelRows(
         key=np.array(key, np.int64),
         label_ms=times,
+        first_ms=np.array(first_ms, np.int64),
         label=np.array(label, np.int64).view(np.uint64),
         value=np.array(value, np.float64),
         place=np.array(place, np.int64),
@@ -250,8 +264,18 @@ def _known_truths(connection: Connection, keys: IntArray) -> LabelRows:
     )
 
 
+def want(connection: Connection, keys: IntArray) -> None:
+    """Put keys where SQLite can join them with a table; PostgreSQL takes them as an array."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS wanted (key INTEGER PRIMARY KEY)")
+        connection.exec_driver_sql("DELETE FROM wanted")
+        rows = [(key,) for key in keys.tolist()]
+        if rows:
+            connection.exec_driver_sql("INSERT INTO wanted VALUES (?)", rows)
+
+
 def _look_up(connection: Connection, statement: str, keys: IntArray) -> list[Any]:
-    """Rows with any of the keys."""
+    """Rows with any of the keys, which `want` was told before."""
     wanted = keys.tolist()
     if not wanted:
         return []
@@ -259,9 +283,6 @@ def _look_up(connection: Connection, statement: str, keys: IntArray) -> list[Any
         table, alias = statement.split("{wanted} ")[1].split(" ")[:2]
         query = statement.split("{wanted}")[0] + f" {table} {alias} WHERE {alias}.key = ANY(%(keys)s)"
         return list(connection.exec_driver_sql(query, {"keys": wanted}).fetchall())
-    connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS wanted (key INTEGER PRIMARY KEY)")
-    connection.exec_driver_sql("DELETE FROM wanted")
-    connection.exec_driver_sql("INSERT INTO wanted VALUES (?)", [(key,) for key in wanted])
     query = statement.format(wanted="wanted CROSS JOIN", on="USING (key)")
     return list(connection.exec_driver_sql(query).fetchall())
 
@@ -271,7 +292,14 @@ def _look_up(connection: Connection, statement: str, keys: IntArray) -> list[Any
 
 def _register(connection: Connection, versions: JoinedVersions, ids: IntArray) -> None:
     rows = [
-        {"id": id_, "model_id": id_of(known.model), "model": known.model, "version": known.version}
+        {
+            "id": id_,
+            "model_id": id_of(known.model),
+            "model": known.model,
+            "version": known.version,
+            "slice_ms": known.slice_ms,
+            "positive": known.positive_name,
+        }
         for id_, known in zip(ids.tolist(), versions.of(connection, ids), strict=True)
     ]
     insert_new(connection, joined_version, rows)
@@ -295,15 +323,22 @@ def _upsert_truth(connection: Connection, pairing: Pairing) -> None:
     if not len(labels):
         return
     values = [None if np.isnan(value) else value for value in labels.value.tolist()]
-    columns = [
-        labels.key.tolist(), labels.label_ms.tolist(), labels.label.view(np.int64).tolist(), values,
-        labels.place.tolist(), pairing.until_ms.tolist(), labels.model.tolist(), labels.status.tolist(),
-    ]  # fmt: skip
-    changed = ("label_ms", "label", "value", "until_ms", "status")
+    columns: list[list[Any]] = [
+        labels.key.tolist(),
+        labels.label_ms.tolist(),
+        labels.first_ms.tolist(),
+        labels.label.view(np.int64).tolist(),
+        values,
+        labels.place.tolist(),
+        pairing.until_ms.tolist(),
+        labels.model.tolist(),
+        labels.status.tolist(),
+    ]
+    changed = ("label_ms", "first_ms", "label", "value", "until_ms", "status")
     insert_columns(
         connection,
-        "truth (key, label_ms, label, value, place, until_ms, model_id, status)",
-        ("bigint", "bigint", "bigint", "float8", "bigint", "bigint", "bigint", "int"),
+        "truth (key, label_ms, first_ms, label, value, place, until_ms, model_id, status)",
+        ("bigint", "bigint", "bigint", "bigint", "float8", "bigint", "bigint", "bigint", "int"),
         columns,
         "ON CONFLICT (key) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in changed),
     )

@@ -332,7 +332,8 @@ truth = Table(
     "truth",
     metadata,
     Column("key", BigInteger, nullable=False, comment="hash of the model and the event id"),
-    Column("label_ms", BigInteger, nullable=False),
+    Column("label_ms", BigInteger, nullable=False, comment="of the label in force"),
+    Column("first_ms", BigInteger, nullable=False, comment="of the earliest label of the key"),
     Column("label", BigInteger, nullable=False, comment="hash of the label as a class"),
     Column("value", Float, comment="the label as a number; null: it is none"),
     Column("place", BigInteger, nullable=False, comment="id of the partition that its first event came in"),
@@ -347,10 +348,12 @@ truth = Table(
 joined_version = Table(
     "joined_version",
     metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="hash of model and version"),
+    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="hash of all that follows"),
     Column("model_id", BigInteger, nullable=False, comment="hash of the model"),
     Column("model", String(256), nullable=False),
     Column("version", String(256), nullable=False),
+    Column("slice_ms", BigInteger, nullable=False, comment="length of the slices of its predictions"),
+    Column("positive", Text, nullable=False, comment="name of the positive class"),
 )
 
 label_account = Table(

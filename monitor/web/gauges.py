@@ -18,6 +18,7 @@ from monitor.store.engine import reading
 from monitor.store.queries.alerts import open_total
 from monitor.store.queries.budget import newest_end_ms, spent
 from monitor.store.queries.latest import Latest, effects, latest_judgements, version_total
+from monitor.store.queries.performance import latest_values
 from monitor.store.queries.slices import Span, slice_index, slices
 from monitor.store.queries.times import watermarks
 from monitor.version import code_version
@@ -64,6 +65,8 @@ class Snapshot:
     effects: dict[str, dict[Labels, float]] = field(default_factory=dict)
     quality: dict[str, dict[Labels, float]] = field(default_factory=dict)
     evidence: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
+    performance: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
+    coverage: dict[tuple[str, str], float] = field(default_factory=dict)
     budget_spent: float | None = None
     alerts_open: int | None = None
     dropped: int = 0
@@ -105,6 +108,7 @@ class Gauges:
             snapshot.budget_spent = self._spent(connection)
             shown = self._add_effects(connection, latest, snapshot)
             self._add_quality(connection, latest, shown, snapshot)
+            _add_performance(connection, snapshot)
         return snapshot
 
     def _spent(self, connection: Connection) -> float:
@@ -184,6 +188,15 @@ class Gauges:
         }
 
 
+def _add_performance(connection: Connection, snapshot: Snapshot) -> None:
+    rows = latest_values(connection, MOST_SERIES + 1)
+    snapshot.dropped += max(0, len(rows) - MOST_SERIES)
+    for row in rows[:MOST_SERIES]:
+        snapshot.performance[row.model, row.version, row.metric, row.kind] = row.value
+        if row.coverage is not None:
+            snapshot.coverage[row.model, row.version] = row.coverage
+
+
 def _current(latest: Iterable[Latest]) -> list[Latest]:
     """Leave out versions that have had no window for long while others of the model had."""
     rows = list(latest)
@@ -211,6 +224,11 @@ def families(snapshot: Snapshot | None) -> list[GaugeMetricFamily]:
         found.append(_plain(f"{name}_ratio", text, by_column, known.quality.get(name, {})))
     text = "Natural logarithm of the evidence collected for drift of all rows; an alarm at 0 or more."
     found.append(_plain("evidence_log", text, [*by_column, "lane"], known.evidence))
+    text = "Measures of performance of the latest window: estimated without labels, realised with them."
+    by_metric = ["model", "version", "metric", "kind"]
+    found.append(_plain("performance_ratio", text, by_metric, known.performance))
+    text = "Share of the predictions of the latest judged window that have a label."
+    found.append(_plain("label_coverage_ratio", text, ["model", "version"], known.coverage))
     budget = {} if known.budget_spent is None else {(): known.budget_spent}
     text = "False alarms that could be expected of the windows judged in the latest period of the budget."
     found.append(_plain("alert_budget_spent", text, [], budget))

@@ -19,6 +19,7 @@ from monitor.config import load
 from monitor.demo import faults, settings, show, summary
 from monitor.demo.account import Account, Finding
 from monitor.demo.background import Background, InterruptedDemo
+from monitor.demo.months import MonthlyPerformance
 from monitor.demo.report import AlertReport, FaultReport, Report, _Seen, _streams
 from monitor.demo.screen import LiveScreen, PlainScreen, Progress, open_screen
 from monitor.demo.script import Kind
@@ -134,6 +135,8 @@ def report():
             AlertReport("a1", "resolved", "info", "2013-03-11", "2013-03-21", "id", ("carrier",), "s", "x"),
             AlertReport("a2", "firing", "page", "2013-04-07", None, "temp", ("temp", "score"), "s", None),
         ],
+        labels={"matched": 80, "waiting": 10, "sampled_out": 0},
+        months=[MonthlyPerformance("Apr 2013", 1_234, 0.973, {"accuracy": 0.835}, {"recall": 0.113})],
     )  # fmt: skip
 
 
@@ -141,6 +144,8 @@ def test_the_summary_says_what_was_read_found_and_where_to_look(report, tmp_path
     console, written = paper()
     summary.show(console, report, url="http://127.0.0.1:8420", config=tmp_path / "demo.yaml", is_kept=True)
     text = written.getvalue()
+    assert "labels   80 matched, 10 waiting" in text
+    assert "Apr 2013    1,234       97.3%                0.835   0.113" in text
     assert "sent     130 prediction messages (20 of them twice, 10 unreadable) and 90 labels" in text
     assert "fetched  130 = 100 counted + 20 duplicates + 10 dead lettered + 0 late + 0 future" in text
     assert "10 × not UTF-8" in text
@@ -153,7 +158,7 @@ def test_the_summary_says_what_was_read_found_and_where_to_look(report, tmp_path
 
 
 def test_the_summary_does_not_hide_a_loss(report):
-    lost = Report(report.sent, Account(129, ACCOUNT.outcomes, 7, 2, 1, 3), {}, [], [])
+    lost = Report(report.sent, Account(129, ACCOUNT.outcomes, 7, 2, 1, 3), {}, [], [], {}, [])
     assert not lost.is_exact
     assert any("do not add up" in line for line in summary.read_lines(lost))
     assert lost.as_json()["accounting"]["exact"] is False

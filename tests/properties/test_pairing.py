@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,7 @@ def label_rows(events: list[Label]) -> LabelRows:
     return LabelRows(
         np.array([e.id for e in events], np.int64),
         np.array([e.at_ms for e in events], np.int64),
+        np.array([e.at_ms for e in events], np.int64),
         np.array([e.label for e in events], np.uint64),
         np.array([e.label for e in events], np.float64),
         np.array([e.place for e in events], np.int64),
@@ -122,9 +123,7 @@ class Stored:
     def _keep(self, pairing: Pairing) -> None:
         fresh = pairing.fresh
         bytes_ = packed(fresh.rows)
-        again = PredictionRows(
-            *(getattr(fresh, f.name) for f in fields(fresh)[:-1]), unpacked(fresh.rows.event_ms, bytes_)
-        )
+        again = replace(fresh, rows=unpacked(fresh.rows.event_ms, bytes_))
         self.predictions = self.predictions.plus(again)
         for at, key in enumerate(pairing.labels.key.tolist()):
             self.labels[key] = pairing.labels.take(np.array([at]))
@@ -147,10 +146,16 @@ class Stored:
 
 
 def expected(events: list[Prediction | Label]) -> Counter[tuple[int, ...]]:
-    """Outcomes by definition: the first prediction of each version, with the latest label of its id."""
+    """Outcomes by definition: the first prediction of each version, with the latest label of its id.
+
+    The age is that of the earliest label.
+    """
+    earliest: dict[int, int] = {}
     first: dict[tuple[int, int], Prediction] = {}
     latest: dict[int, Label] = {}
     for event in events:
+        if isinstance(event, Label):
+            earliest[event.id] = min(earliest.get(event.id, event.at_ms), event.at_ms)
         if isinstance(event, Prediction):
             first.setdefault((event.id, event.version), event)
         elif event.at_ms <= HORIZON_MS and (event.id not in latest or event.at_ms > latest[event.id].at_ms):
@@ -160,7 +165,7 @@ def expected(events: list[Prediction | Label]) -> Counter[tuple[int, ...]]:
         for segment in {0, event.segment}:
             found[version, Family.PREDICTED, segment, event.predicted, 0, -1] += 1
             if (label := latest.get(id_)) is not None:
-                age = 0 if label.at_ms <= 60_000 else 1
+                age = 0 if earliest[id_] <= 60_000 else 1
                 found[version, Family.LABELLED, segment, event.predicted, label.label, age] += 1
     return found
 

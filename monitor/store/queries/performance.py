@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, select, tuple_
+from sqlalchemy import Connection, and_, func, select, tuple_
 
 from monitor.store.tables import performance_value
 
@@ -41,3 +41,35 @@ def values(connection: Connection, wanted: ValuesWanted, after: Position | None,
     if after is not None:
         query = query.where(tuple_(*order) > tuple_(*after))
     return list(connection.execute(query.order_by(*order).limit(limit)))
+
+
+def latest_values(connection: Connection, limit: int) -> list[Any]:
+    """Estimated and realised measures of the latest window of each model version, all rows.
+
+    Returns
+    -------
+    list of rows
+        ``model``, ``version``, ``metric``, ``kind``, ``value`` and ``coverage``; at most `limit`.
+    """
+    p = performance_value.c
+    newest = (
+        select(p.model, p.version, p.kind, func.max(p.start_ms).label("start_ms"))
+        .where(p.segment == "", p.kind.in_(("estimated", "realised")))
+        .group_by(p.model, p.version, p.kind)
+    ).subquery()
+    query = (
+        select(p.model, p.version, p.metric, p.kind, p.value, p.coverage)
+        .join(
+            newest,
+            and_(
+                newest.c.model == p.model,
+                newest.c.version == p.version,
+                newest.c.kind == p.kind,
+                newest.c.start_ms == p.start_ms,
+            ),
+        )
+        .where(p.segment == "")
+        .order_by(p.model, p.version, p.kind, p.metric)
+        .limit(limit)
+    )
+    return list(connection.execute(query))

@@ -25,11 +25,15 @@ def upgrade() -> None:
     op.create_table(
         "joined_version",
         sa.Column(
-            "id", sa.BigInteger(), autoincrement=False, nullable=False, comment="hash of model and version"
+            "id", sa.BigInteger(), autoincrement=False, nullable=False, comment="hash of all that follows"
         ),
         sa.Column("model_id", sa.BigInteger(), nullable=False, comment="hash of the model"),
         sa.Column("model", sa.String(length=256), nullable=False),
         sa.Column("version", sa.String(length=256), nullable=False),
+        sa.Column(
+            "slice_ms", sa.BigInteger(), nullable=False, comment="length of the slices of its predictions"
+        ),
+        sa.Column("positive", sa.Text(), nullable=False, comment="name of the positive class"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
@@ -215,7 +219,8 @@ def upgrade() -> None:
     op.create_table(
         "truth",
         sa.Column("key", sa.BigInteger(), nullable=False, comment="hash of the model and the event id"),
-        sa.Column("label_ms", sa.BigInteger(), nullable=False),
+        sa.Column("label_ms", sa.BigInteger(), nullable=False, comment="of the label in force"),
+        sa.Column("first_ms", sa.BigInteger(), nullable=False, comment="of the earliest label of the key"),
         sa.Column("label", sa.BigInteger(), nullable=False, comment="hash of the label as a class"),
         sa.Column("value", sa.Float(), nullable=True, comment="the label as a number; null: it is none"),
         sa.Column(
