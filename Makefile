@@ -9,7 +9,7 @@ CODE := schemas detectors alerting monitor
 # Two workers halve the time; tests that need servers stay together on one of them (see tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup servers demo test test-full check bench bench-detection lock format clean
+.PHONY: help setup servers demo test test-full check bench bench-detection bench-estimation lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ bench: ## Measure throughput and detection delay (environment of its own, .venv-
 bench-detection: setup ## Compare false alarms and delays with Evidently, NannyML, alibi-detect and river
 	@deploy/setup/peers/python.sh
 	@$(BIN)/python -m tests.benchmarks.detection.run $(ARGS)
+
+bench-estimation: setup ## Compare estimates of performance without labels with NannyML
+	@deploy/setup/peers/python.sh
+	@$(BIN)/python -m tests.benchmarks.estimation.run $(ARGS)
 
 lock: ## Write the requirement locks anew (ARGS=--upgrade takes newer versions)
 	@deploy/setup/lock.sh $(ARGS)

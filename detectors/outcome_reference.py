@@ -250,6 +250,12 @@ class OutcomeReference:
         return kept[tuple(at)]
 
     @cached_property
+    def errors(self) -> ReferenceCounts:
+        """The first column, ``performance.error``, of all rows alone."""
+        first = self.columns([0])
+        return replace(first, segments=("",), counts=first.counts[:1], windows=first.windows[:, :1])
+
+    @cached_property
     def _selections(self) -> dict[tuple[int, ...], ReferenceCounts]:
         return {}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+
+import numpy as np
 
 from detectors.base import Detector, Moment, Step
 from detectors.calibration_watch import watch_calibration
@@ -23,7 +26,12 @@ _LENGTH = struct.Struct("<Q")
 
 
 def judge_outcomes(
-    detector: Detector, reference: OutcomeReference, records: Records, state: bytes, moment: Moment
+    detector: Detector,
+    reference: OutcomeReference,
+    records: Records,
+    state: bytes,
+    moment: Moment,
+    early: Sequence[Detector] = (),
 ) -> Step:
     """Judge the outcomes of the next window of a series.
 
@@ -39,13 +47,16 @@ def judge_outcomes(
         After the window before; empty for the first.
     moment : Moment
         Its budget is ``[S, len(outcome_lanes(detector, reference))]``.
+    early : sequence of Detector
+        Watch ``performance.error`` of all rows as early warning: they promise no false-alarm rate and spend
+        nothing.
     """
     tensor, window = reference.tensor, reference.window(records)
     verdicts: list[Verdict] = []
     states: list[bytes] = []
     parts = _parts(detector, tensor.layout)
     calibrator = _watched(detector, reference)
-    before = _apart(state, len(parts) + (calibrator is not None))
+    before = _apart(state, len(parts) + (calibrator is not None) + len(early))
     for (judge, columns), known in zip(parts, before, strict=False):
         inner = Moment(moment.start_ms, moment.end_ms, moment.budget[:, columns])
         found = judge.step(reference.columns(columns), window[:, columns], known, inner)
@@ -57,7 +68,7 @@ def judge_outcomes(
             reference.wandering,
             reference.labels,
             up_to_age(records, reference.age),
-            before[-1],
+            before[len(parts)],
             start_ms=moment.start_ms,
             end_ms=moment.end_ms,
             budget=float(moment.budget[0, -1]),
@@ -65,6 +76,12 @@ def judge_outcomes(
         )
         verdicts.append(verdict)
         states.append(after)
+    of_errors, counts = reference.errors, window[:1, :1]
+    nothing = Moment(moment.start_ms, moment.end_ms, np.zeros((1, 1)))
+    for judge, known in zip(early, before[len(states) :], strict=True):
+        found = judge.step(of_errors, counts, known, nothing)
+        verdicts += found.verdicts
+        states.append(found.state)
     order = {name: at for at, name in enumerate((*tensor.layout.columns, PERFORMANCE_CALIBRATION))}
     segments = {name: at for at, name in enumerate(tensor.segments)}
     verdicts.sort(key=lambda verdict: (segments[verdict.segment], order[verdict.column]))

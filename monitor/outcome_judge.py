@@ -54,7 +54,7 @@ from monitor.store.tables import joined_version, judgement, outcome_window, resu
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from monitor.versions import Versions
 from schemas.duration import format_duration
-from schemas.verdict import Decision, without_alarms
+from schemas.verdict import Decision, Verdict, without_alarms
 from schemas.window import WindowSpec
 
 logger = logging.getLogger(__name__)
@@ -111,6 +111,7 @@ class OutcomeJudge:
         self._estimates = Estimates(configuration, engine, clock)
         self._versions = Versions(configuration, engine, clock)
         self._detectors: dict[str, Detector] = {}
+        self._early: dict[str, tuple[Detector, ...]] = {}
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
     # --- what is due ----------------------------------------------------------------------------------------
@@ -221,7 +222,8 @@ class OutcomeJudge:
         self._telemetry.emit(WindowJudged(due.key[0], None))
         for change in changes:
             self._telemetry.emit(change)
-        drifted = tuple(v for v in stepped.verdicts if v.decision is Decision.DRIFT)
+        told = self._promised(due.key[0], stepped.verdicts)
+        drifted = tuple(verdict for verdict in told if verdict.decision is Decision.DRIFT)
         return Judged(due, due.revision + 1, drifted, tuple(change.change for change in changes))
 
     def _write(
@@ -267,7 +269,7 @@ class OutcomeJudge:
                 *due.key,
                 due.start_ms,
                 due.end_ms,
-                stepped.verdicts,
+                self._promised(due.key[0], stepped.verdicts),
                 revision=due.revision + 1,
                 reference_hash=reference.hash,
                 kind=Kind.PERFORMANCE,
@@ -323,7 +325,8 @@ class OutcomeJudge:
                 of_outcomes=True,
             )
         moment = Moment(due.start_ms, due.end_ms, budget)
-        stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment)
+        early = self._early_warning(due.key[0])
+        stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment, early)
         if outlook.is_next or not stepped.state:
             return stepped
         if outlook.state is None:  # too old to be judged again: what was said stays
@@ -335,6 +338,17 @@ class OutcomeJudge:
         if hash_ not in self._detectors:
             self._detectors[hash_] = self._configuration.for_model(model).build_detector()
         return self._detectors[hash_]
+
+    def _promised(self, model: str, verdicts: list[Verdict]) -> list[Verdict]:
+        """Verdicts without those of early warning, which raise no alert."""
+        early = {detector.name for detector in self._early_warning(model)} - {self._detector(model).name}
+        return [verdict for verdict in verdicts if verdict.detector not in early]
+
+    def _early_warning(self, model: str) -> tuple[Detector, ...]:
+        hash_ = self._configuration.hash_for(model)
+        if hash_ not in self._early:
+            self._early[hash_] = self._configuration.for_model(model).build_early_warning()
+        return self._early[hash_]
 
     def _figures(
         self,
@@ -446,7 +460,7 @@ def _take(connection: Connection, due: Due, digest: str, *, is_revision: bool) -
 def _entry(due: Due, reference: OutcomeReference, outlook: _Outlook, stepped: Step) -> ledgers.Entry:
     verdicts = stepped.verdicts
     spent = math.fsum(verdict.budget or 0.0 for verdict in verdicts)
-    alarms = sum(verdict.decision is Decision.DRIFT for verdict in verdicts)
+    alarms = sum(v.decision is Decision.DRIFT for v in verdicts if v.budget is not None)
     return ledgers.Entry(
         due.start_ms, due.end_ms, reference.hash, outlook.models, spent, alarms, stepped.state
     )

@@ -60,6 +60,9 @@ def class_text(value: Scalar) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+EarlyWarning = Literal["adwin", "ddm", "eddm", "hddm", "kswin", "page_hinkley"]
+
+
 class LabelOptions(Section):
     """How labels are paired with their predictions."""
 
@@ -69,6 +72,9 @@ class LabelOptions(Section):
     """How long labels of a window are waited for before its performance is judged, rounded up to one of 1m,
     5m, 15m, 1h, 3h, 6h, 12h, 1d, 2d, 3d, 5d, 7d, 14d, 21d, 30d, 60d, 90d. Later labels count in all figures,
     and are no evidence."""
+    early_warning: tuple[EarlyWarning, ...] = ("ddm", "adwin")
+    """Detectors of river that watch the share of wrong predictions beside the one with a false-alarm budget.
+    Their findings are results without an alert: they promise no rate of false alarms."""
     sample_per_s: Annotated[Number, Field(gt=0, le=10_000_000)] = 2_000
     """Predictions kept for pairing, per second; above it a hash of the event id decides on both sides."""
 
@@ -267,6 +273,12 @@ class ModelSettings(Section):
             "edetector": {"tolerance": self.tolerance_psi, "tolerances": own},
         }
         return build(self.detector, inherited.get(self.detector, {}) | self.detector_parameters)
+
+    def build_early_warning(self) -> tuple[Detector, ...]:
+        """Build the detectors of `labels.early_warning`."""
+        from detectors.catalog import build
+
+        return tuple(build(name, {}) for name in self.labels.early_warning)
 
     def overlaid(self, entry: ModelSettings) -> ModelSettings:
         """Build the settings in effect: these, with what the entry says put on top.

@@ -25,10 +25,7 @@ from monitor.store.tables import label_account, pending, truth
 from monitor.telemetry import Telemetry
 from schemas.errors import Unavailable
 from tests.recovery import test_chaos as chaos
-from tests.recovery.world import MINUTE_MS, POINTS, Died, World, wipe
-
-pytest.register_assert_rewrite("tests.recovery.label_world")
-from tests.recovery.label_world import (  # noqa: E402 - once its assertions are rewritten
+from tests.recovery.label_world import (
     BINARY,
     CLASSES,
     CORRECTIONS,
@@ -38,6 +35,7 @@ from tests.recovery.label_world import (  # noqa: E402 - once its assertions are
     LabelWorld,
     stored_records,
 )
+from tests.recovery.world import MINUTE_MS, POINTS, Died, World, wipe
 
 
 @pytest.mark.parametrize("roams", [False, True], ids=["keyed", "roaming"])
