@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from detectors.tensor import FloatArray
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.judgements import Due
-from monitor.outcome_references import KnownReference
+from monitor.outcome_references import in_force
 from monitor.profiling import Key
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.outcomes import window_outcomes
@@ -103,7 +103,7 @@ class Estimates:
         self._configuration, self._engine, self._clock = configuration, engine, clock
         self._worth: dict[str, Worth] = {}
 
-    def sweep(self, marks: Mapping[str, int], references: Mapping[Key, KnownReference | None]) -> int:
+    def sweep(self, marks: Mapping[str, int], references: Mapping[Key, Sequence[OutcomeReference]]) -> int:
         """Estimate complete windows that have changed; returns how many.
 
         Parameters
@@ -111,7 +111,7 @@ class Estimates:
         marks : mapping of str to int
             Event time up to which the predictions of each model have come.
         references : mapping
-            Reference of outcomes of each model version.
+            References of outcomes of each model version, the newest first.
 
         Raises
         ------
@@ -121,16 +121,16 @@ class Estimates:
         with reading(self._engine) as connection:
             due = self._due(connection, marks, references)
         for row in due:
-            known = references[row.model, row.version]
-            if known is not None:
-                self._estimate(row, known.outcomes)
+            reference = in_force(references[row.model, row.version], row.start_ms)
+            if reference is not None:
+                self._estimate(row, reference)
         return len(due)
 
     def _due(
         self,
         connection: Connection,
         marks: Mapping[str, int],
-        references: Mapping[Key, KnownReference | None],
+        references: Mapping[Key, Sequence[OutcomeReference]],
     ) -> list[Any]:
         w = outcome_window.c
         query = (
@@ -140,9 +140,8 @@ class Estimates:
         )
         found: list[Any] = []
         for row in connection.execute(query):
-            known = references.get((row.model, row.version))
-            is_complete = row.end_ms <= marks.get(row.model, 0)
-            if known is not None and is_complete and row.start_ms >= known.outcomes.judged_from_ms:
+            known = in_force(references.get((row.model, row.version), ()), row.start_ms)
+            if known is not None and row.end_ms <= marks.get(row.model, 0):
                 found.append(row)
             if len(found) >= MOST_WINDOWS:
                 break

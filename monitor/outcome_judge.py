@@ -12,7 +12,7 @@ import hashlib
 import logging
 import math
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ from monitor.judgements import (
 )
 from monitor.merging import joined_sources
 from monitor.objectives import Objective, measure_objective, tell_objective
-from monitor.outcome_references import KnownReference, OutcomeReferences
+from monitor.outcome_references import OutcomeReferences, in_force
 from monitor.outcomes import measure_together, wait_ms
 from monitor.profiling import Key
 from monitor.store import ledgers
@@ -141,7 +141,7 @@ class OutcomeJudge:
             if learned is not None:
                 logger.info("model %s version %s: reference of %d labels", *key, learned.labels)
         with reading(self._engine) as connection:
-            references = {key: self._references.of(connection, key) for key in keys}
+            references = {key: self._references.all_of(connection, key) for key in keys}
             found = self._due(connection, marks, references)
         self._estimates.sweep(events, references)
         for change in self._versions.sweep(marks):
@@ -150,8 +150,8 @@ class OutcomeJudge:
         for due in found:
             if self._stop.is_set():
                 break
-            known = references[due.key]
-            judged = None if known is None else self.judge(due, known.outcomes)
+            reference = in_force(references[due.key], due.start_ms)
+            judged = None if reference is None else self.judge(due, reference)
             if judged is not None:
                 done.append(judged)
         return done
@@ -165,7 +165,7 @@ class OutcomeJudge:
         self,
         connection: Connection,
         marks: Mapping[str, int],
-        references: Mapping[Key, KnownReference | None],
+        references: Mapping[Key, Sequence[OutcomeReference]],
     ) -> list[Due]:
         w = outcome_window.c
         query = (
@@ -177,10 +177,9 @@ class OutcomeJudge:
         return [self._as_due(row) for row in islice(due, MOST_WINDOWS)]
 
     def _is_due(
-        self, row: Any, marks: Mapping[str, int], references: Mapping[Key, KnownReference | None]
+        self, row: Any, marks: Mapping[str, int], references: Mapping[Key, Sequence[OutcomeReference]]
     ) -> bool:
-        known = references.get((row.model, row.version))
-        if known is None or row.start_ms < known.outcomes.judged_from_ms:
+        if in_force(references.get((row.model, row.version), ()), row.start_ms) is None:
             return False
         settings = self._configuration.for_model(row.model)
         is_base = row.window == str(settings.windows[0])

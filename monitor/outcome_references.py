@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,20 @@ class OutcomeReferences:
             .limit(1)
         ).one_or_none()
         return None if row is None else KnownReference(row.reference_hash, self.get(connection, row.hash))
+
+    def all_of(self, connection: Connection, key: Key) -> tuple[OutcomeReference, ...]:
+        """Every reference of a model version, the newest first."""
+        p, o = reference_pointer.c, outcome_reference.c
+        rows = connection.execute(
+            select(o.hash)
+            .join(
+                reference_pointer,
+                (p.model == o.model) & (p.version == o.version) & (p.hash == o.reference_hash),
+            )
+            .where(o.model == key[0], o.version == key[1])
+            .order_by(p.revision.desc())
+        )
+        return tuple(self.get(connection, hash_) for hash_ in dict.fromkeys(rows.scalars()))
 
     def get(self, connection: Connection, hash_: str) -> OutcomeReference:
         """Return a reference by its hash.
@@ -152,6 +166,11 @@ class OutcomeReferences:
                 return _build(connection, key, settings, span)
             except UnusableReference:
                 return None  # asked again as long as that is so
+
+
+def in_force(references: Sequence[OutcomeReference], start_ms: int) -> OutcomeReference | None:
+    """Return the reference that a window is judged against: the newest of those that are before it."""
+    return next((one for one in references if one.judged_from_ms <= start_ms), None)
 
 
 def _newest_without(connection: Connection, key: Key) -> str | None:

@@ -74,7 +74,8 @@ def positive_of(settings: ModelSettings, records: Records) -> tuple[int, ...]:
 
 def age_of(settings: ModelSettings) -> int:
     """Index of the oldest age at which labels are evidence."""
-    return int(ages(np.array([settings.labels.wait_ms]))[0])
+    waited_ms = min(settings.labels.wait_ms, settings.labels.horizon_ms)
+    return int(ages(np.array([waited_ms]))[0])
 
 
 def wait_ms(settings: ModelSettings) -> int:

@@ -34,9 +34,6 @@ def command(config: str, role: str, http_port: int | None) -> int:
     SIGTERM and SIGINT make it commit what it holds and leave within 10 seconds.
     """
     configuration = load(config)
-    for stream in configuration.streams:
-        if stream.kind == "labels":
-            logger.warning("%s: label streams are not read by this version", stream.topic)
     service = Service(configuration, Role(role), http_port=http_port)
 
     def leave(number: int, _frame: FrameType | None) -> None:

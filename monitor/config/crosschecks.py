@@ -123,6 +123,11 @@ def _rules(settings: ModelSettings, given: AbstractSet[str], place: Path) -> Ite
         late, horizon = format_duration(settings.lateness_ms), format_duration(settings.horizon_ms)
         message = f"lateness '{late}' is longer than horizon '{horizon}' (use lateness ≤ horizon)"
         yield (*place, "lateness" if "lateness_ms" in given else "horizon"), message
+    labels = settings.labels
+    if "wait_ms" in labels.model_fields_set and labels.wait_ms > labels.horizon_ms:
+        waited, horizon = format_duration(labels.wait_ms), format_duration(labels.horizon_ms)
+        message = f"wait '{waited}' is longer than horizon '{horizon}' (use wait ≤ horizon)"
+        yield (*place, "labels"), message
     if settings.tolerance_psi > settings.threshold_psi:
         message = (
             f"tolerance_psi {settings.tolerance_psi:g} is above threshold_psi {settings.threshold_psi:g}"

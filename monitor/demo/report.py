@@ -174,7 +174,7 @@ class _Seen:
 
     def _labels(self, fault: Fault) -> FaultReport:
         if not self.reads_labels:
-            return FaultReport(fault, None, f"sent to {LABELS}, which this version does not read yet")
+            return FaultReport(fault, None, f"sent to {LABELS}, which was not read")
         days = {f.start_ms for f in self.findings if f.lane == "performance"}
         during = sum(fault.from_ms <= day < fault.to_ms for day in days)
         return FaultReport(fault, during > 0, f"performance: {during} days found")

@@ -108,7 +108,7 @@ class Gauges:
             snapshot.budget_spent = self._spent(connection)
             shown = self._add_effects(connection, latest, snapshot)
             self._add_quality(connection, latest, shown, snapshot)
-            _add_performance(connection, snapshot)
+            self._add_performance(connection, snapshot)
         return snapshot
 
     def _spent(self, connection: Connection) -> float:
@@ -160,6 +160,14 @@ class Gauges:
                     for name, share in shares.items():
                         snapshot.quality[name][labels] = share
 
+    def _add_performance(self, connection: Connection, snapshot: Snapshot) -> None:
+        rows = latest_values(connection, self._shape_of, MOST_VERSIONS)
+        snapshot.dropped += max(0, len(rows) - MOST_SERIES)
+        for row in rows[:MOST_SERIES]:
+            snapshot.performance[row.model, row.version, row.metric, row.kind] = row.value
+            if row.coverage is not None:
+                snapshot.coverage[row.model, row.version] = row.coverage
+
     def _shares_of(self, connection: Connection, judged: Latest) -> Shares:
         """Shares of missing, invalid and unseen values of each column of a judged window."""
         if judged.reference_hash is None:
@@ -186,15 +194,6 @@ class Gauges:
             for binned in binned_columns(profile, reference, 0)
             if profile.rows
         }
-
-
-def _add_performance(connection: Connection, snapshot: Snapshot) -> None:
-    rows = latest_values(connection, MOST_SERIES + 1)
-    snapshot.dropped += max(0, len(rows) - MOST_SERIES)
-    for row in rows[:MOST_SERIES]:
-        snapshot.performance[row.model, row.version, row.metric, row.kind] = row.value
-        if row.coverage is not None:
-            snapshot.coverage[row.model, row.version] = row.coverage
 
 
 def _current(latest: Iterable[Latest]) -> list[Latest]:

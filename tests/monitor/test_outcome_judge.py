@@ -261,7 +261,8 @@ class OutcomeWorld:
         """Decision on one stream."""
         ((found,),) = self.rows(
             f"SELECT decision FROM result WHERE \"window\" = '{SHAPE}' AND \"column\" = '{column}' "
-            f"AND segment = '{segment}' AND start_ms = {at(minute)} AND revision = {revision}"
+            f"AND segment = '{segment}' AND start_ms = {at(minute)} AND revision = {revision} "
+            "AND detector NOT IN ('ddm', 'adwin')"
         )
         return str(found)
 
@@ -364,7 +365,7 @@ def test_waiting_is_rounded_up_to_a_limit(wait: str, limit: str) -> None:
             "kafka": {"bootstrap_servers": "memory"},
             "database_url": "sqlite:///unused.db",
             "streams": [{"topic": "pp", "kind": "predictions"}],
-            "defaults": {"labels": {"wait": wait}},
+            "defaults": {"labels": {"wait": wait, "horizon": "90d"}},
         }
     ).for_model("m")
     minutes = {"1m": 1, "5m": 5, "15m": 15, "2d": 2_880, "90d": 129_600}[limit]
@@ -961,3 +962,21 @@ def test_a_reference_is_read_by_its_hash(learned: OutcomeWorld) -> None:
         assert references.of(connection, ("churn", "2")) is None
         with pytest.raises(Exception, match="there is no reference of outcomes ffff"):
             references.get(connection, "ffff")
+
+
+def test_labels_sent_again_later_take_no_alert_back(learned: OutcomeWorld) -> None:
+    labels = learned.send(80, 10, wrong=1.0, labelled=1.0)
+    learned.beat(96)
+    learned.sweep()
+    learned.correct(labels, right=True, later_ms=30 * MINUTE_MS)  # the same values
+    learned.beat(130)
+    learned.sweep()
+    assert learned.alerts() == [("performance", "page", "firing")]
+
+
+def test_labels_sent_again_before_judging_are_not_missing(learned: OutcomeWorld) -> None:
+    labels = learned.send(80, 10, labelled=1.0)
+    learned.correct(labels, right=True, later_ms=12 * MINUTE_MS)
+    learned.beat(110)
+    learned.sweep()
+    assert learned.decision(80, LABEL_COVERAGE) == "ok"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select, tuple_
+from sqlalchemy import Connection, select, tuple_
 
-from monitor.store.tables import performance_value
+from monitor.store.tables import joined_version, outcome_window, performance_value
 
 KINDS = ("estimated", "realised", "covariate", "concept")
 Position = tuple[int, str, str, str, str]
@@ -43,33 +44,48 @@ def values(connection: Connection, wanted: ValuesWanted, after: Position | None,
     return list(connection.execute(query.order_by(*order).limit(limit)))
 
 
-def latest_values(connection: Connection, limit: int) -> list[Any]:
+def latest_values(
+    connection: Connection, shape_of: Callable[[str], str], limit: int, models: Collection[str] | None = None
+) -> list[Any]:
     """Estimated and realised measures of the latest window of each model version, all rows.
+
+    Parameters
+    ----------
+    shape_of : callable
+        Shape of the window that counts for a model: ``1h``.
+    limit : int
+        Most model versions, by name.
+    models : collection of str, optional
+        Default: all.
 
     Returns
     -------
     list of rows
-        ``model``, ``version``, ``metric``, ``kind``, ``value`` and ``coverage``; at most `limit`.
+        Of ``performance_value``.
+
+    Notes
+    -----
+    Some descents of primary keys for each version, however many windows there are.
     """
-    p = performance_value.c
-    newest = (
-        select(p.model, p.version, p.kind, func.max(p.start_ms).label("start_ms"))
-        .where(p.segment == "", p.kind.in_(("estimated", "realised")))
-        .group_by(p.model, p.version, p.kind)
-    ).subquery()
-    query = (
-        select(p.model, p.version, p.metric, p.kind, p.value, p.coverage)
-        .join(
-            newest,
-            and_(
-                newest.c.model == p.model,
-                newest.c.version == p.version,
-                newest.c.kind == p.kind,
-                newest.c.start_ms == p.start_ms,
-            ),
-        )
-        .where(p.segment == "")
-        .order_by(p.model, p.version, p.kind, p.metric)
-        .limit(limit)
-    )
-    return list(connection.execute(query))
+    v, w, p = joined_version.c, outcome_window.c, performance_value.c
+    query = select(v.model, v.version).distinct().order_by(v.model, v.version).limit(limit)
+    if models is not None:
+        query = query.where(v.model.in_(list(models)))
+    found: list[Any] = []
+    for model, version in connection.execute(query).all():
+        shape = shape_of(model)
+        for kind, done in (("estimated", w.estimated), ("realised", w.judged)):
+            latest = (
+                select(w.start_ms)
+                .where(w.model == model, w.version == version, w.window == shape, done != 0)
+                .order_by(w.start_ms.desc())
+                .limit(1)
+            )
+            start_ms = connection.execute(latest).scalar()
+            if start_ms is not None:
+                of_window = select(performance_value).where(
+                    p.model == model, p.version == version, p.window == shape, p.start_ms == start_ms,
+                    p.segment == "", p.kind == kind,
+                )  # fmt: skip
+                found += connection.execute(of_window.order_by(p.metric))
+    return found
