@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from alerting.finding import Finding, Kind, shorten
 from schemas.attribution import Attribution
 from schemas.column import PERFORMANCE_CALIBRATION, PERFORMANCE_ERROR
-from schemas.verdict import Lane
+from schemas.verdict import Lane, MovedBin
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NAMED_COLUMNS = 3
@@ -127,10 +127,9 @@ def moved_text(finding: Finding) -> str:
     """
     if not finding.moved:
         return finding.explanation
-    if finding.column == PERFORMANCE_ERROR:
-        wrong = next((moved for moved in finding.moved if moved.label == WRONG), None)
-        if wrong is not None:
-            return f"{share(wrong.share)} of them are, {share(wrong.reference_share)} in the reference"
+    wrong = _more_wrong(finding)
+    if wrong is not None:
+        return f"{share(wrong.share)} of them are, {share(wrong.reference_share)} in the reference"
     first = max(finding.moved, key=lambda moved: moved.share - moved.reference_share)
     return f"{share(first.share)} of rows in {first.label}, reference {share(first.reference_share)}"
 
@@ -163,9 +162,17 @@ def _event(kind: Kind, lead: Finding) -> str:
     return f"{where(lead)} drifted"
 
 
+def _more_wrong(finding: Finding) -> MovedBin | None:
+    """Share of wrong predictions, where the finding is that it has risen."""
+    if finding.column != PERFORMANCE_ERROR:
+        return None
+    moved = (one for one in finding.moved if one.label == WRONG)
+    return next((one for one in moved if one.share > one.reference_share), None)
+
+
 def _performance(lead: Finding) -> str:
     at = f" where {lead.segment}" if lead.segment else ""
-    if lead.column == PERFORMANCE_ERROR:
+    if _more_wrong(lead) is not None:
         return f"more predictions are wrong{at}"
     if lead.column == PERFORMANCE_CALIBRATION:
         return f"scores mean something else{at}"
@@ -173,7 +180,7 @@ def _performance(lead: Finding) -> str:
 
 
 def _effect(lead: Finding) -> str:
-    if lead.column == PERFORMANCE_ERROR:
+    if _more_wrong(lead) is not None:
         return ""  # the shares say it better
     text = psi_text(lead)
     return f" ({text})" if text else ""

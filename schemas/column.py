@@ -45,7 +45,7 @@ _LANES = {
 
 # Names of the columns that are not features. A feature of the same name is shown as "feature.<name>".
 PREDICTION, SCORE, LATENCY, ERROR = "prediction", "score", "latency_ms", "error"
-RESERVED = frozenset({PREDICTION, SCORE, LATENCY, ERROR, "label"})
+RESERVED = frozenset({PREDICTION, SCORE, LATENCY, ERROR})
 # How wrong a prediction was, once its label is known.
 PERFORMANCE_ERROR, PERFORMANCE_LOSS = "performance.error", "performance.loss"
 # Whether scores are worth what they were.
@@ -57,7 +57,6 @@ MULTIVARIATE_PREFIX = "multivariate."
 DISTANCE, RECONSTRUCTION_ERROR, CORRELATION = (
     f"{MULTIVARIATE_PREFIX}{name}" for name in ("distance", "reconstruction_error", "correlation")
 )
-RESERVED_PREFIXES = ("score.", "label.", "performance.", MULTIVARIATE_PREFIX)
 
 
 @dataclass(frozen=True)
@@ -91,4 +90,4 @@ def feature_name(path: tuple[str, ...]) -> str:
     ('user.age', 'feature.score')
     """
     name = ".".join(path)
-    return f"feature.{name}" if name in RESERVED or name.startswith(RESERVED_PREFIXES) else name
+    return f"feature.{name}" if name in RESERVED or name.startswith(("score.", MULTIVARIATE_PREFIX)) else name
