@@ -33,6 +33,9 @@ WORDS = {
 TOPICS = {
     Kind.DRIFT: "drift in {column}",
     Kind.NO_DATA: "no data",
+    Kind.PERFORMANCE: "performance, {column}",
+    Kind.SLO: "objective missed, {column}",
+    Kind.ROLLBACK: "going back recommended, {column}",
     Kind.PARTITION_STOPPED: "a partition was stopped",
 }
 
@@ -78,7 +81,7 @@ def blocks_of(notice: Notice) -> list[Block]:
         },
         section(escape(notice.alert.summary, MAX_SECTION)),
     ]
-    if notice.alert.kind is Kind.DRIFT and notice.findings_total > 1:
+    if notice.alert.kind in (Kind.DRIFT, Kind.PERFORMANCE) and notice.findings_total > 1:
         blocks.append(section(columns_text(notice)))
     if (found := attribution_of(notice.alert.findings)) is not None and found.parts:
         blocks.append(section(escape(reasons_text(found), MAX_SECTION)))

@@ -42,7 +42,7 @@ def summarise(kind: Kind, model: str, version: str, findings: Sequence[Finding])
     lead = findings[0]
     when = span(lead.window_start, lead.window_end)
     text = f"{subject(model, version)}: {_event(kind, lead)}{_effect(lead)} in the window {when}"
-    others = _others(findings) if kind is Kind.DRIFT else ""
+    others = _others(findings) if kind in (Kind.DRIFT, Kind.PERFORMANCE) else ""
     details = "".join(f" {detail}" for detail in (_detail(lead), why_text(findings)) if detail)
     return shorten(f"{text}{others}.{details}", MAX_SUMMARY)
 

@@ -53,6 +53,7 @@ from monitor.store.queries.times import watermarks
 from monitor.store.tables import joined_version, judgement, outcome_window, result
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from monitor.versions import Versions
+from schemas.column import LABEL_DELAY
 from schemas.duration import format_duration
 from schemas.verdict import Decision, Verdict, without_alarms
 from schemas.window import WindowSpec
@@ -312,7 +313,7 @@ class OutcomeJudge:
     def _step(self, due: Due, reference: OutcomeReference, records: Records, outlook: _Outlook) -> Step:
         """Let the detectors judge a window; only the first judgement of the next one can raise an alarm."""
         detector, segments = self._detector(due.key[0]), len(reference.tensor.segments)
-        lanes = outcome_lanes(detector, reference)
+        lanes, columns = outcome_lanes(detector, reference), reference.tensor.layout.columns
         budget = np.zeros((segments, len(lanes)))
         if outlook.models:
             budget = window_budget(
@@ -323,6 +324,8 @@ class OutcomeJudge:
                 segments,
                 of_outcomes=True,
             )
+        # Labels of a segment that take longer are a matter of days with snow: nobody is told of them.
+        budget[1:, [at for at, name in enumerate(columns) if name == LABEL_DELAY]] = 0.0
         moment = Moment(due.start_ms, due.end_ms, budget)
         early = self._early_warning(due.key[0])
         stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment, early)

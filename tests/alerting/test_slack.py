@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from alerting.finding import Kind
 from alerting.notifiers.catalog import build
 from alerting.notifiers.slack import HINTS, SlackOptions
-from alerting.slack_message import blocks_of, columns_text, escape, text_of, title_of
+from alerting.slack_message import TOPICS, blocks_of, columns_text, escape, text_of, title_of
 from schemas.errors import DeliveryError, RetryLater
 from schemas.verdict import Lane
 from tests.alerting.factory import finding, notices, window
@@ -207,3 +207,7 @@ def test_escapes_are_never_cut(limit):
 def test_options_that_cannot_be_meant_are_refused(options):
     with pytest.raises(ValidationError):
         SlackOptions.model_validate({"type": "slack", **options})
+
+
+def test_every_kind_of_incident_has_a_title():
+    assert set(TOPICS) == set(Kind)
