@@ -135,7 +135,7 @@ class Estimates:
         w = outcome_window.c
         query = (
             select(outcome_window)
-            .where(w.touched != w.estimated, w.end_ms <= max(marks.values(), default=0))
+            .where(w.touched != w.estimated, w.revision == 0, w.end_ms <= max(marks.values(), default=0))
             .order_by(w.end_ms)
         )
         found: list[Any] = []

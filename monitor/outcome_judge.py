@@ -43,6 +43,7 @@ from monitor.judgements import (
 from monitor.merging import joined_sources
 from monitor.objectives import Objective, measure_objective, tell_objective
 from monitor.outcome_references import OutcomeReferences, in_force
+from monitor.outcome_tidying import tidy_outcomes
 from monitor.outcomes import measure_together, wait_ms
 from monitor.profiling import Key
 from monitor.store import ledgers
@@ -61,6 +62,8 @@ from schemas.window import WindowSpec
 logger = logging.getLogger(__name__)
 
 MOST_WINDOWS = 500  # judged in one sweep
+RENEWED_EVERY_S = 60.0  # at most, of a window that was judged
+MOST_RENEWED = 100_000  # windows that are remembered
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class OutcomeJudge:
         self._estimates = Estimates(configuration, engine, clock)
         self._versions = Versions(configuration, engine, clock)
         self._detectors: dict[str, Detector] = {}
+        self._renewed: dict[tuple[str, str, int], float] = {}
         self._early: dict[str, tuple[Detector, ...]] = {}
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
@@ -155,6 +159,7 @@ class OutcomeJudge:
             judged = None if reference is None else self.judge(due, reference)
             if judged is not None:
                 done.append(judged)
+            tidy_outcomes(self._engine, due.key, due.start_ms, due.end_ms)
         return done
 
     def _with_labels(self, connection: Connection, events: Mapping[str, int], now_ms: int) -> dict[str, int]:
@@ -183,6 +188,9 @@ class OutcomeJudge:
         if in_force(references.get((row.model, row.version), ()), row.start_ms) is None:
             return False
         settings = self._configuration.for_model(row.model)
+        rests_until = self._renewed.get((row.model, row.version, row.start_ms), 0.0)
+        if row.revision and self._clock.monotonic() < rests_until:
+            return False
         is_base = row.window == str(settings.windows[0])
         return bool(is_base and row.end_ms + wait_ms(settings) <= marks[row.model])
 
@@ -213,6 +221,8 @@ class OutcomeJudge:
             outlook = self._outlook(connection, due, reference)
             figures = self._figures(connection, due, reference, records, is_news=not is_known)
         stepped = None if is_known else self._step(due, reference, records, outlook)
+        if due.revision:
+            self._note_renewed(due)
         try:
             changes = self._write(due, reference, figures, digest, outlook, stepped)
         except Overtaken:
@@ -345,6 +355,12 @@ class OutcomeJudge:
         """Verdicts without those of early warning, which raise no alert."""
         early = {detector.name for detector in self._early_warning(model)} - {self._detector(model).name}
         return [verdict for verdict in verdicts if verdict.detector not in early]
+
+    def _note_renewed(self, due: Due) -> None:
+        """Let a judged window rest: labels of a month touch all windows of it at every commit."""
+        while len(self._renewed) >= MOST_RENEWED:
+            self._renewed.pop(next(iter(self._renewed)))
+        self._renewed[*due.key, due.start_ms] = self._clock.monotonic() + RENEWED_EVERY_S
 
     def _early_warning(self, model: str) -> tuple[Detector, ...]:
         hash_ = self._configuration.hash_for(model)
