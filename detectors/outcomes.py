@@ -440,13 +440,13 @@ def class_hash(mixed: HashArray) -> HashArray:
     return np.where(mixed == 0, np.uint64(1), mixed)
 
 
-def joint(first: Predictions, second: Predictions) -> Predictions:
+def joint(*parts: Predictions) -> Predictions:
     """Put rows below each other; rows with fewer segments or classes are filled up with 0."""
-    segments = max(first.segments.shape[1], second.segments.shape[1])
-    classes = max(first.classes.shape[1], second.classes.shape[1])
-    parts = [_widened(rows, segments, classes) for rows in (first, second)]
+    segments = max(rows.segments.shape[1] for rows in parts)
+    classes = max(rows.classes.shape[1] for rows in parts)
+    wide = [_widened(rows, segments, classes) for rows in parts]
     return Predictions(
-        *(np.concatenate([getattr(p, name) for p in parts]) for name in Predictions.__dataclass_fields__)
+        *(np.concatenate([getattr(rows, name) for rows in wide]) for name in Predictions.__dataclass_fields__)
     )
 
 

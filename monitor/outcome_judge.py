@@ -137,7 +137,9 @@ class OutcomeJudge:
             marks = self._with_labels(connection, events, now_ms)
             keys = [
                 (row.model, row.version)
-                for row in connection.execute(select(joined_version.c.model, joined_version.c.version))
+                for row in connection.execute(
+                    select(joined_version.c.model, joined_version.c.version).distinct()
+                )
                 if row.model in marks
             ]
         for key in keys:

@@ -78,12 +78,13 @@ class PredictionRows:
         columns = {f.name: getattr(self, f.name)[at] for f in fields(self)[:-1]}
         return PredictionRows(**columns, rows=self.rows.take(at))
 
-    def plus(self, other: PredictionRows) -> PredictionRows:
+    def plus(self, *others: PredictionRows) -> PredictionRows:
         """Put other rows below."""
+        parts = (self, *others)
         columns: dict[str, NDArray[Any]] = {
-            f.name: np.concatenate((getattr(self, f.name), getattr(other, f.name))) for f in fields(self)[:-1]
+            f.name: np.concatenate([getattr(part, f.name) for part in parts]) for f in fields(self)[:-1]
         }
-        return PredictionRows(**columns, rows=joint(self.rows, other.rows))
+        return PredictionRows(**columns, rows=joint(*(part.rows for part in parts)))
 
 
 @dataclass(frozen=True)

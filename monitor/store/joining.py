@@ -160,10 +160,7 @@ def lock_models(connection: Connection, model_ids: Iterable[int]) -> None:
 def _all_predictions(parts: Sequence[PredictionRows]) -> PredictionRows:
     if not parts:
         return _no_predictions()
-    found = parts[0]
-    for part in parts[1:]:
-        found = found.plus(part)
-    return found
+    return parts[0].plus(*parts[1:])
 
 
 def _no_predictions() -> PredictionRows:
