@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import threading
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -32,17 +31,18 @@ from monitor.judgements import (
     Judged,
     Overtaken,
     Recomputed,
-    as_before,
     insert_judgement,
     observe,
     result_rows,
 )
 from monitor.merging import Merged, merge_slices
+from monitor.outlooks import NO_OUTLOOK, Outlook, entry_of, outlook_of, permitted
 from monitor.profiling import Key, Pointer
 from monitor.references import ReferenceCache, learn_and_promote, pointer_at, pointers_of
 from monitor.registry import read_columns
 from monitor.store import ledgers, weeks
 from monitor.store.engine import immediate, reading
+from monitor.store.ledgers import EVENTS
 from monitor.store.queries.slices import slices_between
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import (
@@ -56,43 +56,12 @@ from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from monitor.tidying import JudgedSpan, Tidier
 from monitor.weeks import part_of
 from schemas.column import ColumnSpec
-from schemas.verdict import Decision, Verdict, without_alarms
+from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec
 
 logger = logging.getLogger(__name__)
 
 MOST_WINDOWS = 500  # judged in one sweep
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What a window is judged with besides its counts.
-
-    Parameters
-    ----------
-    state : bytes or None
-        Of the detector before the window; empty: none yet; None: not kept any more.
-    models : int
-        Model versions that share the budget; 0: nothing may be spent.
-    is_next : bool
-        The window is the next one of the ledger: the only case in which an alarm may be raised.
-    head_ms : int or None
-        Head of the ledger.
-    alarmed : frozenset of (column, segment)
-        Alarms of the judgement before, where the window was judged already.
-    week : tuple of dict
-        Evidence for the digest that no further window will add to: rows of ``weekly_evidence``.
-    """
-
-    state: bytes | None
-    models: int
-    is_next: bool
-    head_ms: int | None
-    alarmed: frozenset[tuple[str, str]]
-    week: tuple[dict[str, Any], ...] = ()
-
-
-NO_OUTLOOK = Outlook(b"", 0, False, None, frozenset())
 
 
 class Judge:
@@ -252,7 +221,7 @@ class Judge:
             if not _take(connection, due):
                 raise Overtaken
             if outlook.is_next and stepped.state:
-                entry = self._entry(due, pointer, outlook, stepped)
+                entry = entry_of(due, pointer.hash, outlook, stepped)
                 if not ledgers.append(connection, due.key, entry, outlook.head_ms):
                     raise Overtaken
                 weeks.save_part(connection, list(outlook.week))
@@ -335,24 +304,11 @@ class Judge:
 
     def _outlook(self, connection: Connection, due: Due, pointer: Pointer) -> Outlook:
         """What a window is judged with besides its counts."""
-        head_ms = ledgers.head_of(connection, due.key)
+        outlook = outlook_of(connection, due, pointer.hash, EVENTS)
+        if not outlook.is_next:
+            return outlook
         before = ledgers.before(connection, due.key, due.start_ms)
-        state = None
-        if before is None or before.reference_hash != pointer.hash:
-            state = b""
-        elif before.state is not None:
-            state = before.state
-        if (
-            due.revision == 0
-            and due.spec.is_apart(due.start_ms)
-            and (head_ms is None or due.start_ms > head_ms)
-        ):
-            models = ledgers.model_versions(connection)
-            week = self._finished_week(connection, due, pointer, before)
-            return Outlook(state or b"", models, True, head_ms, frozenset(), week)
-        mine = ledgers.at(connection, due.key, due.start_ms)
-        alarmed = ledgers.alarmed(connection, due.key, str(due.spec), due.start_ms, due.revision)
-        return Outlook(state, mine.models if mine else 0, False, head_ms, frozenset(alarmed))
+        return replace(outlook, week=self._finished_week(connection, due, pointer, before))
 
     def _finished_week(
         self, connection: Connection, due: Due, pointer: Pointer, before: ledgers.Entry | None
@@ -383,19 +339,7 @@ class Judge:
         stepped = judge_window(
             detector, reference, merged.profile.counts, merged.sample, outlook.state or b"", moment
         )
-        if outlook.is_next or not stepped.state:
-            return stepped
-        if outlook.state is None:  # too old to be judged again: what was said stays
-            return Step(as_before(stepped.verdicts, outlook.alarmed), stepped.state)
-        return Step(without_alarms(stepped.verdicts, but=outlook.alarmed), stepped.state)
-
-    def _entry(self, due: Due, pointer: Pointer, outlook: Outlook, stepped: Step) -> ledgers.Entry:
-        verdicts = stepped.verdicts
-        spent = math.fsum(verdict.budget or 0.0 for verdict in verdicts)
-        alarms = sum(verdict.decision is Decision.DRIFT for verdict in verdicts)
-        return ledgers.Entry(
-            due.start_ms, due.end_ms, pointer.hash, outlook.models, spent, alarms, stepped.state
-        )
+        return permitted(stepped, outlook)
 
     def _detector(self, model: str) -> Detector:
         hash_ = self._configuration.hash_for(model)

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -35,7 +33,6 @@ from monitor.judgements import (
     Judged,
     Overtaken,
     Recomputed,
-    as_before,
     insert_judgement,
     observe,
     result_rows,
@@ -45,6 +42,7 @@ from monitor.objectives import Objective, measure_objective, tell_objective
 from monitor.outcome_references import OutcomeReferences, in_force
 from monitor.outcome_tidying import tidy_outcomes
 from monitor.outcomes import measure_together, wait_ms
+from monitor.outlooks import Outlook, entry_of, outlook_of, permitted
 from monitor.profiling import Key
 from monitor.store import ledgers
 from monitor.store.engine import immediate, reading
@@ -56,7 +54,7 @@ from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from monitor.versions import Versions
 from schemas.column import LABEL_DELAY
 from schemas.duration import format_duration
-from schemas.verdict import Decision, Verdict, without_alarms
+from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec
 
 logger = logging.getLogger(__name__)
@@ -64,17 +62,6 @@ logger = logging.getLogger(__name__)
 MOST_WINDOWS = 500  # judged in one sweep
 RENEWED_EVERY_S = 60.0  # at most, of a window that was judged
 MOST_RENEWED = 100_000  # windows that are remembered
-
-
-@dataclass(frozen=True)
-class _Outlook:
-    """State before a window, model versions that share the budget, and whether an alarm may be raised."""
-
-    state: bytes | None
-    models: int
-    is_next: bool
-    head_ms: int | None
-    alarmed: frozenset[tuple[str, str]]
 
 
 class _Figures(NamedTuple):
@@ -140,15 +127,15 @@ class OutcomeJudge:
                 for row in connection.execute(
                     select(joined_version.c.model, joined_version.c.version).distinct()
                 )
-                if row.model in marks
+                if row.model in events
             ]
         for key in keys:
             settings = self._configuration.for_model(key[0])
-            learned = self._references.learn(key, settings, marks[key[0]], now_ms)
+            learned = self._references.learn(key, settings, marks.get(key[0]), now_ms)
             if learned is not None:
                 logger.info("model %s version %s: reference of %d labels", *key, learned.labels)
         with reading(self._engine) as connection:
-            references = {key: self._references.all_of(connection, key) for key in keys}
+            references = {key: self._references.of(connection, key) for key in keys}
             found = self._due(connection, marks, references)
         self._estimates.sweep(events, references)
         for change in self._versions.sweep(marks):
@@ -187,7 +174,8 @@ class OutcomeJudge:
     def _is_due(
         self, row: Any, marks: Mapping[str, int], references: Mapping[Key, Sequence[OutcomeReference]]
     ) -> bool:
-        if in_force(references.get((row.model, row.version), ()), row.start_ms) is None:
+        reference = in_force(references.get((row.model, row.version), ()), row.start_ms)
+        if reference is None or row.model not in marks:
             return False
         settings = self._configuration.for_model(row.model)
         rests_until = self._renewed.get((row.model, row.version, row.start_ms), 0.0)
@@ -220,7 +208,7 @@ class OutcomeJudge:
             records = window_outcomes(connection, due.key, due.start_ms, due.end_ms)
             digest = hashlib.sha256(up_to_age(records, reference.age).tobytes()).hexdigest()
             is_known = due.revision > 0 and digest == _digest(connection, due)
-            outlook = self._outlook(connection, due, reference)
+            outlook = outlook_of(connection, due, reference.hash, OUTCOMES)
             figures = self._figures(connection, due, reference, records, is_news=not is_known)
         stepped = None if is_known else self._step(due, reference, records, outlook)
         if due.revision:
@@ -244,7 +232,7 @@ class OutcomeJudge:
         reference: OutcomeReference,
         figures: _Figures,
         digest: str,
-        outlook: _Outlook,
+        outlook: Outlook,
         stepped: Step | None,
     ) -> tuple[AlertChanged, ...]:
         """Store a judgement, the state behind it and what follows from it, in one transaction.
@@ -263,7 +251,7 @@ class OutcomeJudge:
             if stepped is None:
                 return ()
             if outlook.is_next and stepped.state:
-                entry = _entry(due, reference, outlook, stepped)
+                entry = entry_of(due, reference.hash, outlook, stepped)
                 if not ledgers.append(connection, due.key, entry, outlook.head_ms, OUTCOMES):
                     raise Overtaken
             id_ = insert_judgement(
@@ -306,23 +294,7 @@ class OutcomeJudge:
         )
         return due.revision == 0 and connection.execute(earlier.limit(1)).first() is not None
 
-    def _outlook(self, connection: Connection, due: Due, reference: OutcomeReference) -> _Outlook:
-        head_ms = ledgers.head_of(connection, due.key, OUTCOMES)
-        before = ledgers.before(connection, due.key, due.start_ms, OUTCOMES)
-        state = None
-        if before is None or before.reference_hash != reference.hash:
-            state = b""
-        elif before.state is not None:
-            state = before.state
-        is_later = head_ms is None or due.start_ms > head_ms
-        if due.revision == 0 and due.spec.is_apart(due.start_ms) and is_later:
-            models = ledgers.model_versions(connection)
-            return _Outlook(state or b"", models, True, head_ms, frozenset())
-        mine = ledgers.at(connection, due.key, due.start_ms, OUTCOMES)
-        alarmed = ledgers.alarmed(connection, due.key, due.shape, due.start_ms, due.revision)
-        return _Outlook(state, mine.models if mine else 0, False, head_ms, frozenset(alarmed))
-
-    def _step(self, due: Due, reference: OutcomeReference, records: Records, outlook: _Outlook) -> Step:
+    def _step(self, due: Due, reference: OutcomeReference, records: Records, outlook: Outlook) -> Step:
         """Let the detectors judge a window; only the first judgement of the next one can raise an alarm."""
         detector, segments = self._detector(due.key[0]), len(reference.tensor.segments)
         lanes, columns = outcome_lanes(detector, reference), reference.tensor.layout.columns
@@ -336,16 +308,12 @@ class OutcomeJudge:
                 segments,
                 of_outcomes=True,
             )
-        # Labels of a segment that take longer are a matter of days with snow: nobody is told of them.
+        # How long labels take is watched of all rows only: in a part of them a day's delays say little.
         budget[1:, [at for at, name in enumerate(columns) if name == LABEL_DELAY]] = 0.0
         moment = Moment(due.start_ms, due.end_ms, budget)
         early = self._early_warning(due.key[0])
         stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment, early)
-        if outlook.is_next or not stepped.state:
-            return stepped
-        if outlook.state is None:  # too old to be judged again: what was said stays
-            return Step(as_before(stepped.verdicts, outlook.alarmed), stepped.state)
-        return Step(without_alarms(stepped.verdicts, but=outlook.alarmed), stepped.state)
+        return permitted(stepped, outlook)
 
     def _detector(self, model: str) -> Detector:
         hash_ = self._configuration.hash_for(model)
@@ -428,21 +396,21 @@ class OutcomeJudge:
             self._configuration.hash_for(row.model) == row.configuration_hash,
         )
 
-    def _outlook_back_then(self, connection: Connection, due: Due, reference: OutcomeReference) -> _Outlook:
+    def _outlook_back_then(self, connection: Connection, due: Due, reference: OutcomeReference) -> Outlook:
         """What a window was judged with."""
         mine = ledgers.at(connection, due.key, due.start_ms, OUTCOMES)
         if mine is None or due.revision > 0:
-            return self._outlook(connection, due, reference)
+            return outlook_of(connection, due, reference.hash, OUTCOMES)
         state = b""
         for entry in ledgers.chain(connection, due.key, due.start_ms, reference.hash, OUTCOMES):
             if entry.state is not None:
                 state = entry.state
                 continue
             earlier = Due(due.key, due.spec, entry.start_ms, 0, 0, 0, due.suffix)
-            outlook = _Outlook(state, entry.models, True, None, frozenset())
+            outlook = Outlook(state, entry.models, True, None, frozenset())
             records = window_outcomes(connection, due.key, earlier.start_ms, earlier.end_ms)
             state = self._step(earlier, reference, records, outlook).state
-        return _Outlook(state, mine.models, True, due.start_ms, frozenset())
+        return Outlook(state, mine.models, True, due.start_ms, frozenset())
 
 
 def _predictions(records: Records) -> int:
@@ -475,15 +443,6 @@ def _take(connection: Connection, due: Due, digest: str, *, is_revision: bool) -
         .values(judged=due.touched, revision=due.revision + int(is_revision), digest=digest)
     )
     return done.rowcount == 1
-
-
-def _entry(due: Due, reference: OutcomeReference, outlook: _Outlook, stepped: Step) -> ledgers.Entry:
-    verdicts = stepped.verdicts
-    spent = math.fsum(verdict.budget or 0.0 for verdict in verdicts)
-    alarms = sum(v.decision is Decision.DRIFT for v in verdicts if v.budget is not None)
-    return ledgers.Entry(
-        due.start_ms, due.end_ms, reference.hash, outlook.models, spent, alarms, stepped.state
-    )
 
 
 def _value_rows(due: Due, segment: str, found: Realised, now_ms: int) -> list[dict[str, Any]]:

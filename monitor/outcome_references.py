@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine, func, select
 
 from detectors.outcome_reference import OutcomeReference
 from detectors.outcomes import joined
@@ -29,14 +28,6 @@ MOST = 256  # references in memory
 DEFAULT_SPAN_MS = 7 * 86_400_000
 
 
-@dataclass(frozen=True)
-class KnownReference:
-    """A reference of outcomes, and that of the events it belongs to."""
-
-    reference_hash: str
-    outcomes: OutcomeReference
-
-
 class OutcomeReferences:
     """References of outcomes by model version, read or learned when they are asked for.
 
@@ -50,24 +41,10 @@ class OutcomeReferences:
     def __init__(self, engine: Engine, folder: Path) -> None:
         self._engine, self._folder = engine, folder
         self._useless: set[tuple[Key, Path]] = set()
+        self._refused: dict[Key, int | None] = {}  # newest row of a stretch that had too few labels
         self._kept: dict[str, OutcomeReference] = {}
 
-    def of(self, connection: Connection, key: Key) -> KnownReference | None:
-        """Return the one that belongs to the newest reference of a model version that has one."""
-        p, o = reference_pointer.c, outcome_reference.c
-        row = connection.execute(
-            select(o.reference_hash, o.hash)
-            .join(
-                reference_pointer,
-                (p.model == o.model) & (p.version == o.version) & (p.hash == o.reference_hash),
-            )
-            .where(o.model == key[0], o.version == key[1])
-            .order_by(p.revision.desc())
-            .limit(1)
-        ).one_or_none()
-        return None if row is None else KnownReference(row.reference_hash, self.get(connection, row.hash))
-
-    def all_of(self, connection: Connection, key: Key) -> tuple[OutcomeReference, ...]:
+    def of(self, connection: Connection, key: Key) -> tuple[OutcomeReference, ...]:
         """Every reference of a model version, the newest first."""
         p, o = reference_pointer.c, outcome_reference.c
         rows = connection.execute(
@@ -100,15 +77,18 @@ class OutcomeReferences:
             self._kept[hash_] = OutcomeReference.from_bytes(bytes(data))
         return self._kept[hash_]
 
-    def learn(self, key: Key, settings: ModelSettings, mark_ms: int, now_ms: int) -> OutcomeReference | None:
+    def learn(
+        self, key: Key, settings: ModelSettings, mark_ms: int | None, now_ms: int
+    ) -> OutcomeReference | None:
         """Learn the reference that belongs to the newest reference of events, if its labels have come.
 
         Parameters
         ----------
         key : tuple of str
         settings : ModelSettings
-        mark_ms : int
-            Event time up to which predictions and labels have come.
+        mark_ms : int or None
+            Event time up to which predictions and labels have come; None before the first label, when only a
+            training file can tell.
         now_ms : int
             Wall clock.
 
@@ -155,17 +135,24 @@ class OutcomeReferences:
             return None
 
     def _of_stream(
-        self, key: Key, settings: ModelSettings, hash_: str, mark_ms: int
+        self, key: Key, settings: ModelSettings, hash_: str, mark_ms: int | None
     ) -> OutcomeReference | None:
         """Reference of a stretch of the stream; None if it is too early, or there are too few labels."""
+        if mark_ms is None:
+            return None
         with reading(self._engine) as connection:
             span = _span(connection, key, settings, hash_)
             if span is None or mark_ms < span[1] + wait_ms(settings):
                 return None
+            newest = _newest_row(connection, key, span)
+            if newest == self._refused.get(key):
+                return None  # nothing has come since there were too few
             try:
                 return _build(connection, key, settings, span)
-            except UnusableReference:
-                return None  # asked again as long as that is so
+            except UnusableReference as error:
+                logger.debug("model %s version %s has no reference of outcomes yet: %s", *key, error)
+                self._refused[key] = newest
+                return None
 
 
 def in_force(references: Sequence[OutcomeReference], start_ms: int) -> OutcomeReference | None:
@@ -207,6 +194,15 @@ def _span(connection: Connection, key: Key, settings: ModelSettings, hash_: str)
     begin = first // every * every
     length = settings.reference.span_ms or DEFAULT_SPAN_MS
     return begin, begin + -(-length // every) * every
+
+
+def _newest_row(connection: Connection, key: Key, span: tuple[int, int]) -> int | None:
+    c = outcome_slice.c
+    query = select(func.max(c.id)).where(
+        c.model == key[0], c.version == key[1], c.slice_ms >= span[0], c.slice_ms < span[1]
+    )
+    newest: int | None = connection.execute(query).scalar()
+    return newest
 
 
 def _build(

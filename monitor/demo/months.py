@@ -41,7 +41,7 @@ def by_month(
         if not len(records):
             continue
         real = measure_together(connection, settings, [records]).realised
-        guesses = {} if known is None else Worth(known.outcomes).guess(records, EVERYTHING)
+        guesses = Worth(known[0]).guess(records, EVERYTHING) if known else {}
         found.append(
             MonthlyPerformance(
                 f"{datetime.fromtimestamp(start_ms / 1_000, UTC):%b %Y}",

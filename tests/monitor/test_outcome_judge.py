@@ -234,8 +234,7 @@ class OutcomeWorld:
         """Reference of outcomes of the model."""
         with reading(self.engine) as connection:
             found = OutcomeReferences(self.engine, self.configuration.folder).of(connection, ("churn", "1"))
-        assert found is not None
-        return found.outcomes
+        return found[0]
 
     def due(self, minute: int) -> Due:
         """A window as it stands now, to be judged."""
@@ -963,7 +962,7 @@ def test_a_reference_is_read_by_its_hash(learned: OutcomeWorld) -> None:
     ((hash_,),) = learned.rows("SELECT hash FROM outcome_reference")
     with reading(learned.engine) as connection:
         assert references.get(connection, hash_).hash == hash_
-        assert references.of(connection, ("churn", "2")) is None
+        assert references.of(connection, ("churn", "2")) == ()
         with pytest.raises(Exception, match="there is no reference of outcomes ffff"):
             references.get(connection, "ffff")
 

@@ -168,3 +168,32 @@ def test_without_times_of_labels_their_delay_is_not_watched() -> None:
 def test_a_table_without_labels_makes_none() -> None:
     with pytest.raises(UnusableReference, match="has no column label"):
         outcome_reference_from_frame(frame().drop(columns="label"), settings_of())
+
+
+def test_performance_is_estimated_before_the_first_label_comes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(9)
+    score = rng.beta(2, 3, 3_000)
+    times = pd.date_range("2025-12-01", periods=3_000, freq="2min", tz="UTC")
+    training = pd.DataFrame({"timestamp": times, "age": 30, "score": score,
+                             "prediction": (score > 0.5).astype(int),
+                             "label": (rng.random(3_000) < score).astype(int)})  # fmt: skip
+    training.to_parquet(tmp_path / "train.parquet")
+    file = {"file": str(tmp_path / "train.parquet")}
+    world = OutcomeWorld(f"sqlite:///{tmp_path / 'd.db'}", segments=[], reference=file)
+
+    def scored(rng: np.random.Generator) -> tuple[dict[str, Any], Any]:
+        p = float(rng.beta(2, 3))
+        return {"prediction": int(p > 0.5), "score": p}, 0
+
+    world.predict(0, 40, outputs=scored)
+    world.take_in()
+    world.beat(60, "pp")
+    world.sweep()
+    world.sweep()
+    kinds = world.rows("SELECT DISTINCT kind FROM performance_value")
+    assert kinds == [("estimated",)]
+    ((value,),) = world.rows(
+        f"SELECT value FROM performance_value WHERE metric = 'accuracy' AND start_ms = {at(10)}"
+    )
+    assert 0.6 < value < 0.8
+    world.close()
