@@ -149,8 +149,8 @@ class OutcomeReference:
         if of_all < FEWEST_LABELS:
             msg = f"{of_all} labels in the reference's time ({FEWEST_LABELS} at least are needed)"
             raise UnusableReference(msg)
-        hashes = set(every["segment"].view(np.int64).tolist()) | set(every["b"].tolist())
-        hashes |= set(every["a"].tolist())
+        of_classes = every[np.isin(every["family"], (Family.PREDICTED, Family.LABELLED))]
+        classes = (set(of_classes["a"].tolist()) | set(of_classes["b"].tolist())) & names.keys()
         return cls(
             from_ms,
             to_ms,
@@ -158,7 +158,7 @@ class OutcomeReference:
             age,
             is_number,
             _largest_segments(labelled, names),
-            {} if is_number else {h: names[h] for h in sorted(hashes & names.keys()) if "=" not in names[h]},
+            {hash_: names[hash_] for hash_ in sorted(classes)},
             tuple(positive),
             has_delays,
             is_before,
