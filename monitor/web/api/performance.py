@@ -231,6 +231,17 @@ def span_of(context: Context, connection: Connection, model: str, asked: RangeAs
     return from_ms // slice_ms * slice_ms, -(-to_ms // slice_ms) * slice_ms
 
 
+def checked_versions(connection: Connection, model: str, named: dict[str, str]) -> dict[str, str]:
+    """Versions of a model and their roles, after a look whether those that were named are among them."""
+    if not model_exists(connection, model):
+        raise not_found(model, "model", "path.model")
+    versions = versions_of(connection, model)
+    for where, version in named.items():
+        if version not in versions:
+            raise not_found(version, "version", f"query.{where}", list(versions))
+    return versions
+
+
 def _versions(connection: Connection, model: str, asked: PerformanceAsked) -> dict[str, str]:
     roles = versions_of(connection, model)
     if asked.version is not None:
