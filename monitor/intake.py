@@ -164,10 +164,8 @@ class Intake:
         columns = self._times.index_of(models)[index]
         due = np.flatnonzero(~future)
         if len(due):
-            far = np.full(len(due), np.iinfo(np.int64).max // 2)
-            self._times.late(
-                self._slots(fetched)[place[due]], columns[due], envelopes.label_ms[due], far, now_ms
-            )
+            slots = self._slots(fetched)[place[due]]
+            self._times.note(slots, columns[due], envelopes.label_ms[due], now_ms)
         none = np.zeros(len(future), bool)
         for at, partition in enumerate(self._partitions(fetched)):
             mine = place == at

@@ -140,10 +140,16 @@ class EventTimes:
             late = (
                 event_ms < _running_newest(slot * len(self.newest[0]) + model, before, event_ms) - horizon_ms
             )
+        self.note(slot, model, event_ms, now_ms)
+        return late
+
+    def note(
+        self, slot: NDArray[np.int64], model: NDArray[np.int64], event_ms: NDArray[np.int64], now_ms: int
+    ) -> None:
+        """Take in events of which none is too late; see `late`."""
         np.maximum.at(self.newest, (slot, model), event_ms)
         self.arrived[slot, model] = now_ms
         self._touched[slot, model] = True
-        return late
 
     def take_touched(self, slot: int) -> dict[str, tuple[int, int]]:
         """Models of a partition that had events since the last call: newest event time, and arrival."""

@@ -29,12 +29,8 @@ from monitor.store.tables import (
     term,
 )
 
-_PREDICTIONS = "SELECT p.key, p.version_id, p.event_ms, p.until_ms, p.payload FROM"
-_TRUTHS = (
-    "SELECT t.key, t.label_ms, t.first_ms, t.label, t.value, t.place, t.until_ms, t.model_id, t.status FROM"
-)
-
-
+_OF_PENDING = "key, version_id, event_ms, until_ms, payload"
+_OF_TRUTH = "key, label_ms, first_ms, label, value, place, until_ms, model_id, status"
 LOOK_BACK_MS = 3_600_000  # labels keep the share that held so long before them
 
 
@@ -222,7 +218,7 @@ def _all_labels(parts: Sequence[LabelRows]) -> LabelRows:
 
 
 def _known_predictions(connection: Connection, keys: IntArray, versions: JoinedVersions) -> PredictionRows:
-    rows = _look_up(connection, f"{_PREDICTIONS} {{wanted}} pending p {{on}}", keys)
+    rows = _look_up(connection, "pending", _OF_PENDING, keys)
     if not rows:
         return _no_predictions()
     key, version, event_ms, until_ms, payloads = zip(*rows, strict=True)
@@ -242,7 +238,7 @@ def _known_predictions(connection: Connection, keys: IntArray, versions: JoinedV
 
 
 def _known_truths(connection: Connection, keys: IntArray) -> LabelRows:
-    rows = _look_up(connection, f"{_TRUTHS} {{wanted}} truth t {{on}}", keys)
+    rows = _look_up(connection, "truth", _OF_TRUTH, keys)
     if not rows:
         return _all_labels([])
     key, label_ms, first_ms, label, value, place, until_ms, model, status = zip(*rows, strict=True)
@@ -271,16 +267,14 @@ def want(connection: Connection, keys: IntArray) -> None:
             connection.exec_driver_sql("INSERT INTO wanted VALUES (?)", rows)
 
 
-def _look_up(connection: Connection, statement: str, keys: IntArray) -> list[Any]:
-    """Rows with any of the keys, which `want` was told before."""
-    wanted = keys.tolist()
-    if not wanted:
+def _look_up(connection: Connection, table: str, columns: str, keys: IntArray) -> list[Any]:
+    """Rows of a table with any of the keys, which `want` was told before."""
+    if not len(keys):
         return []
     if connection.dialect.name == "postgresql":
-        table, alias = statement.split("{wanted} ")[1].split(" ")[:2]
-        query = statement.split("{wanted}")[0] + f" {table} {alias} WHERE {alias}.key = ANY(%(keys)s)"
-        return list(connection.exec_driver_sql(query, {"keys": wanted}).fetchall())
-    query = statement.format(wanted="wanted CROSS JOIN", on="USING (key)")
+        query = f"SELECT {columns} FROM {table} WHERE key = ANY(%(keys)s)"  # noqa: S608 - no input
+        return list(connection.exec_driver_sql(query, {"keys": keys.tolist()}).fetchall())
+    query = f"SELECT {columns} FROM wanted CROSS JOIN {table} USING (key)"  # noqa: S608 - no input
     return list(connection.exec_driver_sql(query).fetchall())
 
 
