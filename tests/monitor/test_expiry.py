@@ -17,7 +17,7 @@ from monitor.expiry import Expiry
 from monitor.pending import id_of, keys_of
 from monitor.store.engine import immediate, reading
 from monitor.store.positions import accounting
-from tests.monitor.test_outcome_judge import MINUTE_MS, START_MS, OutcomeWorld
+from tests.monitor.outcome_world import MINUTE_MS, START_MS, OutcomeWorld
 
 HORIZON = 10  # minutes that a prediction waits for its label
 LATENESS_MS = MINUTE_MS

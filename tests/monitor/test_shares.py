@@ -20,7 +20,7 @@ from monitor.store import shares as module
 from monitor.store.engine import immediate, reading
 from monitor.store.positions import accounting
 from monitor.store.shares import Shares, adapt, is_kept, shares_of
-from tests.monitor.test_outcome_judge import MINUTE_MS, START_MS, OutcomeWorld
+from tests.monitor.outcome_world import MINUTE_MS, START_MS, OutcomeWorld
 
 MOST = 60  # predictions of a minute: one a second
 FATES = ("matched", "waiting", "corrected", "orphaned", "expired", "sampled_out")

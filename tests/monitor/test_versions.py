@@ -19,7 +19,7 @@ from monitor.pending import hashes_of
 from monitor.store.engine import reading
 from monitor.versions import compare_range, comparisons
 from schemas.errors import UnusableReference
-from tests.monitor.test_outcome_judge import OutcomeWorld, at
+from tests.monitor.outcome_world import OutcomeWorld, at
 
 
 def right(share: float) -> Callable[[np.random.Generator], tuple[dict[str, Any], Any]]:

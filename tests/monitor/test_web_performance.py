@@ -12,7 +12,7 @@ from sklearn import metrics
 
 from detectors.outcomes import score_edges
 from monitor.web.app import create_app
-from tests.monitor.test_outcome_judge import MINUTE_MS, START_MS, OutcomeWorld
+from tests.monitor.outcome_world import MINUTE_MS, START_MS, OutcomeWorld
 
 URL = "/api/v1/models/{}/performance"
 Get = Callable[..., Any]
