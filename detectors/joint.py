@@ -19,7 +19,7 @@ _FOOTER = struct.Struct("<Q4s")  # bytes of the last part, and what shows that t
 
 
 def lanes_of(reference: Reference, detector: Detector) -> Sequence[Lane]:
-    """Lanes of the streams of all rows that are judged against a reference, for `monitor.budget`."""
+    """Lanes of the streams of all rows that are judged against a reference, for `monitor.judging.budget`."""
     lanes = reference.tensor.layout.lanes
     return (*lanes, Lane.MULTIVARIATE) if _has_pairs(reference, detector) else lanes
 

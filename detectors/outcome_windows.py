@@ -90,7 +90,7 @@ def judge_outcomes(
 
 
 def outcome_lanes(detector: Detector, reference: OutcomeReference) -> tuple[Lane, ...]:
-    """Lanes of the streams of all rows that are judged against a reference, for `monitor.budget`."""
+    """Lanes of the streams of all rows that are judged against a reference, for `monitor.judging.budget`."""
     watched = (Lane.PERFORMANCE,) if _watched(detector, reference) is not None else ()
     return (*reference.tensor.layout.lanes, *watched)
 

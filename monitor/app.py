@@ -25,12 +25,12 @@ from alerting.notifiers.base import ReceiverOptions
 from monitor.clock import Clock, SystemClock
 from monitor.config import Configuration
 from monitor.deliver import Deliverer
-from monitor.digests import Digests
 from monitor.evaluate import Announcer, Evaluator, FaustThread
-from monitor.expiry import Expiry
 from monitor.ingest import Ingest
-from monitor.judge import Judge
-from monitor.outcome_judge import OutcomeJudge
+from monitor.judging.digests import Digests
+from monitor.judging.judge import Judge
+from monitor.labels.expiry import Expiry
+from monitor.performance.judge import OutcomeJudge
 from monitor.silence import Silences
 from monitor.source.kafka import KafkaSource, client_logger
 from monitor.source.source import Source

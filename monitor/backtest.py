@@ -50,11 +50,9 @@ from detectors.reference import Reference
 from detectors.sample import MOST_ROWS, Sample
 from detectors.streams import week_in
 from detectors.tensor import BoolArray, IntArray
-from monitor.budget import window_budget
 from monitor.config import Configuration
 from monitor.config.settings import ModelSettings
 from monitor.config.values import write_instant
-from monitor.digests import digest_of
 from monitor.frames import Batches, Table, frame_table, open_table
 from monitor.frames.batches import layout_of
 from monitor.frames.names import MODEL, TIMESTAMP, VERSION, KnownKinds
@@ -62,9 +60,11 @@ from monitor.frames.reference import reference_from_table
 from monitor.frames.samples import TableSamples
 from monitor.frames.times import WrongInstant, event_times
 from monitor.frames.values import categories, numbers, plain
+from monitor.judging.budget import window_budget
+from monitor.judging.digests import digest_of
+from monitor.judging.weeks import rows_of, words
 from monitor.profiling import Key
-from monitor.references import Span, first_stretch
-from monitor.weeks import rows_of, words
+from monitor.references.lifecycle import Span, first_stretch
 from schemas.batch import Batch
 from schemas.column import PERFORMANCE_ERROR, PREDICTION, ColumnSpec, Kind, Source
 from schemas.verdict import Verdict, without_alarms

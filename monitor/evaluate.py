@@ -20,11 +20,11 @@ from confluent_kafka import KafkaError, Producer
 
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.digests import Digests
-from monitor.expiry import Expiry
-from monitor.judge import Judge
-from monitor.judgements import Judged
-from monitor.outcome_judge import OutcomeJudge
+from monitor.judging.digests import Digests
+from monitor.judging.judge import Judge
+from monitor.judging.judgements import Judged
+from monitor.labels.expiry import Expiry
+from monitor.performance.judge import OutcomeJudge
 from monitor.silence import Silences
 from schemas.errors import Unavailable
 

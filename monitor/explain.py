@@ -14,9 +14,9 @@ from alerting.finding import epoch_ms
 from detectors.catalog import detectors
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.judge import Judge
-from monitor.judgements import EFFECTS
-from monitor.outcome_judge import OutcomeJudge
+from monitor.judging.judge import Judge
+from monitor.judging.judgements import EFFECTS
+from monitor.performance.judge import OutcomeJudge
 from monitor.store import alerts
 from monitor.store.engine import reading
 from monitor.store.tables import judgement, result

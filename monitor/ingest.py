@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.intake import Intake
-from monitor.labelling import model_id, place_id
+from monitor.labels.labelling import model_id, place_id
 from monitor.partitions import EventTimes, Partition, owned_delta
 from monitor.profiling import Collected, Profiler
 from monitor.registry import Registry

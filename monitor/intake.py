@@ -17,10 +17,10 @@ from monitor.config import Configuration
 from monitor.decode import catalog
 from monitor.decode.batch import Events
 from monitor.decode.envelope import Envelopes
-from monitor.labelling import label_rows, model_id, place_id
-from monitor.pairing import LabelRows
+from monitor.labels.labelling import label_rows, model_id, place_id
+from monitor.labels.pairing import LabelRows
+from monitor.labels.pending import Terms
 from monitor.partitions import EventTimes, Partition
-from monitor.pending import Terms
 from monitor.profiling import Key, Profiler
 from monitor.registry import Registry
 from monitor.source.source import Fetched, Source

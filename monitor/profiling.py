@@ -22,8 +22,8 @@ from monitor.config.settings import ModelSettings
 from monitor.decode.batch import Events, Outputs, make_batch
 from monitor.decode.columns import Columns
 from monitor.decode.features import FeatureDecoder
-from monitor.pairing import PredictionRows
-from monitor.pending import Segments, Terms, pending_rows
+from monitor.labels.pairing import PredictionRows
+from monitor.labels.pending import Segments, Terms, pending_rows
 from schemas.batch import Batch
 from schemas.column import ColumnSpec, Kind, Source
 

@@ -12,9 +12,9 @@ from alerting.finding import Finding, Kind, WindowObservation, instant
 from alerting.pipeline import outbox_rows
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.judgements import observe
+from monitor.judging.judgements import observe
 from monitor.profiling import Key
-from monitor.references import ReferenceCache
+from monitor.references.lifecycle import ReferenceCache
 from monitor.store import alerts
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.times import newest_events, watermarks

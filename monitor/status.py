@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, func, select
 
 from monitor.config import Configuration
 from monitor.config.values import write_instant
+from monitor.judging.standing import ModelStanding, standings
 from monitor.registry import read_columns
-from monitor.standing import ModelStanding, standings
 from monitor.store import alerts, outbox, schema
 from monitor.store.engine import describe, reading
 from monitor.store.positions import Place

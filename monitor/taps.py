@@ -10,7 +10,7 @@ from typing import Any
 
 from monitor.config import Configuration
 from monitor.evaluate import Announcer
-from monitor.judgements import Judged
+from monitor.judging.judgements import Judged
 
 
 class Taps:

@@ -54,8 +54,8 @@ def _read(configuration: Configuration, database: Engine, week: str | None) -> D
         If the week is no instant, or none is named and none is finished.
     """
     from detectors.digest import week_of  # loads the mathematics
-    from monitor.digests import read_digest
-    from monitor.references import ReferenceCache
+    from monitor.judging.digests import read_digest
+    from monitor.references.lifecycle import ReferenceCache
     from monitor.store import weeks
 
     try:

@@ -17,7 +17,7 @@ from monitor.config.settings import ModelSettings
 from monitor.config.values import read_instant, write_instant
 from monitor.options import configuration_option, json_option, print_json
 from monitor.profiling import Key
-from monitor.references import Span, find, next_boundary, next_slice, promote
+from monitor.references.lifecycle import Span, find, next_boundary, next_slice, promote
 from monitor.store import engine as engines
 from monitor.store import schema
 from monitor.store.engine import immediate, reading
@@ -65,7 +65,7 @@ def build(config: str, model: str, version: str | None, source: str, promoted: b
 
     In a table with columns `model` or `version` only the rows of the given ones are used.
     """
-    from monitor import reference_sources as sources  # loads what reads tables
+    from monitor.references import sources  # loads what reads tables
 
     notes = _notes(options["labels"], options["commit"], options["mlflow_run"])
     if (promoted or options["from_stream"]) and version is None:
@@ -98,10 +98,10 @@ def build(config: str, model: str, version: str | None, source: str, promoted: b
 @json_option
 def list_references(config: str, model: str | None, as_json: bool) -> None:
     """List references, newest first."""
-    from monitor import stored_references
+    from monitor.references import stored
 
     with _database(load(config)) as database, reading(database) as connection:
-        found = stored_references.listed(connection, model)
+        found = stored.listed(connection, model)
     if as_json:
         print_json({"items": found})
         return
@@ -120,10 +120,10 @@ def list_references(config: str, model: str | None, as_json: bool) -> None:
 @json_option
 def show(config: str, hash_or_prefix: str, as_json: bool) -> None:
     """Show a reference: where it comes from, who uses it, its columns with bins and shares."""
-    from monitor import stored_references
+    from monitor.references import stored
 
     with _database(load(config)) as database, reading(database) as connection:
-        found = stored_references.detailed(connection, find(connection, hash_or_prefix))
+        found = stored.detailed(connection, find(connection, hash_or_prefix))
     if as_json:
         print_json(found)
         return

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from monitor.demo import model
 from monitor.demo.script import PREDICTIONS
-from monitor.pairing import FATES
+from monitor.labels.pairing import FATES
 from monitor.store.tables import (
     alert,
     dead_letter,

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from detectors.outcomes import EVERYTHING
 from monitor.config.settings import ModelSettings
 from monitor.demo import model
-from monitor.estimates import Worth
-from monitor.outcome_references import OutcomeReferences
-from monitor.outcomes import measure_together
+from monitor.performance.estimates import Worth
+from monitor.performance.outcomes import measure_together
+from monitor.performance.references import OutcomeReferences
 from monitor.store.queries.outcomes import window_outcomes
 
 

@@ -17,7 +17,7 @@ from monitor.demo.account import Account, Finding
 from monitor.demo.faults import DAY_MS, FAULTS, Effect, Fault
 from monitor.demo.months import MonthlyPerformance, by_month
 from monitor.demo.script import LABELS, Kind
-from monitor.outcomes import wait_ms
+from monitor.performance.outcomes import wait_ms
 from schemas.duration import format_duration
 
 NAMED_COLUMNS = 4

@@ -25,7 +25,7 @@ from monitor.demo.report import Report
 from monitor.demo.screen import Progress, Screen
 from monitor.demo.script import LABELS, PREDICTIONS, Script
 from monitor.demo.slack_server import LOOPBACK, LoopbackSlack
-from monitor.outcomes import wait_ms
+from monitor.performance.outcomes import wait_ms
 from monitor.store.engine import reading
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import outbox

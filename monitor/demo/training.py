@@ -9,12 +9,12 @@ import pyarrow.parquet as parquet
 from sqlalchemy import Engine
 
 from detectors.reference import Reference
-from monitor import references
 from monitor.config import Configuration
 from monitor.demo import model
 from monitor.demo.faults import day_ms
 from monitor.demo.flights import UNKNOWN, Flights
 from monitor.frames.reference import reference_from_file
+from monitor.references import lifecycle
 from monitor.store.engine import immediate
 
 FILE = "train.parquet"
@@ -54,6 +54,6 @@ def promote(engine: Engine, configuration: Configuration, path: Path, now_ms: in
     span = {"from_ms": made.from_ms, "to_ms": made.to_ms}
     metadata = {"source": FILE, "model": key[0], "version": key[1], **span}
     with immediate(engine) as connection:
-        references.keep(connection, made, metadata, now_ms)
-        references.promote(connection, key, made.hash, from_ms=REPLAY_FROM_MS, by="the demo", now_ms=now_ms)
+        lifecycle.keep(connection, made, metadata, now_ms)
+        lifecycle.promote(connection, key, made.hash, from_ms=REPLAY_FROM_MS, by="the demo", now_ms=now_ms)
     return made

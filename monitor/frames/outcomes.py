@@ -29,8 +29,8 @@ from monitor.frames.pandas_frame import frame_table
 from monitor.frames.table import Table, open_table
 from monitor.frames.times import event_times
 from monitor.frames.values import categories, is_number, numbers, plain
-from monitor.outcomes import age_of, positive_of
-from monitor.pending import Segments, Terms, prediction_rows
+from monitor.labels.pending import Segments, Terms, prediction_rows
+from monitor.performance.outcomes import age_of, positive_of
 from schemas.batch import OK, Batch
 from schemas.column import ColumnSpec
 from schemas.errors import UnusableReference

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, insert, select, text
 from detectors.outcomes import FORMAT, by_group, summed
 from detectors.tensor import IntArray
 from monitor.config.settings import ModelSettings
-from monitor.pairing import FATES, LabelRows, Pairing, PredictionRows, pair
-from monitor.pending import hashes_of, id_of, packed, positive_name, unpacked, version_id
+from monitor.labels.pairing import FATES, LabelRows, Pairing, PredictionRows, pair
+from monitor.labels.pending import hashes_of, id_of, packed, positive_name, unpacked, version_id
 from monitor.store.shares import Shares, adapt, is_kept, shares_of
 from monitor.store.sql import insert_new, inserting
 from monitor.store.tables import (

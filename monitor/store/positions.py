@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 
-from monitor.pairing import FATES
+from monitor.labels.pairing import FATES
 from monitor.store.engine import immediate, reading
 from monitor.store.joining import JoinWork, join
 from monitor.store.sql import insert_new, upsert

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from detectors.reference import Reference
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.references import ReferenceCache
+from monitor.references.lifecycle import ReferenceCache
 from monitor.telemetry import Telemetry
 
 MOST_REFERENCES = 64

@@ -11,7 +11,7 @@ from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import Connection
 
 from monitor.config.alerts import PERIODS_MS
-from monitor.merging import merge_slices
+from monitor.judging.merging import merge_slices
 from monitor.profiling import Pointer
 from monitor.registry import read_columns
 from monitor.store.engine import reading

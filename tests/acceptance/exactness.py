@@ -13,8 +13,8 @@ from confluent_kafka import Producer
 from sqlalchemy import Connection, select, text
 
 from detectors.binning import NumericBins
-from monitor.merging import merge_slices
-from monitor.references import ReferenceCache, pointers_of
+from monitor.judging.merging import merge_slices
+from monitor.references.lifecycle import ReferenceCache, pointers_of
 from monitor.registry import read_columns
 from monitor.store.tables import slice_profile
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Engine, select, text
 
 from detectors.outcomes import AGE_LIMITS_MS, EVERYTHING, UNIT, Family, summed
-from monitor.pending import hashes_of
+from monitor.labels.pending import hashes_of
 from monitor.store import engine as engines
 from monitor.store.engine import reading
 from monitor.store.positions import accounting

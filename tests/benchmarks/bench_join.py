@@ -25,8 +25,8 @@ from sqlalchemy import Connection, Engine
 
 from detectors.outcomes import Predictions
 from monitor.config import Configuration
-from monitor.pairing import LabelRows, PredictionRows, Status
-from monitor.pending import hashes_of, id_of, packed
+from monitor.labels.pairing import LabelRows, PredictionRows, Status
+from monitor.labels.pending import hashes_of, id_of, packed
 from monitor.store import engine as engines
 from monitor.store import joining, schema
 from monitor.store.engine import immediate

@@ -10,7 +10,7 @@ from monitor.config import Configuration
 from monitor.decode.batch import Events, make_batch
 from monitor.decode.json import Json
 from monitor.profiling import ModelState
-from monitor.references import keep, promote
+from monitor.references.lifecycle import keep, promote
 from monitor.store.engine import immediate
 from tests.benchmarks.stream import Shape, events
 

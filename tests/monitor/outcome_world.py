@@ -13,10 +13,10 @@ from detectors.outcome_reference import OutcomeReference
 from monitor.clock import ManualClock
 from monitor.config import Configuration
 from monitor.ingest import Ingest
-from monitor.judge import Judge
-from monitor.judgements import Due, Judged
-from monitor.outcome_judge import OutcomeJudge
-from monitor.outcome_references import OutcomeReferences
+from monitor.judging.judge import Judge
+from monitor.judging.judgements import Due, Judged
+from monitor.performance.judge import OutcomeJudge
+from monitor.performance.references import OutcomeReferences
 from monitor.source.memory import MemoryBroker, MemorySource
 from monitor.store import engine as engines
 from monitor.store import schema

@@ -24,7 +24,7 @@ from monitor.config import Configuration
 from monitor.config.settings import ModelSettings
 from monitor.frames import Batches, frame_table
 from monitor.frames.names import KnownKinds
-from monitor.references import Span, first_stretch, learnable
+from monitor.references.lifecycle import Span, first_stretch, learnable
 from monitor.store import tables
 from monitor.store.engine import reading
 from monitor.store.tables import alert as alerts_table

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.budget import window_budget
 from monitor.config.alerts import PERIODS_MS, Alerts
+from monitor.judging.budget import window_budget
 from schemas.errors import UsageError
 from schemas.verdict import Lane
 

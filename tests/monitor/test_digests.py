@@ -26,14 +26,14 @@ from monitor import cli
 from monitor.clock import ManualClock
 from monitor.config import Configuration
 from monitor.deliver import Deliverer
-from monitor.digests import Digests, digest_of
 from monitor.evaluate import Evaluator
-from monitor.expiry import Expiry
 from monitor.ingest import Ingest
-from monitor.judge import Judge
-from monitor.judgements import Judged
-from monitor.outcome_judge import OutcomeJudge
-from monitor.references import promote
+from monitor.judging.digests import Digests, digest_of
+from monitor.judging.judge import Judge
+from monitor.judging.judgements import Judged
+from monitor.labels.expiry import Expiry
+from monitor.performance.judge import OutcomeJudge
+from monitor.references.lifecycle import promote
 from monitor.silence import Silences
 from monitor.source.memory import MemoryBroker, MemorySource
 from monitor.store import engine as engines
@@ -326,7 +326,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
         world.send(range(first, first + 24), shift=0.5 if first == 120 else 0.0, model="fares")
     with pytest.MonkeyPatch.context() as patch:
         # How many model versions have a reference decides what each may spend, so both learn theirs first.
-        patch.setattr("monitor.judge.MOST_WINDOWS", 0)
+        patch.setattr("monitor.judging.judge.MOST_WINDOWS", 0)
         world.judge.sweep()
     assert world.rows("SELECT count(*) FROM reference_pointer") == [(2,)]
     world.close()
@@ -376,7 +376,7 @@ def test_rows_do_not_depend_on_the_order_in_which_models_are_judged(
 ) -> None:
     world = Stored(stored, tmp_path / f"{len(list(tmp_path.iterdir()))}.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("monitor.judge.MOST_WINDOWS", window_limit)
+        patch.setattr("monitor.judging.judge.MOST_WINDOWS", window_limit)
         for models in turns:
             world.judge.sweep(models)
     while world.judge.sweep():

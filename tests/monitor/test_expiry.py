@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import text
 
 from detectors.hashing import hash_strings
-from monitor import expiry as module
-from monitor.expiry import Expiry
-from monitor.pending import id_of, keys_of
+from monitor.labels import expiry as module
+from monitor.labels.expiry import Expiry
+from monitor.labels.pending import id_of, keys_of
 from monitor.store.engine import immediate, reading
 from monitor.store.positions import accounting
 from tests.monitor.outcome_world import MINUTE_MS, START_MS, OutcomeWorld

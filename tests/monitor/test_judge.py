@@ -14,7 +14,7 @@ from sqlalchemy import text
 from monitor.clock import ManualClock
 from monitor.config import Configuration
 from monitor.ingest import Ingest
-from monitor.judge import Judge
+from monitor.judging.judge import Judge
 from monitor.silence import Silences
 from monitor.source.memory import MemoryBroker, MemorySource
 from monitor.store import engine as engines

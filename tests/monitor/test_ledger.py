@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from monitor.explain import Explainer
-from monitor.judge import Judge
+from monitor.judging.judge import Judge
 from monitor.store.engine import immediate, reading
 from monitor.store.queries import budget
 from monitor.telemetry import Telemetry

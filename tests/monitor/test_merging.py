@@ -9,8 +9,8 @@ import pytest
 
 from detectors.profile import profile_batch
 from detectors.reference import build
-from monitor import merging
-from monitor.merging import joined, merge_slices
+from monitor.judging import merging
+from monitor.judging.merging import joined, merge_slices
 from monitor.profiling import Pointer
 from schemas.batch import INVALID, OK, Batch, Categories
 from schemas.column import ColumnSpec, Kind

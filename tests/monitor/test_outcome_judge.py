@@ -14,18 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import insert, select
 
-import monitor.outcome_judge
-import monitor.outcome_references
+import monitor.performance.judge
+import monitor.performance.references
 from detectors.outcome_reference import COLUMNS
 from detectors.outcomes import joined
-from monitor import outcome_tidying
-from monitor.budget import window_budget
 from monitor.config import Configuration
 from monitor.config.alerts import Alerts
 from monitor.explain import Explainer
-from monitor.outcome_judge import OutcomeJudge
-from monitor.outcome_references import OutcomeReferences
-from monitor.outcomes import age_of, wait_ms
+from monitor.judging.budget import window_budget
+from monitor.performance import tidying
+from monitor.performance.judge import OutcomeJudge
+from monitor.performance.outcomes import age_of, wait_ms
+from monitor.performance.references import OutcomeReferences
 from monitor.store import ledgers, tables
 from monitor.store.engine import immediate, reading
 from monitor.store.queries import budget
@@ -578,7 +578,7 @@ def dying(monkeypatch: pytest.MonkeyPatch, nth: int, point: str) -> Iterator[lis
             raise Killed
 
     with monkeypatch.context() as patched:
-        for module in (monitor.outcome_judge, monitor.outcome_references):
+        for module in (monitor.performance.judge, monitor.performance.references):
             patched.setattr(module, "immediate", transaction)
         yield seen
 
@@ -737,7 +737,7 @@ def test_labels_sent_again_before_judging_are_not_missing(learned: OutcomeWorld)
 def test_rows_of_judged_slices_are_added_up_and_say_the_same(
     learned: OutcomeWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outcome_tidying, "FEWEST_ROWS", 2)
+    monkeypatch.setattr(tidying, "FEWEST_ROWS", 2)
     for minute in range(80, 90, 2):  # five commits, and labels come later than predictions
         labels = learned.send(minute, 2, labelled=1.0)
         learned.correct(labels, right=True, later_ms=MINUTE_MS)

@@ -14,11 +14,11 @@ from detectors.reference import Reference
 from monitor import cli
 from monitor.clock import ManualClock
 from monitor.config import load
-from monitor.configured_references import ConfiguredReferences, build_configured
 from monitor.frames import reference_from_frame
-from monitor.judge import Judge
-from monitor.references import load as load_reference
-from monitor.references import promote
+from monitor.judging.judge import Judge
+from monitor.references.configured import ConfiguredReferences, build_configured
+from monitor.references.lifecycle import load as load_reference
+from monitor.references.lifecycle import promote
 from monitor.store import schema
 from monitor.store.engine import create, immediate, reading
 from monitor.store.tables import (
@@ -317,7 +317,7 @@ def test_a_configured_file_is_built_once_for_all_versions(engine, config, tmp_pa
         }
         connection.execute(insert(model_version).values(row))
     monkeypatch.setattr(
-        "monitor.configured_references.reference_from_file", lambda *_: pytest.fail("built again")
+        "monitor.references.configured.reference_from_file", lambda *_: pytest.fail("built again")
     )
     judge_of(config, engine).sweep()
     assert [p[1] for p in pointers(engine)] == ["1", "2", "3"]

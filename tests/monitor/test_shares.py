@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from detectors.hashing import hash_strings
-from monitor.outcomes import measure_together, read_outcomes
-from monitor.pending import id_of, keys_of
+from monitor.labels.pending import id_of, keys_of
+from monitor.performance.outcomes import measure_together, read_outcomes
 from monitor.store import joining
 from monitor.store import shares as module
 from monitor.store.engine import immediate, reading

@@ -15,9 +15,9 @@ from detectors.outcomes import EVERYTHING
 from detectors.performance import realised
 from monitor.config import Configuration
 from monitor.frames.outcomes import outcome_reference_from_file, outcome_reference_from_frame
-from monitor.pending import hashes_of
+from monitor.labels.pending import hashes_of
+from monitor.performance.versions import compare_range, comparisons
 from monitor.store.engine import reading
-from monitor.versions import compare_range, comparisons
 from schemas.errors import UnusableReference
 from tests.monitor.outcome_world import OutcomeWorld, at
 

@@ -15,9 +15,9 @@ from detectors.profile import Profile, profile_batch
 from detectors.reference import build
 from monitor.clock import ManualClock
 from monitor.config import Configuration
-from monitor.merging import merge_slices
+from monitor.judging.merging import merge_slices
 from monitor.profiling import Pointer
-from monitor.references import keep, promote
+from monitor.references.lifecycle import keep, promote
 from monitor.store import alerts, schema
 from monitor.store import engine as engines
 from monitor.store.engine import immediate

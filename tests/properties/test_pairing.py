@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.outcomes import Family, Predictions, Records, joint, summed
-from monitor.pairing import FATES, LabelRows, Pairing, PredictionRows, Status, pair
-from monitor.pending import packed, unpacked
+from monitor.labels.pairing import FATES, LabelRows, Pairing, PredictionRows, Status, pair
+from monitor.labels.pending import packed, unpacked
 
 HORIZON_MS = 100_000
 POSITIVE = np.uint64(11)

@@ -22,9 +22,9 @@ from sqlalchemy import Connection, Engine, select
 from detectors.hashing import hash_numbers, hash_strings
 from detectors.outcomes import Family, class_hash, joined, score_edges
 from monitor.config import Configuration
-from monitor.labelling import model_id, place_id
-from monitor.pairing import FATES, Status
-from monitor.pending import hashes_of, keys_of, unpacked, version_id
+from monitor.labels.labelling import model_id, place_id
+from monitor.labels.pairing import FATES, Status
+from monitor.labels.pending import hashes_of, keys_of, unpacked, version_id
 from monitor.store.engine import reading
 from monitor.store.positions import Place, accounting
 from monitor.store.tables import (

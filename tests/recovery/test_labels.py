@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from detectors.outcomes import Family
-from monitor.expiry import Expiry
 from monitor.ingest import Ingest
-from monitor.pairing import FATES, Status
+from monitor.labels.expiry import Expiry
+from monitor.labels.pairing import FATES, Status
 from monitor.source.memory import MemorySource
 from monitor.source.source import Listener
 from monitor.store import engine as databases

@@ -24,7 +24,7 @@ from detectors.reference import Reference, build
 from monitor.clock import ManualClock
 from monitor.config import Configuration
 from monitor.ingest import Ingest
-from monitor.references import keep, promote
+from monitor.references.lifecycle import keep, promote
 from monitor.source.memory import MemoryBroker, MemorySource
 from monitor.store import positions
 from monitor.store.engine import immediate, reading

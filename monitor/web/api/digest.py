@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from alerting.digest import document
 from detectors.digest import week_of
-from monitor.digests import read_digest
+from monitor.judging.digests import read_digest
 from monitor.store import weeks
 from monitor.store.engine import reading
 from monitor.web.context import Context

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from detectors.fairness import Disparity, Rate, measure_fairness
 from detectors.outcomes import joined
-from monitor.outcomes import positive_of, read_outcomes, segment_hash, task_of
+from monitor.performance.outcomes import positive_of, read_outcomes, segment_hash, task_of
 from monitor.store.engine import reading
 from monitor.store.queries.outcomes import class_hashes, texts_of
 from monitor.web.api.performance import RangeAsked, checked_versions, span_of

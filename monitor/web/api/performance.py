@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from detectors.outcomes import AGE_LIMITS_MS
 from detectors.performance import Realised
-from monitor.outcomes import Measured, measure_together, read_outcomes, versions_of
+from monitor.performance.outcomes import Measured, measure_together, read_outcomes, versions_of
 from monitor.store.engine import reading
 from monitor.store.queries.models import model_exists
 from monitor.store.queries.outcomes import newest_outcome

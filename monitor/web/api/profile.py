@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from detectors.profile import Profile
 from detectors.reference import Reference
-from monitor.merging import Merged, Merging
+from monitor.judging.merging import Merged, Merging
 from monitor.profiling import Pointer
 from monitor.registry import read_columns
 from monitor.store.engine import reading

@@ -7,9 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from monitor.performance.versions import METRICS, Compared, compare_range, comparisons
 from monitor.store.engine import reading
 from monitor.store.queries.models import model_exists
-from monitor.versions import METRICS, Compared, compare_range, comparisons
 from monitor.web.api.performance import RangeAsked, checked_versions, span_of
 from monitor.web.context import Context
 from monitor.web.documents import Number, instant

@@ -31,10 +31,10 @@ from detectors.rate import RateEDetector
 from detectors.reference import Reference
 from detectors.relations import Relations, Together
 from detectors.tensor import BoolArray, FloatArray, IntArray
-from monitor.budget import window_budget
 from monitor.config.alerts import Alerts
 from monitor.config.settings import ModelSettings
 from monitor.frames import reference_from_frame, windows_of_frame
+from monitor.judging.budget import window_budget
 from monitor.version import code_version
 from schemas.column import PERFORMANCE_ERROR, ColumnSpec, Kind, Source
 from schemas.verdict import Lane

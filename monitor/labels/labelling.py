@@ -14,8 +14,8 @@ from detectors.outcomes import class_hash
 from detectors.tensor import HashArray
 from monitor.decode.batch import to_categories
 from monitor.decode.envelope import LabelEnvelopes
-from monitor.pairing import LabelRows, Status
-from monitor.pending import Terms, hashes_of, id_of, keys_of
+from monitor.labels.pairing import LabelRows, Status
+from monitor.labels.pending import Terms, hashes_of, id_of, keys_of
 
 MOST_NAMES = 1_000  # classes of one fetch that are named
 

@@ -22,9 +22,9 @@ from detectors.paired_slices import Loss, absolute_error, cost_of, paired, right
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.config.settings import LOWER_IS_BETTER, ModelSettings
-from monitor.judgements import observe
-from monitor.outcomes import task_of, versions_of, wait_ms
-from monitor.pending import hashes_of
+from monitor.judging.judgements import observe
+from monitor.labels.pending import hashes_of
+from monitor.performance.outcomes import task_of, versions_of, wait_ms
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.outcomes import windows_between
 from monitor.store.sql import upsert

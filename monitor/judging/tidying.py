@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.merging import Merged, merge_slices
+from monitor.judging.merging import Merged, merge_slices
 from monitor.profiling import Key, Pointer
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.slices import slices_between

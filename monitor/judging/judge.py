@@ -22,11 +22,10 @@ from detectors.base import Detector, Moment, Step
 from detectors.digest import week_of
 from detectors.joint import judge_window, lanes_of
 from detectors.reference import Reference
-from monitor.budget import window_budget
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.configured_references import ConfiguredReferences
-from monitor.judgements import (
+from monitor.judging.budget import window_budget
+from monitor.judging.judgements import (
     Due,
     Judged,
     Overtaken,
@@ -35,10 +34,13 @@ from monitor.judgements import (
     observe,
     result_rows,
 )
-from monitor.merging import Merged, merge_slices
-from monitor.outlooks import NO_OUTLOOK, Outlook, entry_of, outlook_of, permitted
+from monitor.judging.merging import Merged, merge_slices
+from monitor.judging.outlooks import NO_OUTLOOK, Outlook, entry_of, outlook_of, permitted
+from monitor.judging.tidying import JudgedSpan, Tidier
+from monitor.judging.weeks import part_of
 from monitor.profiling import Key, Pointer
-from monitor.references import ReferenceCache, learn_and_promote, pointer_at, pointers_of
+from monitor.references.configured import ConfiguredReferences
+from monitor.references.lifecycle import ReferenceCache, learn_and_promote, pointer_at, pointers_of
 from monitor.registry import read_columns
 from monitor.store import ledgers, weeks
 from monitor.store.engine import immediate, reading
@@ -53,8 +55,6 @@ from monitor.store.tables import (
     window_state,
 )
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
-from monitor.tidying import JudgedSpan, Tidier
-from monitor.weeks import part_of
 from schemas.column import ColumnSpec
 from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec

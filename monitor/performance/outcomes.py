@@ -11,7 +11,7 @@ from sqlalchemy import Connection, select
 from detectors.outcomes import AGE_LIMITS_MS, EVERYTHING, NO_SCORE, Family, Records, ages, joined
 from detectors.performance import Realised, Task, realised
 from monitor.config.settings import ModelSettings
-from monitor.pending import hashes_of, positive_hash
+from monitor.labels.pending import hashes_of, positive_hash
 from monitor.store.queries.outcomes import OutcomeSpan, class_hashes, outcomes, texts_of
 from monitor.store.tables import model_version
 

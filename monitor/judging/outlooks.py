@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from detectors.base import Step
-from monitor.judgements import Due, as_before
+from monitor.judging.judgements import Due, as_before
 from monitor.store import ledgers
 from monitor.store.ledgers import Book
 from schemas.verdict import Decision, without_alarms

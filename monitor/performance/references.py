@@ -13,7 +13,7 @@ from detectors.outcome_reference import OutcomeReference
 from detectors.outcomes import joined
 from monitor.config.settings import ModelSettings
 from monitor.frames.outcomes import outcome_reference_from_file
-from monitor.outcomes import age_of, positive_of, wait_ms
+from monitor.performance.outcomes import age_of, positive_of, wait_ms
 from monitor.profiling import Key
 from monitor.registry import read_columns
 from monitor.store.engine import immediate, reading

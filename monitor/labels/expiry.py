@@ -10,8 +10,8 @@ from sqlalchemy import Connection, Engine, Table, delete, exists, select, update
 
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.pairing import Status
-from monitor.pending import id_of
+from monitor.labels.pairing import Status
+from monitor.labels.pending import id_of
 from monitor.store.engine import immediate, reading
 from monitor.store.joining import lock_models
 from monitor.store.queries.times import watermarks

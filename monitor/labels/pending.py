@@ -13,7 +13,7 @@ from detectors.hashing import combine_hashes, hash_strings
 from detectors.outcomes import Predictions, class_hash, join_key
 from detectors.tensor import HashArray, IntArray
 from monitor.config.settings import ModelSettings
-from monitor.pairing import PredictionRows
+from monitor.labels.pairing import PredictionRows
 from schemas.batch import OK, Batch, Categories
 from schemas.column import PREDICTION, SCORE
 

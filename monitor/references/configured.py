@@ -19,7 +19,7 @@ from detectors.reference import Reference
 from monitor.config.settings import ModelSettings
 from monitor.frames import reference_from_file
 from monitor.profiling import Key
-from monitor.references import keep, load, promote
+from monitor.references.lifecycle import keep, load, promote
 from monitor.store.engine import immediate, reading
 from monitor.store.tables import reference
 from schemas.column import ColumnSpec

@@ -14,8 +14,8 @@ from alerting.finding import Finding, Kind, WindowObservation, instant
 from detectors.intervals import Measure
 from monitor.config import Configuration
 from monitor.config.settings import LOWER_IS_BETTER, PerformanceOptions
-from monitor.judgements import Due, observe
-from monitor.outcomes import measure_together
+from monitor.judging.judgements import Due, observe
+from monitor.performance.outcomes import measure_together
 from monitor.store.queries.outcomes import window_outcomes
 from monitor.telemetry import AlertChanged
 from schemas.duration import format_duration

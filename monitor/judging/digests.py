@@ -22,12 +22,12 @@ from detectors.digest import WEEK_MS, e_bh, week_of
 from detectors.reference import Reference
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.references import ReferenceCache
+from monitor.judging.weeks import part_of
+from monitor.references.lifecycle import ReferenceCache
 from monitor.store import ledgers, outbox, weeks
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.times import watermarks
 from monitor.store.weeks import Head
-from monitor.weeks import part_of
 from schemas.window import WindowSpec
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from sqlalchemy import Connection, Engine
 
 from detectors.reference import Reference
 from monitor.config.settings import ModelSettings
-from monitor.configured_references import recipe_of, sha256_of
 from monitor.frames import reference_from_file
 from monitor.profiling import Key
-from monitor.references import Span, keep, learn_stretch
+from monitor.references.configured import recipe_of, sha256_of
+from monitor.references.lifecycle import Span, keep, learn_stretch
 from monitor.registry import read_columns
 from monitor.store.engine import reading
 from monitor.store.queries.references import reference_of

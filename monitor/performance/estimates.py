@@ -19,8 +19,8 @@ from detectors.reconcile import Change, split_change, split_loss_change
 from detectors.tensor import FloatArray
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.judgements import Due
-from monitor.outcome_references import in_force
+from monitor.judging.judgements import Due
+from monitor.performance.references import in_force
 from monitor.profiling import Key
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.outcomes import window_outcomes

@@ -2,8 +2,8 @@
 
 A window of events is judged when its events are complete; this is the other half, a while later: are more of
 the predictions wrong than the reference's were at the same age, do labels look otherwise, or stay away. Like
-`monitor.judge` it reads and writes the database only, and each window is judged in one transaction that
-begins with a compare-and-set.
+`monitor.judging.judge` it reads and writes the database only, and each window is judged in one transaction
+that begins with a compare-and-set.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ from detectors.outcome_reference import OutcomeReference, up_to_age
 from detectors.outcome_windows import judge_outcomes, outcome_lanes
 from detectors.outcomes import EVERYTHING, Records
 from detectors.performance import Realised
-from monitor.budget import window_budget
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.estimates import Estimates, Reconciled, replace_values
-from monitor.judgements import (
+from monitor.judging.budget import window_budget
+from monitor.judging.judgements import (
     Due,
     Judged,
     Overtaken,
@@ -37,12 +36,14 @@ from monitor.judgements import (
     observe,
     result_rows,
 )
-from monitor.merging import joined_sources
-from monitor.objectives import Objective, measure_objective, tell_objective
-from monitor.outcome_references import OutcomeReferences, in_force
-from monitor.outcome_tidying import tidy_outcomes
-from monitor.outcomes import measure_together, wait_ms
-from monitor.outlooks import Outlook, entry_of, outlook_of, permitted
+from monitor.judging.merging import joined_sources
+from monitor.judging.outlooks import Outlook, entry_of, outlook_of, permitted
+from monitor.performance.estimates import Estimates, Reconciled, replace_values
+from monitor.performance.objectives import Objective, measure_objective, tell_objective
+from monitor.performance.outcomes import measure_together, wait_ms
+from monitor.performance.references import OutcomeReferences, in_force
+from monitor.performance.tidying import tidy_outcomes
+from monitor.performance.versions import Versions
 from monitor.profiling import Key
 from monitor.store import ledgers
 from monitor.store.engine import immediate, reading
@@ -51,7 +52,6 @@ from monitor.store.queries.outcomes import sources_between, window_outcomes
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import joined_version, judgement, outcome_window, result
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
-from monitor.versions import Versions
 from schemas.column import LABEL_DELAY
 from schemas.duration import format_duration
 from schemas.verdict import Decision, Verdict

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from detectors.outcomes import FORMAT, joined
-from monitor.merging import joined_sources
+from monitor.judging.merging import joined_sources
 from monitor.profiling import Key
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.outcomes import check_format

@@ -1,0 +1,1 @@
+"""Judging windows of events: what is due, with which budget, what follows."""

@@ -1,0 +1,1 @@
+"""Outcomes of predictions: judged, estimated, compared."""

@@ -1,0 +1,1 @@
+"""References: learned, built, configured, promoted."""
