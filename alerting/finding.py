@@ -48,6 +48,7 @@ class Kind(StrEnum):
     PERFORMANCE = "performance"
     SLO = "slo"
     ROLLBACK = "rollback"
+    FAIRNESS = "fairness"
 
 
 class Severity(StrEnum):

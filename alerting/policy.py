@@ -23,6 +23,7 @@ DEFAULT_KINDS: dict[Kind, Severity] = {
     Kind.PARTITION_STOPPED: Severity.PAGE,
     Kind.SLO: Severity.PAGE,
     Kind.ROLLBACK: Severity.PAGE,
+    Kind.FAIRNESS: Severity.WARN,
 }
 
 
@@ -35,8 +36,8 @@ class AlertPolicy(BaseModel):
         Overrides for single lanes; the others keep their default (performance and predictions page, quality
         warns, the rest informs).
     kinds : dict of Kind to Severity
-        Overrides for ``no_data``, ``partition_stopped``, ``slo`` and ``rollback``, which page by default.
-        Drift and performance take the severity of their lanes.
+        Overrides for ``no_data``, ``partition_stopped``, ``slo`` and ``rollback``, which page by default, and
+        for ``fairness``, which warns. Drift and performance take the severity of their lanes.
     clean_windows : int
         Number of clean windows in a row after which an incident is over.
     max_findings : int

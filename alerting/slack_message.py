@@ -13,7 +13,7 @@ from typing import Any
 from alerting.alert import ChangeKind, State
 from alerting.finding import Finding, Kind
 from alerting.notice import Notice
-from alerting.summary import attribution_of, moved_text, psi_text, span, subject
+from alerting.summary import WITH_FINDINGS, attribution_of, moved_text, psi_text, span, subject
 from schemas.attribution import Attribution, PartKind
 
 MAX_HEADER = 150
@@ -36,6 +36,7 @@ TOPICS = {
     Kind.PERFORMANCE: "performance, {column}",
     Kind.SLO: "objective missed, {column}",
     Kind.ROLLBACK: "going back recommended, {column}",
+    Kind.FAIRNESS: "fairness, {column}",
     Kind.PARTITION_STOPPED: "a partition was stopped",
 }
 
@@ -81,7 +82,7 @@ def blocks_of(notice: Notice) -> list[Block]:
         },
         section(escape(notice.alert.summary, MAX_SECTION)),
     ]
-    if notice.alert.kind in (Kind.DRIFT, Kind.PERFORMANCE) and notice.findings_total > 1:
+    if notice.alert.kind in WITH_FINDINGS and notice.findings_total > 1:
         blocks.append(section(columns_text(notice)))
     if (found := attribution_of(notice.alert.findings)) is not None and found.parts:
         blocks.append(section(escape(reasons_text(found), MAX_SECTION)))

@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 
 from alerting.finding import Finding, Kind, shorten
 from schemas.attribution import Attribution
-from schemas.column import PERFORMANCE_CALIBRATION, PERFORMANCE_ERROR
+from schemas.column import FAIRNESS_PREFIX, PERFORMANCE_CALIBRATION, PERFORMANCE_ERROR
 from schemas.verdict import Lane, MovedBin
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NAMED_COLUMNS = 3
 MAX_SUMMARY = 1_000
 DAY = timedelta(days=1)
+WITH_FINDINGS = (Kind.DRIFT, Kind.PERFORMANCE, Kind.FAIRNESS)
+"""Kinds of incidents that gather findings on several columns."""
 WRONG = "wrong"  # bin of performance.error
 
 
@@ -42,7 +44,7 @@ def summarise(kind: Kind, model: str, version: str, findings: Sequence[Finding])
     lead = findings[0]
     when = span(lead.window_start, lead.window_end)
     text = f"{subject(model, version)}: {_event(kind, lead)}{_effect(lead)} in the window {when}"
-    others = _others(findings) if kind in (Kind.DRIFT, Kind.PERFORMANCE) else ""
+    others = _others(findings) if kind in WITH_FINDINGS else ""
     details = "".join(f" {detail}" for detail in (_detail(lead), why_text(findings)) if detail)
     return shorten(f"{text}{others}.{details}", MAX_SUMMARY)
 
@@ -155,6 +157,9 @@ def _event(kind: Kind, lead: Finding) -> str:
         return f"{lead.column} misses its objective"
     if kind is Kind.ROLLBACK:
         return f"{lead.column or 'another version'} does better on the same events"
+    if kind is Kind.FAIRNESS:
+        segment, _, measure = lead.column.removeprefix(FAIRNESS_PREFIX).rpartition(".")
+        return f"values of {segment} are treated more differently than allowed ({measure.replace('_', ' ')})"
     if lead.lane is Lane.PERFORMANCE:
         return _performance(lead)
     if lead.lane is Lane.QUALITY:

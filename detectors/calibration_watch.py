@@ -11,14 +11,14 @@ from scipy import stats
 
 from detectors.calibrator import Calibrator, successes
 from detectors.estimation import expected
+from detectors.latch import Latch
 from detectors.ledger import Ledger
 from detectors.outcomes import EVERYTHING, Family, Records
 from detectors.reconcile import TILTS, calibration_evidence
 from detectors.sealed import seal, unseal
 from schemas.column import PERFORMANCE_CALIBRATION
-from schemas.verdict import Decision, Lane, Verdict
+from schemas.verdict import Lane, Verdict
 
-SETTLED_AFTER = 3  # windows without evidence of their own
 _FEWEST_WINDOWS = 4
 _MAGIC = b"DLK1"
 
@@ -28,6 +28,10 @@ class _State(msgspec.Struct):
     is_open: bool = False
     settled_for: int = 0
     quiet_since_ms: int = 0
+
+    @property
+    def latch(self) -> Latch:
+        return Latch(self.is_open, self.settled_for, self.quiet_since_ms)
 
 
 class Wandering(NamedTuple):
@@ -128,9 +132,10 @@ def watch_calibration(
     ledger = Ledger(np.array(before.mass, np.float32).reshape(1, -1, 1))
     step = ledger.step(evidence[None, :, None], np.array([given]), TILTS.weight[:, None])
     is_alarm = bool(step.is_alarm[0]) and not before.is_open
-    after = _after(
-        before, ledger, is_alarm=is_alarm, window_log=float(step.window_log[0]), end_ms=end_ms, rows=rows
-    )
+    is_calm = bool(step.window_log[0] < 0)
+    latch = before.latch.after(rows=rows, is_alarm=is_alarm, is_back=is_calm, is_quiet=is_calm, end_ms=end_ms)
+    rests = before.is_open or is_alarm
+    mass = [0.0] * len(before.mass) if rests else ledger.mass.ravel().astype(float).tolist()
     log = float(step.evidence_log[0])
     has_log = given > 0 and np.isfinite(log)
     verdict = Verdict(
@@ -138,7 +143,7 @@ def watch_calibration(
         column=PERFORMANCE_CALIBRATION,
         segment="",
         lane=Lane.PERFORMANCE,
-        decision=_decision(rows, is_alarm=is_alarm, is_off=after.is_open and not after.settled_for),
+        decision=latch.decision(rows, is_alarm=is_alarm),
         n=rows,
         m=reference_rows,
         statistic=max(log, -700.0) if has_log else -700.0,
@@ -149,41 +154,15 @@ def watch_calibration(
         budget=given,
         onset_ms=before.quiet_since_ms if is_alarm else None,
     )
-    return verdict, seal(_MAGIC, after)
+    return verdict, seal(_MAGIC, _State(mass, *latch))
 
 
 def _begin(start_ms: int) -> _State:
     return _State([0.0] * len(TILTS.weight), quiet_since_ms=start_ms)
 
 
-def _after(
-    before: _State, ledger: Ledger, *, is_alarm: bool, window_log: float, end_ms: int, rows: int
-) -> _State:
-    """State after a window: an open alarm is settled by some windows without evidence of their own."""
-    if is_alarm:
-        return _State([0.0] * len(before.mass), is_open=True, quiet_since_ms=end_ms)
-    if before.is_open:
-        settled = (
-            before.settled_for + 1 if rows and window_log < 0 else (before.settled_for if not rows else 0)
-        )
-        is_open = settled < SETTLED_AFTER
-        return _State([0.0] * len(before.mass), is_open, settled if is_open else 0, end_ms)
-    mass = ledger.mass.ravel().astype(float).tolist()
-    # The drift, if there is one, has begun after the last window that spoke against it.
-    since = end_ms if window_log < 0 else before.quiet_since_ms
-    return _State(mass, quiet_since_ms=since)
-
-
 def _labelled(records: Records) -> Records:
     return np.asarray(records[(records["family"] == Family.LABELLED) & (records["segment"] == EVERYTHING)])
-
-
-def _decision(rows: int, *, is_alarm: bool, is_off: bool) -> Decision:
-    if is_alarm:
-        return Decision.DRIFT
-    if not rows:
-        return Decision.NO_DATA
-    return Decision.ONGOING if is_off else Decision.OK
 
 
 def _words(calibrator: Calibrator, records: Records, labelled: Records) -> str:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
+import msgspec
 import numpy as np
 
 from detectors.base import Detector, Moment, Step
 from detectors.calibration_watch import watch_calibration
 from detectors.calibrator import Calibrator
 from detectors.edetector import EDetector
+from detectors.fairness_parts import FairnessRule, Stream, fairness_streams
+from detectors.fairness_watch import watch_fairness
 from detectors.outcome_reference import OutcomeReference, up_to_age
 from detectors.outcomes import Records
 from detectors.rate import RateEDetector
 from detectors.readings import WRONG
+from detectors.sealed import seal, unseal
 from detectors.tensor import TensorLayout
 from schemas.column import LABEL_COVERAGE, PERFORMANCE_CALIBRATION, PERFORMANCE_ERROR
 from schemas.verdict import Lane, Verdict
@@ -22,7 +26,17 @@ from schemas.verdict import Lane, Verdict
 RATES = {PERFORMANCE_ERROR: WRONG, LABEL_COVERAGE: "not labelled"}
 """Columns of which only a rise of one bin is bad, and the label of that bin."""
 
-_LENGTH = struct.Struct("<Q")
+_MAGIC = b"DLW1"
+
+
+class _States(msgspec.Struct):
+    by_name: dict[str, bytes]
+
+
+class _When(TypedDict):
+    start_ms: int
+    end_ms: int
+    detector: str
 
 
 def judge_outcomes(
@@ -32,6 +46,7 @@ def judge_outcomes(
     state: bytes,
     moment: Moment,
     early: Sequence[Detector] = (),
+    fairness: Sequence[FairnessRule] = (),
 ) -> Step:
     """Judge the outcomes of the next window of a series.
 
@@ -46,57 +61,55 @@ def judge_outcomes(
     state : bytes
         After the window before; empty for the first.
     moment : Moment
-        Its budget is ``[S, len(outcome_lanes(detector, reference))]``.
+        Its budget is ``[S, len(outcome_lanes(detector, reference, fairness))]``.
     early : sequence of Detector
         Watch ``performance.error`` of all rows as early warning: they promise no false-alarm rate and spend
         nothing.
+    fairness : sequence of FairnessRule
+        How differently groups may be treated; needs an `EDetector`.
     """
-    tensor, window = reference.tensor, reference.window(records)
-    verdicts: list[Verdict] = []
-    states: list[bytes] = []
-    parts = _parts(detector, tensor.layout)
-    calibrator = _watched(detector, reference)
-    before = _apart(state, len(parts) + (calibrator is not None) + len(early))
-    for (judge, columns), known in zip(parts, before, strict=False):
+    window = reference.window(records)
+    before = _read(state)
+    found: list[tuple[str, list[Verdict], bytes]] = []
+    for judge, columns in _parts(detector, reference.tensor.layout):
+        key = f"{judge.name}/{columns[0]}"
         inner = Moment(moment.start_ms, moment.end_ms, moment.budget[:, columns])
-        found = judge.step(reference.columns(columns), window[:, columns], known, inner)
-        verdicts += found.verdicts
-        states.append(found.state)
-    if calibrator is not None:
-        verdict, after = watch_calibration(
-            calibrator,
-            reference.wandering,
-            reference.labels,
-            up_to_age(records, reference.age),
-            before[len(parts)],
-            start_ms=moment.start_ms,
-            end_ms=moment.end_ms,
-            budget=float(moment.budget[0, -1]),
-            detector=detector.name,
-        )
-        verdicts.append(verdict)
-        states.append(after)
-    of_errors, counts = reference.errors, window[:1, :1]
+        step = judge.step(reference.columns(columns), window[:, columns], before.get(key, b""), inner)
+        found.append((key, step.verdicts, step.state))
+    found += _alone(detector, reference, records, before, moment, fairness)
     nothing = Moment(moment.start_ms, moment.end_ms, np.zeros((1, 1)))
-    for judge, known in zip(early, before[len(states) :], strict=True):
-        found = judge.step(of_errors, counts, known, nothing)
-        verdicts += found.verdicts
-        states.append(found.state)
-    order = {name: at for at, name in enumerate((*tensor.layout.columns, PERFORMANCE_CALIBRATION))}
-    segments = {name: at for at, name in enumerate(tensor.segments)}
-    verdicts.sort(key=lambda verdict: (segments[verdict.segment], order[verdict.column]))
-    has_state = any(states)
-    return Step(verdicts, b"".join(_LENGTH.pack(len(s)) + s for s in states) if has_state else b"")
+    for judge in early:
+        key = f"early/{judge.name}"
+        step = judge.step(reference.errors, window[:1, :1], before.get(key, b""), nothing)
+        found.append((key, step.verdicts, step.state))
+    verdicts = [one for _, some, _ in found for one in some]
+    # Of one column, what is promised stands before early warning: sorting keeps their order.
+    names = (*reference.tensor.layout.columns, *(one.column for one in verdicts))
+    order = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    segments = {name: at for at, name in enumerate(reference.tensor.segments)}
+    verdicts.sort(key=lambda one: (segments[one.segment], order[one.column]))
+    return Step(verdicts, _written({key: after for key, _, after in found if after}))
 
 
-def outcome_lanes(detector: Detector, reference: OutcomeReference) -> tuple[Lane, ...]:
-    """Lanes of the streams of all rows that are judged against a reference, for `monitor.judging.budget`."""
-    watched = (Lane.PERFORMANCE,) if _watched(detector, reference) is not None else ()
-    return (*reference.tensor.layout.lanes, *watched)
+def outcome_lanes(
+    detector: Detector, reference: OutcomeReference, fairness: Sequence[FairnessRule] = ()
+) -> tuple[Lane, ...]:
+    """Lanes of the streams of all rows that are judged against a reference, for `monitor.judging.budget`.
+
+    Those after the columns of the reference's tensor are watched of all rows only.
+    """
+    alone = (_watched(detector, reference) is not None) + len(_groups(detector, reference, fairness))
+    return (*reference.tensor.layout.lanes, *[Lane.PERFORMANCE] * alone)
 
 
 def _watched(detector: Detector, reference: OutcomeReference) -> Calibrator | None:
     return reference.calibrator if isinstance(detector, EDetector) else None
+
+
+def _groups(
+    detector: Detector, reference: OutcomeReference, fairness: Sequence[FairnessRule]
+) -> tuple[Stream, ...]:
+    return fairness_streams(fairness, reference) if isinstance(detector, EDetector) else ()
 
 
 def _parts(detector: Detector, layout: TensorLayout) -> list[tuple[Detector, list[int]]]:
@@ -113,14 +126,43 @@ def _parts(detector: Detector, layout: TensorLayout) -> list[tuple[Detector, lis
     return found
 
 
-def _apart(state: bytes, parts: int) -> list[bytes]:
-    """States of the parts."""
-    if not state:
-        return [b""] * parts
-    found, at = [], 0
-    while at < len(state):
-        (length,) = _LENGTH.unpack_from(state, at)
-        at += _LENGTH.size
-        found.append(state[at : at + length])
-        at += length
+def _alone(
+    detector: Detector,
+    reference: OutcomeReference,
+    records: Records,
+    before: Mapping[str, bytes],
+    moment: Moment,
+    fairness: Sequence[FairnessRule],
+) -> list[tuple[str, list[Verdict], bytes]]:
+    """Judge what is watched of all rows only: whether scores are worth what they were, and fairness."""
+    found: list[tuple[str, list[Verdict], bytes]] = []
+    budgets = moment.budget[0, len(reference.tensor.layout.columns) :].tolist()
+    calibrator = _watched(detector, reference)
+    when: _When = {"start_ms": moment.start_ms, "end_ms": moment.end_ms, "detector": detector.name}
+    if calibrator is not None:
+        verdict, after = watch_calibration(
+            calibrator,
+            reference.wandering,
+            reference.labels,
+            up_to_age(records, reference.age),
+            before.get(PERFORMANCE_CALIBRATION, b""),
+            budget=budgets.pop(0),
+            **when,
+        )
+        found.append((PERFORMANCE_CALIBRATION, [verdict], after))
+    for stream, budget in zip(_groups(detector, reference, fairness), budgets, strict=True):
+        key = f"{stream.column}/{stream.limit:g}/{stream.rule.least_rows}"  # another rule, other evidence
+        verdict, after = watch_fairness(
+            stream, reference, records, before.get(key, b""), budget=budget, **when
+        )
+        found.append((key, [verdict], after))
     return found
+
+
+def _read(state: bytes) -> dict[str, bytes]:
+    """States by what they belong to; those of what is no longer watched are simply not used."""
+    return unseal(_MAGIC, state, _States, "state of judged outcomes").by_name if state else {}
+
+
+def _written(states: dict[str, bytes]) -> bytes:
+    return seal(_MAGIC, _States(states)) if states else b""

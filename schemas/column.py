@@ -52,6 +52,8 @@ PERFORMANCE_ERROR, PERFORMANCE_LOSS = "performance.error", "performance.loss"
 PERFORMANCE_CALIBRATION = "performance.calibration"
 # What labels say, how long they take, and for how many predictions there is one.
 LABEL, LABEL_DELAY, LABEL_COVERAGE = "label", "label.delay", "label.coverage"
+# How differently groups are treated: "fairness.<segment column>.<measure>".
+FAIRNESS_PREFIX = "fairness."
 # How far a row lies from the cloud of the reference's rows, and from the space of its leading axes.
 MULTIVARIATE_PREFIX = "multivariate."
 DISTANCE, RECONSTRUCTION_ERROR, CORRELATION = (
@@ -79,6 +81,17 @@ class ColumnSpec:
     kind: Kind
     source: Source = Source.FEATURE
     path: tuple[str, ...] = ()
+
+
+def fairness_column(segment: str, measure: str) -> str:
+    """Name of the column of a measure of fairness over the values of a segment column.
+
+    Examples
+    --------
+    >>> fairness_column("gender", "equal_opportunity")
+    'fairness.gender.equal_opportunity'
+    """
+    return f"{FAIRNESS_PREFIX}{segment}.{measure}"
 
 
 def feature_name(path: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from monitor.config.alerts import DigestOptions, Route
 from monitor.config.problem import Path, choices, nearest, show
 from monitor.config.section import Finding
 from monitor.config.service import Stream, Topics
-from monitor.config.settings import METRICS, ModelSettings
+from monitor.config.settings import METRICS, TASKS, ModelSettings
 from schemas.duration import format_duration
 from schemas.errors import UsageError
 from schemas.window import WindowSpec
@@ -134,6 +134,7 @@ def _rules(settings: ModelSettings, given: AbstractSet[str], place: Path) -> Ite
         )
         yield (*place, "tolerance_psi" if "tolerance_psi" in given else "threshold_psi"), message
     yield from _performance(settings, place)
+    yield from _fairness(settings, place)
     if given & {"detector", "detector_parameters"}:
         yield from _detector(settings, given, place)
     for index, segment in enumerate(settings.segments):
@@ -167,6 +168,30 @@ def _performance(settings: ModelSettings, place: Path) -> Iterator[Finding]:
         (*place, "performance", "metric"),
         f"{show(performance.metric)} does not suit {task} {choices(suitable)}",
     )
+
+
+def _fairness(settings: ModelSettings, place: Path) -> Iterator[Finding]:
+    fairness = settings.fairness
+    if fairness is None:
+        return
+    if settings.task not in (None, TASKS[0]):
+        yield (*place, "fairness"), f"does not suit {settings.task} (task: {TASKS[0]} is allowed)"
+    for index, segment in enumerate(fairness.segments):
+        path = (*place, "fairness", "segments", index)
+        if segment in fairness.segments[:index]:
+            yield path, f"{show(segment)} is listed twice"
+        elif segment not in settings.segments:
+            allowed = choices(settings.segments) if settings.segments else "(list it under segments)"
+            yield path, f"{show(segment)} is no segment of the model {allowed}"
+    for index, measure in enumerate(fairness.measures):
+        if measure in fairness.measures[:index]:
+            yield (*place, "fairness", "measures", index), f"{show(measure)} is listed twice"
+    for measure in fairness.limits:
+        if measure not in fairness.measures:
+            yield (
+                (*place, "fairness", "limits", measure),
+                f"{show(measure)} is not among the measures {choices(fairness.measures)}",
+            )
 
 
 def _detector(settings: ModelSettings, given: AbstractSet[str], place: Path) -> Iterator[Finding]:

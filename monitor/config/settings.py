@@ -15,6 +15,7 @@ from monitor.config.values import (
     Name,
     Number,
     Scalar,
+    Share,
     Text,
     Whole,
     WindowText,
@@ -26,6 +27,7 @@ from schemas.duration import UNITS_MS
 
 if TYPE_CHECKING:
     from detectors.base import Detector
+    from detectors.fairness_parts import FairnessRule
 
 Part = TypeVar("Part", bound=Section)
 
@@ -167,6 +169,38 @@ class PerformanceOptions(Section):
         return {(class_text(c.predicted), class_text(c.label)): float(c.cost) for c in self.costs}
 
 
+FairnessMeasure = Literal["demographic_parity", "equal_opportunity", "equalised_odds", "calibration"]
+
+
+class FairnessOptions(Section):
+    """How differently a binary classifier may treat the values of segment columns."""
+
+    segments: Annotated[tuple[Name, ...], Field(min_length=1, max_length=5)]
+    """Columns or tags to compare the values of; they are listed under `segments` of the model too. The eight
+    values with the most labels in the reference are compared, of those with at least 200."""
+    measures: Annotated[tuple[FairnessMeasure, ...], Field(min_length=1)] = (
+        "demographic_parity",
+        "equal_opportunity",
+        "equalised_odds",
+        "calibration",
+    )
+    """What is compared: rates of positive predictions; true positive rates; those and false positive rates;
+    how much more often than the scores say labels are positive."""
+    limit: Share = 0.1
+    """Largest difference between two values that is allowed: 0.1 is ten percentage points."""
+    limits: dict[FairnessMeasure, Share] = Field(default={})
+    """Limits of single measures."""
+    least_rows: Annotated[Whole, Field(ge=1, le=1_000_000)] = 30
+    """Rows that a value needs in a window to be compared."""
+
+    def rules(self) -> tuple[FairnessRule, ...]:
+        """Rules for the detectors, one a segment column."""
+        from detectors.fairness_parts import FairnessRule  # loads mathematics that most files do not need
+
+        limits: dict[str, float] = {name: float(self.limits.get(name, self.limit)) for name in self.measures}
+        return tuple(FairnessRule(segment, limits, self.least_rows) for segment in self.segments)
+
+
 MOST_SAMPLED = 4_096  # rows of a slice
 
 
@@ -239,6 +273,8 @@ class ModelSettings(Section):
     """Label of the positive class of a binary classifier; `1` or `true` if left out."""
     performance: PerformanceOptions | None = None
     """What the performance of the model is measured by."""
+    fairness: FairnessOptions | None = None
+    """How differently the values of segment columns may be treated."""
     owner: Name | None = None
     """Who answers for the model."""
     tags: dict[Name, Text] = Field(default={})
@@ -279,6 +315,10 @@ class ModelSettings(Section):
         from detectors.catalog import build
 
         return tuple(build(name, {}) for name in self.labels.early_warning)
+
+    def fairness_rules(self) -> tuple[FairnessRule, ...]:
+        """How differently groups may be treated; empty if nothing is configured."""
+        return () if self.fairness is None else self.fairness.rules()
 
     def overlaid(self, entry: ModelSettings) -> ModelSettings:
         """Build the settings in effect: these, with what the entry says put on top.

@@ -25,6 +25,7 @@ def window_budget(
     segments: int,
     *,
     of_outcomes: bool | None = None,
+    alone: int = 0,
 ) -> FloatArray:
     """Share the budget of one window out over the streams of one model version.
 
@@ -44,6 +45,8 @@ def window_budget(
         Whether the columns are about outcomes, where both events and outcomes are judged; default: only
         events are. Outcomes have the lane ``performance`` to themselves and share ``quality`` and
         ``segments`` half and half with the events.
+    alone : int
+        How many of the last columns are judged for all rows only; in other segments they get nothing.
 
     Returns
     -------
@@ -82,7 +85,8 @@ def window_budget(
             for lane, share in shares.items()
         }
     streams = Counter(lanes)
-    streams[Lane.SEGMENTS] += (segments - 1) * len(lanes)
+    in_parts = len(lanes) - alone
+    streams[Lane.SEGMENTS] += (segments - 1) * in_parts
     present = math.fsum(shares[lane] for lane in Lane if streams[lane])
     given = total * math.fsum(shares.values())
     part = {
@@ -90,6 +94,7 @@ def window_budget(
         for lane in Lane
         if streams[lane]
     }
-    budget = np.full((segments, len(lanes)), part.get(Lane.SEGMENTS, 0.0))
+    budget = np.zeros((segments, len(lanes)))
+    budget[:, :in_parts] = part.get(Lane.SEGMENTS, 0.0)
     budget[0] = [part[lane] for lane in lanes]
     return budget

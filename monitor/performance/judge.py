@@ -13,7 +13,7 @@ import logging
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from sqlalchemy import Connection, Engine, and_, insert, select, update
@@ -22,8 +22,7 @@ from alerting.finding import Kind, WindowObservation
 from detectors.base import Detector, Moment, Step
 from detectors.outcome_reference import OutcomeReference, up_to_age
 from detectors.outcome_windows import judge_outcomes, outcome_lanes
-from detectors.outcomes import EVERYTHING, Records
-from detectors.performance import Realised
+from detectors.outcomes import Records
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.judging.budget import window_budget
@@ -38,9 +37,10 @@ from monitor.judging.judgements import (
 )
 from monitor.judging.merging import joined_sources
 from monitor.judging.outlooks import Outlook, entry_of, outlook_of, permitted
-from monitor.performance.estimates import Estimates, Reconciled, replace_values
-from monitor.performance.objectives import Objective, measure_objective, tell_objective
-from monitor.performance.outcomes import measure_together, wait_ms
+from monitor.performance.estimates import Estimates, replace_values
+from monitor.performance.figures import Figures, figures_of
+from monitor.performance.objectives import tell_objective
+from monitor.performance.outcomes import wait_ms
 from monitor.performance.references import OutcomeReferences, in_force
 from monitor.performance.tidying import tidy_outcomes
 from monitor.performance.versions import Versions
@@ -52,7 +52,7 @@ from monitor.store.queries.outcomes import sources_between, window_outcomes
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import joined_version, judgement, outcome_window, result
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
-from schemas.column import LABEL_DELAY
+from schemas.column import FAIRNESS_PREFIX, LABEL_DELAY
 from schemas.duration import format_duration
 from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec
@@ -62,16 +62,6 @@ logger = logging.getLogger(__name__)
 MOST_WINDOWS = 500  # judged in one sweep
 RENEWED_EVERY_S = 60.0  # at most, of a window that was judged
 MOST_RENEWED = 100_000  # windows that are remembered
-
-
-class _Figures(NamedTuple):
-    """What is stored of a window beside the verdicts."""
-
-    predictions: int
-    realised: list[dict[str, Any]]
-    reconciled: Reconciled | None
-    objective: Objective | None
-    sources: str
 
 
 class OutcomeJudge:
@@ -209,7 +199,10 @@ class OutcomeJudge:
             digest = hashlib.sha256(up_to_age(records, reference.age).tobytes()).hexdigest()
             is_known = due.revision > 0 and digest == _digest(connection, due)
             outlook = outlook_of(connection, due, reference.hash, OUTCOMES)
-            figures = self._figures(connection, due, reference, records, is_news=not is_known)
+            figures = figures_of(
+                connection, self._configuration, self._estimates, due, reference, records,
+                is_news=not is_known, now_ms=self._clock.now_ms(),
+            )  # fmt: skip
         stepped = None if is_known else self._step(due, reference, records, outlook)
         if due.revision:
             self._note_renewed(due)
@@ -230,7 +223,7 @@ class OutcomeJudge:
         self,
         due: Due,
         reference: OutcomeReference,
-        figures: _Figures,
+        figures: Figures,
         digest: str,
         outlook: Outlook,
         stepped: Step | None,
@@ -265,17 +258,19 @@ class OutcomeJudge:
                 now_ms=self._clock.now_ms(),
             )
             connection.execute(insert(result), result_rows(id_, due, stepped.verdicts))
-            observation = WindowObservation.of(
-                *due.key,
-                due.start_ms,
-                due.end_ms,
-                self._promised(due.key[0], stepped.verdicts),
-                revision=due.revision + 1,
-                reference_hash=reference.hash,
-                kind=Kind.PERFORMANCE,
-            )
             now_ms = self._clock.now_ms()
-            changes = observe(connection, self._configuration, observation, now_ms)
+            changes: tuple[AlertChanged, ...] = ()
+            for kind, verdicts in self._told(due.key[0], stepped.verdicts).items():
+                observation = WindowObservation.of(
+                    *due.key,
+                    due.start_ms,
+                    due.end_ms,
+                    verdicts,
+                    revision=due.revision + 1,
+                    reference_hash=reference.hash,
+                    kind=kind,
+                )
+                changes += observe(connection, self._configuration, observation, now_ms)
             return changes + tell_objective(connection, self._configuration, due, figures.objective, now_ms)
 
     # --- parts of judging -----------------------------------------------------------------------------------
@@ -297,7 +292,8 @@ class OutcomeJudge:
     def _step(self, due: Due, reference: OutcomeReference, records: Records, outlook: Outlook) -> Step:
         """Let the detectors judge a window; only the first judgement of the next one can raise an alarm."""
         detector, segments = self._detector(due.key[0]), len(reference.tensor.segments)
-        lanes, columns = outcome_lanes(detector, reference), reference.tensor.layout.columns
+        rules = self._configuration.for_model(due.key[0]).fairness_rules()
+        lanes, columns = outcome_lanes(detector, reference, rules), reference.tensor.layout.columns
         budget = np.zeros((segments, len(lanes)))
         if outlook.models:
             budget = window_budget(
@@ -307,12 +303,13 @@ class OutcomeJudge:
                 lanes,
                 segments,
                 of_outcomes=True,
+                alone=len(lanes) - len(columns),
             )
         # How long labels take is watched of all rows only: in a part of them a day's delays say little.
         budget[1:, [at for at, name in enumerate(columns) if name == LABEL_DELAY]] = 0.0
         moment = Moment(due.start_ms, due.end_ms, budget)
         early = self._early_warning(due.key[0])
-        stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment, early)
+        stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment, early, rules)
         return permitted(stepped, outlook)
 
     def _detector(self, model: str) -> Detector:
@@ -326,6 +323,14 @@ class OutcomeJudge:
         early = {detector.name for detector in self._early_warning(model)} - {self._detector(model).name}
         return [verdict for verdict in verdicts if verdict.detector not in early]
 
+    def _told(self, model: str, verdicts: list[Verdict]) -> dict[Kind, list[Verdict]]:
+        """Verdicts by the kind of the incident that they speak to."""
+        found: dict[Kind, list[Verdict]] = {Kind.PERFORMANCE: []}
+        for verdict in self._promised(model, verdicts):
+            kind = Kind.FAIRNESS if verdict.column.startswith(FAIRNESS_PREFIX) else Kind.PERFORMANCE
+            found.setdefault(kind, []).append(verdict)
+        return found
+
     def _note_renewed(self, due: Due) -> None:
         """Let a judged window rest: labels of a month touch all windows of it at every commit."""
         while len(self._renewed) >= MOST_RENEWED:
@@ -337,32 +342,6 @@ class OutcomeJudge:
         if hash_ not in self._early:
             self._early[hash_] = self._configuration.for_model(model).build_early_warning()
         return self._early[hash_]
-
-    def _figures(
-        self,
-        connection: Connection,
-        due: Due,
-        reference: OutcomeReference,
-        records: Records,
-        *,
-        is_news: bool,
-    ) -> _Figures:
-        """Work out everything that is stored beside the verdicts, before anything is locked."""
-        settings = self._configuration.for_model(due.key[0])
-        rows = []
-        for segment in reference.tensor.segments:
-            found = measure_together(
-                connection, settings, [records], segment=segment, with_scores=not segment
-            ).realised
-            rows += _value_rows(due, segment, found, self._clock.now_ms())
-        is_first = due.revision == 0
-        return _Figures(
-            _predictions(records),
-            rows,
-            self._estimates.reconcile(connection, due, reference, records) if is_first else None,
-            measure_objective(connection, self._configuration, due) if is_news else None,
-            joined_sources(sources_between(connection, due.key, due.start_ms, due.end_ms)) if is_news else "",
-        )
 
     # --- once more ------------------------------------------------------------------------------------------
 
@@ -413,12 +392,6 @@ class OutcomeJudge:
         return Outlook(state, mine.models, True, due.start_ms, frozenset())
 
 
-def _predictions(records: Records) -> int:
-    """Number of predictions that wait, or waited, for a label."""
-    made = (records["age"] == -1) & (records["segment"] == EVERYTHING)
-    return int(records["n"][made].sum())
-
-
 def _digest(connection: Connection, due: Due) -> str | None:
     query = select(outcome_window.c.digest).where(_mine(due))
     found: str | None = connection.execute(query).scalar()
@@ -443,14 +416,3 @@ def _take(connection: Connection, due: Due, digest: str, *, is_revision: bool) -
         .values(judged=due.touched, revision=due.revision + int(is_revision), digest=digest)
     )
     return done.rowcount == 1
-
-
-def _value_rows(due: Due, segment: str, found: Realised, now_ms: int) -> list[dict[str, Any]]:
-    return [
-        {
-            "model": due.key[0], "version": due.key[1], "window": str(due.spec), "start_ms": due.start_ms,
-            "segment": segment, "kind": "realised", "metric": name[:128], "value": one.value, "low": one.low,
-            "high": one.high, "n": one.n, "coverage": found.coverage, "computed_at_ms": now_ms,
-        }
-        for name, one in found.measures.items()
-    ]  # fmt: skip
