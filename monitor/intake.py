@@ -17,6 +17,7 @@ from monitor.config import Configuration
 from monitor.decode import catalog
 from monitor.decode.batch import Events
 from monitor.decode.envelope import Envelopes
+from monitor.decode.message import About, Message
 from monitor.labels.labelling import label_rows, model_id, place_id
 from monitor.labels.pairing import LabelRows
 from monitor.labels.pending import Terms
@@ -76,7 +77,9 @@ class Intake:
         self._configuration, self._source, self._clock = configuration, source, clock
         self._registry, self._profiler = registry, profiler
         self._owned, self._times = owned, times
-        self._decoders = {stream.topic: catalog.build(stream.format) for stream in configuration.streams}
+        self._decoders = {
+            stream.topic: catalog.build(stream.format, stream.reading()) for stream in configuration.streams
+        }
         self._label_topics = {stream.topic for stream in configuration.streams if stream.kind == "labels"}
         self._waiting: dict[Key, Events] = {}
         self._waiting_events = 0
@@ -126,8 +129,9 @@ class Intake:
 
     def _take_topic(self, topic: str, fetched: Fetched, rows: NDArray[np.intp] | None) -> None:
         part = _Part(fetched, rows)
-        envelopes = self._decoders[topic].decode(part.values)
+        envelopes = self._decoders[topic].decode(part.values, self._about(part))
         self._bury_problems(part, envelopes.problems)
+        self._count_further(part, envelopes.row)
         if not len(envelopes):
             return
         groups = _Groups(envelopes)
@@ -148,8 +152,9 @@ class Intake:
 
     def _take_labels(self, topic: str, fetched: Fetched, rows: NDArray[np.intp] | None) -> None:
         part = _Part(fetched, rows)
-        envelopes = self._decoders[topic].decode_labels(part.values)
+        envelopes = self._decoders[topic].decode_labels(part.values, self._about(part))
         self._bury_problems(part, envelopes.problems)
+        self._count_further(part, envelopes.row)
         if not len(envelopes):
             return
         models = list(dict.fromkeys(envelopes.model))
@@ -159,7 +164,7 @@ class Intake:
         position = {model: at for at, model in enumerate(models)}
         index = np.array([position[model] for model in envelopes.model], np.int64)
         latest = np.array([now_ms + settings[model].skew_ms for model in models])
-        future = envelopes.label_ms > latest[index]
+        future = _of_whole_messages(envelopes.label_ms > latest[index], envelopes.row)
         self._bury_future(part, envelopes.row, envelopes.label_ms, future)
         columns = self._times.index_of(models)[index]
         due = np.flatnonzero(~future)
@@ -177,6 +182,27 @@ class Intake:
         self.labels.append(labels.take(due))
         self.label_models |= {model_id(model): model for model in models}
 
+    def _about(self, part: _Part) -> About:
+        """What formats may ask of a message."""
+
+        def message(row: int) -> Message:
+            raw = part.raw[row]
+            headers = () if raw is None else self._source.headers_of(raw)
+            return Message(part.values[row], headers, int(part.stamp[row]))
+
+        return message
+
+    def _count_further(self, part: _Part, row: NDArray[np.int64]) -> None:
+        """Count events that come with others in a message as fetched too."""
+        further = np.zeros(len(part.values), np.int64)
+        np.add.at(further, row, 1)
+        further = np.maximum(further - 1, 0)
+        if not further.any():
+            return
+        for at, partition in enumerate(self._partitions(part.fetched)):
+            if partition is not None:
+                partition.fetched += int(further[part.place == at].sum())
+
     def _bury_problems(self, part: _Part, problems: Sequence[tuple[int, str]]) -> None:
         for row, reason in problems:
             self._bury_row(part, row, "undecodable", reason)
@@ -184,7 +210,8 @@ class Intake:
     def _bury_future(
         self, part: _Part, row: NDArray[np.int64], event_ms: NDArray[np.int64], future: NDArray[np.bool_]
     ) -> None:
-        for at in np.flatnonzero(future).tolist():
+        _, first = np.unique(row, return_index=True)
+        for at in first[future[first]].tolist():  # once for each message
             reason = f"timestamp {int(event_ms[at])} ms is later than the clock allows"
             self._bury_row(part, int(row[at]), "future", reason)
 
@@ -204,7 +231,8 @@ class Intake:
         now_ms = self._clock.now_ms()
         places, event_ms = part.place[envelopes.row], envelopes.event_ms
         settings = [self._configuration.for_model(model) for model in groups.models]
-        future = event_ms > now_ms + np.array([s.skew_ms for s in settings])[groups.model]
+        latest = now_ms + np.array([s.skew_ms for s in settings])[groups.model]
+        future = _of_whole_messages(event_ms > latest, envelopes.row)
         self._bury_future(part, envelopes.row, event_ms, future)
         due = np.flatnonzero(~future)
         late = np.zeros(len(event_ms), bool)
@@ -295,6 +323,14 @@ class Intake:
                 keys, total = [], 0
         if keys:
             self._submit(keys)
+
+
+def _of_whole_messages(which: NDArray[np.bool_], row: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Extend what is true of an event to all events of its message, which is kept or not as a whole."""
+    if not which.any():
+        return which
+    found: NDArray[np.bool_] = np.isin(row, row[which])
+    return found
 
 
 class _Part:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -12,7 +12,10 @@ from pydantic_core import CoreSchema
 from monitor.config.problem import choices, is_secret_name, nearest, show
 from monitor.config.secrets import is_pointer, name_of_secret, secret
 from monitor.config.section import Finding, Section, report
-from monitor.config.values import Name, Scalar, Text, TopicName, Whole
+from monitor.config.values import Name, Scalar, Share, Text, TopicName, Whole
+
+if TYPE_CHECKING:
+    from monitor.decode.reading import Reading
 
 OptionValue = str | int | float | bool
 
@@ -113,6 +116,20 @@ class _FormatNames:
         return {**handler(schema), "enum": known_formats()}
 
 
+FieldRole = Literal[
+    "event_id",
+    "model",
+    "version",
+    "timestamp",
+    "prediction",
+    "score",
+    "scores",
+    "label",
+    "latency_ms",
+    "error",
+]
+
+
 class Stream(Section):
     """One topic and what its messages are."""
 
@@ -121,7 +138,24 @@ class Stream(Section):
     kind: Literal["predictions", "labels"]
     """What the messages say: what a model predicted, or what turned out to be true."""
     format: Annotated[Text, AfterValidator(_check_format), _FormatNames()] = "json"
-    """How a message is written."""
+    """How a message is written; `auto` finds out, message by message."""
+    model: Name | None = None
+    """Model of events that name none."""
+    version: Name | None = None
+    """Version of events that name none."""
+    fields: dict[FieldRole, Text] = Field(default={})
+    """Which field or output of a message is what, where its format cannot know; other fields are features."""
+    inputs: Annotated[tuple[Name, ...], Field(max_length=10_000)] = ()
+    """Names of features that come without names, in their order; of records, the fields that are features."""
+    threshold: Share = 0.5
+    """Probability from which class 1 is predicted, by binary classifiers that send probabilities alone."""
+
+    def reading(self) -> Reading:
+        """Return what formats are told of the messages."""
+        from monitor.decode.reading import Reading
+
+        fields = {str(role): name for role, name in self.fields.items()}
+        return Reading(self.model or "", self.version or "", fields, self.inputs, self.threshold)
 
 
 class Ingest(Section):

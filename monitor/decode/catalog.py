@@ -1,50 +1,73 @@
-"""Finds the formats: every module of this package that has a class with a `name` and a `decode` method."""
+"""Finds the formats: classes with a `name` and `matches` in the modules of `monitor.decode.formats`."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import monitor.decode
+from monitor.decode import formats as package
 from monitor.decode.envelope import Decoder
+from monitor.decode.json import Json
+from monitor.decode.reading import Format, Reading, Wrapping
+from monitor.decode.translated import Translated
 from schemas.errors import UsageError
+
+AUTO = "auto"
 
 
 @cache
-def decoders() -> dict[str, Callable[[], Any]]:
-    """All formats by name."""
-    found: dict[str, Callable[[], Any]] = {}
-    for module in pkgutil.iter_modules(monitor.decode.__path__, "monitor.decode."):
+def every() -> tuple[Format | Wrapping, ...]:
+    """All formats, in the order in which they are asked whether a message is theirs."""
+    found: dict[str, Format | Wrapping] = {}
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         for _, item in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
-            name = getattr(item, "name", None)
-            if (
-                item.__module__ == module.name
-                and isinstance(name, str)
-                and callable(getattr(item, "decode", None))
-            ):
-                found[name] = item
-    return found
+            if item.__module__ == module.name and callable(getattr(item, "matches", None)):
+                made: Any = item()
+                found[made.name] = made
+    return tuple(sorted(found.values(), key=lambda one: (one.order, one.name)))
 
 
 def formats() -> tuple[str, ...]:
     """Names that the configuration may use."""
-    return tuple(sorted(decoders()))
+    return tuple(sorted((AUTO, *(one.name for one in every()))))
 
 
-def build(name: str) -> Decoder:
+def build(name: str, reading: Reading | None = None) -> Decoder:
     """Make the decoder of a format.
+
+    Parameters
+    ----------
+    name : str
+        ``auto`` finds out, message by message.
+    reading : Reading, optional
+        What the stream says of its messages.
 
     Raises
     ------
     UsageError
         If there is no such format.
     """
-    if name not in decoders():
+    known = Reading() if reading is None else reading
+    if name == Json.name and known == Reading():
+        return Json()
+    return translated(name, known)
+
+
+def translated(name: str, reading: Reading) -> Translated:
+    """Make the decoder of a format that can also show what it makes of a message.
+
+    Raises
+    ------
+    UsageError
+        If there is no such format.
+    """
+    if name == AUTO:
+        return Translated(every(), reading)
+    chosen = tuple(one for one in every() if one.name == name)
+    if not chosen:
         msg = f"{name!r} is not a format (use one of {', '.join(formats())})"
         raise UsageError(msg)
-    decoder: Decoder = decoders()[name]()
-    return decoder
+    return Translated(chosen, reading)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.decode.message import About
+
 Scalar = bool | int | float | str | None
-
-
-class Message(Protocol):
-    """One message of a topic, as a source hands it out."""
-
-    value: bytes
-    headers: Sequence[tuple[str, bytes]]
 
 
 @dataclass(frozen=True)
@@ -29,7 +24,7 @@ class Envelopes:
     row : int64 array [events]
         Message that each event came in.
     problems : list of (int, str)
-        Messages that are not events, and why. Each message is in `row` or here.
+        Messages that are not events, and why. Each message is in `row`, once for each of its events, or here.
     event_ms : int64 array [events]
         Event time, epoch milliseconds.
     id_hash : uint64 array [events]
@@ -90,14 +85,19 @@ class LabelEnvelopes:
 
 
 class Decoder(Protocol):
-    """A format of events."""
+    """Reads the messages of a stream."""
 
-    name: ClassVar[str]
+    def decode(self, values: Sequence[bytes], about: About | None = None) -> Envelopes:
+        """Read messages with predictions; whatever is in them, this does not raise.
 
-    def decode(self, values: Sequence[bytes]) -> Envelopes:
-        """Read messages with predictions; whatever is in them, this does not raise."""
+        Parameters
+        ----------
+        values : sequence of bytes
+        about : callable, optional
+            Returns the message of a row with its headers, for formats that look at them.
+        """
         ...
 
-    def decode_labels(self, values: Sequence[bytes]) -> LabelEnvelopes:
+    def decode_labels(self, values: Sequence[bytes], about: About | None = None) -> LabelEnvelopes:
         """Read messages with labels; whatever is in them, this does not raise."""
         ...

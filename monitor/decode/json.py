@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from detectors.hashing import hash_strings
 from monitor.decode.envelope import Envelopes, LabelEnvelopes, Scalar
+from monitor.decode.message import About, reason_of
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 LONGEST_VERSION = 256
 LONGEST_LABEL = 1_024
 EARLIEST_MS, LATEST_MS = 0, 253_402_300_800_000  # 1970 to 9999
-_LONGEST_REASON = 300
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -52,7 +52,7 @@ class Json:
         self._decode = msgspec.json.Decoder(_Event).decode
         self._decode_label = msgspec.json.Decoder(_Label).decode
 
-    def decode(self, values: Sequence[bytes]) -> Envelopes:
+    def decode(self, values: Sequence[bytes], _about: About | None = None) -> Envelopes:
         """Read messages; whatever is in them, this does not raise."""
         events, rows, problems = _objects(self._decode, values)
         event_ms, wrong_times = read_timestamps([event.timestamp for event in events])
@@ -87,7 +87,7 @@ class Json:
             role=[event.role for event in events],
         )
 
-    def decode_labels(self, values: Sequence[bytes]) -> LabelEnvelopes:
+    def decode_labels(self, values: Sequence[bytes], _about: About | None = None) -> LabelEnvelopes:
         """Read messages with labels; whatever is in them, this does not raise."""
         events, rows, problems = _objects(self._decode_label, values)
         label_ms, wrong_times = read_timestamps([event.timestamp for event in events])
@@ -126,7 +126,7 @@ def _objects(
         try:
             append(decode(value))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, TypeError) as error:
-            problems.append((row, _reason(value, error)))
+            problems.append((row, reason_of(value, error)))
     failed = {row for row, _ in problems}
     return events, [row for row in range(len(values)) if row not in failed], problems
 
@@ -239,13 +239,3 @@ def _is_utf8(value: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _reason(value: bytes | None, error: Exception) -> str:
-    if not value:
-        return "empty message"
-    if isinstance(error, RecursionError):
-        return "nested too deeply"
-    if isinstance(error, UnicodeDecodeError):
-        return "not UTF-8"
-    return str(error)[:_LONGEST_REASON]

@@ -1,0 +1,1 @@
+"""Formats of events, one module each; `monitor.decode.catalog` finds them."""
