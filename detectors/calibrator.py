@@ -93,6 +93,28 @@ class Calibrator:
         return _UNKNOWN
 
     @cached_property
+    def usual(self) -> dict[int, FloatArray]:
+        """What columns say in place of the common curve in the reference's own mix, by group, ``[PLACES]``.
+
+        Notes
+        -----
+        Σ_v portion_v·(P_v − P) over the segments v of all columns: about 0, but for what curves were drawn
+        towards the common one and put in order again.
+        """
+        found: dict[int, FloatArray] = {}
+        for (segment, group), curve in self.curves.items():
+            common = self.curves.get((EVERYTHING, group))
+            if segment not in self._told_apart or common is None or curve is common:
+                continue
+            said = curve.portion[curve.block] * (curve.p - common.p)
+            found[group] = found.get(group, np.zeros(PLACES)) + said
+        return found
+
+    @cached_property
+    def _told_apart(self) -> frozenset[int]:
+        return frozenset(x for column in self.columns for x in column)
+
+    @cached_property
     def blocks(self) -> tuple[dict[int, int], Curve]:
         """Where the blocks of each curve begin, by its id, and all curves put together."""
         distinct = {id(curve): curve for curve in (*self.curves.values(), _UNKNOWN)}

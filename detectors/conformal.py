@@ -24,6 +24,7 @@ GAIN = 0.02
 MEMORY = 200
 FADING = 0.95
 """Weight of a score next to the one after it: 20 windows' worth of memory."""
+_LEAST_ERROR = 1e-300
 _MAGIC = b"ACB1"
 
 
@@ -183,14 +184,42 @@ def held_out(windows: Sequence[Records], judge: Judge) -> dict[str, FloatArray]:
     dict of str to FloatArray
         (realised − estimated)/√variance for each metric, of the windows that have it; `Bands.start` takes it.
     """
+    found = _errors(windows, judge)
+    return {name: np.array([off / sd for off, sd in pairs if sd > 0]) for name, pairs in found.items()}
+
+
+def least_off(windows: Sequence[Records], judges: Sequence[Judge]) -> int:
+    """Which of several ways to estimate was least off, each window of a reference judged by the others.
+
+    Parameters
+    ----------
+    windows : sequence of records
+        As in `held_out`; with the records of segments if any judge uses columns.
+    judges : sequence of Judge
+        For example with columns and without.
+
+    Returns
+    -------
+    int
+        Index of the judge with the least Σ ln mean |realised − estimated| over all metrics that every judge
+        estimates; the first of equals. A way that needs more is to be named after those that need less.
+    """
+    found = [_errors(windows, judge) for judge in judges]
+    names = [name for name in found[0] if all(one.get(name) for one in found)]
+    off = [[np.mean(np.abs([error for error, _ in one[name]])) for name in names] for one in found]
+    return int(np.argmin(np.log(np.maximum(off, _LEAST_ERROR)).sum(axis=1)))
+
+
+def _errors(windows: Sequence[Records], judge: Judge) -> dict[str, list[tuple[float, float]]]:
+    """(realised − estimated, √variance) of each metric, of the windows that have it."""
     total = joined(window.tobytes() for window in windows)
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[tuple[float, float]]] = {}
     for window in windows:
         for name, (guess, truth) in judge(_without(total, window), window).items():
-            scores = found.setdefault(name, [])
-            if guess is not None and truth is not None and guess.variance > 0:
-                scores.append((truth - guess.value) / guess.variance**0.5)
-    return {name: np.array(scores) for name, scores in found.items()}
+            pairs = found.setdefault(name, [])
+            if guess is not None and truth is not None:
+                pairs.append((truth - guess.value, guess.variance**0.5))
+    return found
 
 
 def _without(total: Records, window: Records) -> Records:

@@ -41,7 +41,8 @@ def estimate(
     family : Family
         `PREDICTED`, or `LABELLED` for those predictions alone that have labels; the labels are not looked at.
     with_columns : bool
-        Tell rows apart by the calibrator's columns beside their scores.
+        Tell rows apart by the calibrator's columns beside their scores; `detectors.conformal.least_off` says
+        whether that helps. For `EVERYTHING` only: records do not tell the columns of a segment's rows.
     level : float
         Coverage of the intervals.
 
@@ -154,14 +155,15 @@ class Expected(NamedTuple):
         labels = self.label_variance(gradient)
         carried = self.carried(gradient)
         reference = (carried**2 * self.curve.variance).sum()
-        return float(labels + reference + self._of_columns(gradient))
+        return float(labels + reference + self.of_columns(gradient))
 
     def label_variance(self, gradient: FloatArray) -> float:
         """Variance of a metric that comes from the window's labels alone."""
         p = self.y / np.maximum(self.rows.n, 1e-300)
         return float((self.rows.n * p * (1 - p) * gradient**2).sum())
 
-    def _of_columns(self, gradient: FloatArray) -> float:
+    def of_columns(self, gradient: FloatArray) -> float:
+        """Part of the variance of a metric that comes from the terms by columns."""
         at, common, block, n = self.columns
         length = len(self.curve.variance)
         whole = _sums(self.group, self.n * gradient[self.at], length)
@@ -185,11 +187,14 @@ def expected(
     Notes
     -----
     A row of n predictions is expected to have n·P successes by the common curve. Each column adds
-    Σ n_v·(P_v − P), what the curves of its segments say in place of the common one: the first-order terms of
-    P given the score and all columns.
+    Σ (n_v − n·m_v/m)·(P_v − P), what the curves of its segments say in place of the common one as far as the
+    mix of the segments is not the reference's, m_v of m rows: the first-order terms of P given the score and
+    all columns. Without the second part of the difference, curves that were drawn towards the common one
+    would move the estimate of the reference itself.
     """
     of_family = records[records["family"] == family]
     whole = of_family[of_family["segment"] == np.uint64(segment)]
+    with_columns = with_columns and segment == EVERYTHING
     told_apart = [x for column in calibrator.columns for x in column] if with_columns else []
     parts = of_family[np.isin(of_family["segment"], np.array(told_apart, np.uint64))]
     every = np.concatenate((whole, parts))
@@ -201,7 +206,9 @@ def expected(
     common = np.full(len(every), segment, np.uint64).view(np.int64)
     p, block, of_curve = calibrator.look_up(common, group, place)
     p_of, block_of, _ = calibrator.look_up(parts["segment"].view(np.int64), group[split:], place[split:])
-    y = _sums(at, own * p, len(rows.n)) + _sums(at[split:], n[split:] * (p_of - p[split:]), len(rows.n))
+    usual = _usual(calibrator, group[:split], place[:split]) if with_columns else np.zeros(split)
+    y = _sums(at[:split], n[:split] * (p[:split] - usual), len(rows.n))
+    y += _sums(at[split:], n[split:] * (p_of - p[split:]), len(rows.n))
     return Expected(
         rows,
         y.clip(0, rows.n),
@@ -212,6 +219,14 @@ def expected(
         (at[split:], of_curve[split:], block_of, n[split:]),
         calibrator.blocks[1],
     )
+
+
+def _usual(calibrator: Calibrator, group: IntArray, place: IntArray) -> FloatArray:
+    """What columns would say of each row if their mix were the reference's."""
+    found = np.zeros(len(group))
+    for one, said in calibrator.usual.items():
+        found += np.where(group == one, said[place], 0.0)
+    return found
 
 
 def judge_classes(positive: Sequence[int] = (), columns: Sequence[Sequence[int]] = ()) -> Judge:

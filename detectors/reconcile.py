@@ -161,6 +161,7 @@ def split_change(
     metric: str,
     *,
     segment: int = EVERYTHING,
+    with_columns: bool = False,
     level: float = LEVEL,
 ) -> Change | None:
     """Take the change of a metric of classes apart.
@@ -174,6 +175,8 @@ def split_change(
     metric : str
         One of the calibrator's metrics.
     segment : int
+    with_columns : bool
+        Estimate by the calibrator's columns beside the scores; see `detectors.estimation.estimate`.
     level : float
 
     Returns
@@ -184,11 +187,15 @@ def split_change(
     Notes
     -----
     covariate = estimate(window) − estimate(reference), which share the calibrator and its errors: its
-    variance is Σ_B (g_window,B − g_reference,B)²·V_B. concept = (realised − estimate)(window) − (realised −
-    estimate)(reference); the last term has no sampling error of its own, because the calibrator is made of
-    those very labels. So its variance is that of realised − estimated in the window.
+    variance is Σ_B (g_window,B − g_reference,B)²·V_B, and that of the columns' terms of the window. concept
+    = (realised − estimate)(window) − (realised − estimate)(reference); the last term has no sampling error
+    of its own, because the calibrator is made of those very labels. So its variance is that of realised −
+    estimated in the window.
     """
-    now, then = (expected(calibrator, records, segment, Family.LABELLED) for records in (window, reference))
+    now, then = (
+        expected(calibrator, records, segment, Family.LABELLED, with_columns=with_columns)
+        for records in (window, reference)
+    )
     function = calibrator.metrics[metric]
     guess_now, guess_then = function(now.rows, now.y), function(then.rows, then.y)
     true_now, true_then = (
@@ -201,7 +208,11 @@ def split_change(
     total, covariate = true_now - true_then, guess_now.value - guess_then.value
     return Change(
         Interval.of(total, labels, level),
-        Interval.of(covariate, float((shared**2 * now.curve.variance).sum()), level),
+        Interval.of(
+            covariate,
+            float((shared**2 * now.curve.variance).sum()) + now.of_columns(guess_now.gradient),
+            level,
+        ),
         Interval.of(total - covariate, now.variance(guess_now.gradient), level),
     )
 
@@ -213,12 +224,17 @@ def split_loss_change(
     metric: str,
     *,
     segment: int = EVERYTHING,
+    with_columns: bool = False,
     level: float = LEVEL,
 ) -> Change | None:
     """Take the change of ``mae`` or ``rmse`` apart; see `split_change`."""
-    guesses = [
-        estimate_loss(model, x, segment=segment, family=Family.RESIDUAL)[metric] for x in (window, reference)
-    ]
+    guesses, plain = (
+        [
+            estimate_loss(model, x, segment=segment, family=Family.RESIDUAL, with_columns=by)[metric]
+            for x in (window, reference)
+        ]
+        for by in (with_columns, False)
+    )
     truths = [realised_loss(x, segment=segment)[metric] for x in (window, reference)]
     (now, then), (true_now, true_then) = guesses, truths
     if now is None or then is None or true_now is None or true_then is None:
@@ -232,9 +248,10 @@ def split_loss_change(
         for slope, weight, one in zip(slopes, (weight_now, weight_then), (now, then), strict=True)
     ]
     of_shared = (shared**2 * model.losses(segment).variance[loss]).sum()
+    of_columns = 0.0 if plain[0] is None else max(now.variance - plain[0].variance, 0.0)
     return Change(
         Interval.of(total, float(sum(of_labels)), level),
-        Interval.of(covariate, float(of_shared), level),
+        Interval.of(covariate, float(of_shared) + of_columns, level),
         Interval.of(total - covariate, now.variance, level),
     )
 

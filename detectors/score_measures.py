@@ -22,7 +22,7 @@ from detectors.outcomes import (
 from detectors.ranking import average_precision, roc_auc
 from detectors.tensor import BoolArray, FloatArray, HashArray, IntArray
 
-_ROUNDING = 1 / UNIT  # of a squared error, twice over
+_ROUNDING = 1 / UNIT  # of a log loss, twice over
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,16 @@ class ScoreCounts:
         Mean score of the rows of each cell.
     tied : bool array [SCORE_CELLS]
         Cells whose rows all have one score, as far as is known.
+    within : float64 array [2, SCORE_CELLS], optional
+        Mean place of the negatives and of the positives in their cell, from 0 at its lower to 1 at its upper
+        edge; None where records do not tell.
     """
 
     positives: IntArray
     negatives: IntArray
     score: FloatArray
     tied: BoolArray
+    within: FloatArray | None = None
 
     @classmethod
     def against_rest(cls, records: Records) -> ScoreCounts:
@@ -59,20 +63,32 @@ class ScoreCounts:
         Notes
         -----
         The squared errors of the rows of a cell are p² or (1 − p)²; their mean tells the mean score better
-        than the cell does, and exactly where all rows have one score. Where they have several, what positives
-        tell differs from what negatives tell. A cell of only one kind counts as tied if most rows of the
-        mixed cells are.
+        than the cell does, and exactly where all rows have one score. Mean log losses, −ln p and −ln(1 − p),
+        tell the places of positives and negatives in the cell: they are as precise for scores near 0 as for
+        others, which squares are not. Where both tell the same, all rows have one score. A cell of only one
+        kind counts as tied if most rows of the mixed cells are.
         """
         is_label = np.isin(labelled["b"].view(np.uint64), positive)
         n = _by_label(labelled, is_label, labelled["n"])
-        root = np.sqrt(_by_label(labelled, is_label, labelled["s1"]) / UNIT / np.maximum(n, 1)).clip(0, 1)
-        of_negatives, of_positives = root[0], 1 - root[1]
+        squared, loss = (
+            _by_label(labelled, is_label, labelled[name]) / UNIT / np.maximum(n, 1) for name in ("s1", "s2")
+        )
+        root = np.sqrt(squared).clip(0, 1)
         rows = n.sum(axis=0)
-        score = (n[0] * of_negatives + n[1] * of_positives) / np.maximum(rows, 1)
+        score = (n[0] * root[0] + n[1] * (1 - root[1])) / np.maximum(rows, 1)
+        apart = np.stack((-np.expm1(-loss[0]), np.exp(-loss[1])))
         mixed = n.min(axis=0) > 0
-        tied = mixed & (np.abs(of_negatives - of_positives) <= _ROUNDING / np.maximum(score, _ROUNDING))
+        tied = mixed & (np.abs(apart[1] - apart[0]) <= _ROUNDING)
         mostly = 2 * rows[tied].sum() > rows[mixed].sum()
-        return cls(n[1], n[0], score, np.where(mixed, tied, mostly))
+        return cls(n[1], n[0], score, np.where(mixed, tied, mostly), _places(apart))
+
+
+def _places(scores: FloatArray) -> FloatArray:
+    """Place of scores in the cell that each is of, ``[..., SCORE_CELLS]``; the cell of ½ has but one."""
+    edges = score_edges()
+    low, width = edges[:-1], np.diff(edges)
+    found: FloatArray = np.where(width > 0, (scores - low) / np.where(width > 0, width, 1), 0.5)
+    return found.clip(0, 1)
 
 
 def _by_label(records: Records, is_label: BoolArray, what: IntArray) -> IntArray:
@@ -109,7 +125,7 @@ def binary_score_measures(
     counts = own if has_own else joint
     return {
         "roc_auc": roc_auc(counts.positives, counts.negatives, level),
-        "pr_auc": average_precision(counts.positives, counts.negatives, counts.tied, level),
+        "pr_auc": average_precision(counts.positives, counts.negatives, counts.tied, level, counts.within),
         "log_loss": log_loss(scored, level),
         "brier": brier(scored, level, most=2.0 if has_own else 1.0, scale=0.5 if has_own else 1.0),
         "ece": calibration_error(counts.positives, counts.negatives, counts.score, level),

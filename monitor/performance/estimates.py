@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 
-from detectors.conformal import Bands, Estimate, held_out
+from detectors.calibrator import Calibrator
+from detectors.conformal import Bands, Estimate, Judge, held_out, least_off
 from detectors.estimation import estimate, judge_classes, realised
 from detectors.expected_loss import ExpectedLoss, estimate_loss, judge_numbers, realised_loss
 from detectors.outcome_reference import OutcomeReference, up_to_age
@@ -29,6 +30,7 @@ from monitor.store.tables import estimate_state, outcome_window, performance_val
 from schemas.window import WindowSpec
 
 MOST_WINDOWS = 500  # estimated in one sweep
+FEWEST_WINDOWS = 10  # of a reference that can tell whether segment columns help
 MOST_REFERENCES = 64  # of which what scores were worth is kept in memory
 Values = dict[str, Estimate]
 
@@ -39,6 +41,11 @@ class Worth:
     Parameters
     ----------
     reference : OutcomeReference
+
+    Notes
+    -----
+    Estimates of all rows also look at the mix of the segment columns, if the reference's own windows are
+    estimated better with them than by the score or the predicted number alone.
     """
 
     def __init__(self, reference: OutcomeReference) -> None:
@@ -50,18 +57,40 @@ class Worth:
         return self.reference.is_number or self.reference.calibrator is not None
 
     @cached_property
+    def columns(self) -> tuple[tuple[int, ...], ...]:
+        """Segments by column, of the columns that help; empty if none do."""
+        by_name: dict[str, list[int]] = {}
+        for hash_, name in self.reference.segments.items():
+            by_name.setdefault(name.partition("=")[0], []).append(hash_ % 2**64)
+        columns = tuple(tuple(hashes) for hashes in by_name.values() if len(hashes) > 1)
+        if not columns or len(self.reference.windows) < FEWEST_WINDOWS:
+            return ()
+        helps = least_off(self.reference.windows, [self._judge(()), self._judge(columns)])
+        return columns if helps else ()
+
+    @cached_property
     def losses(self) -> ExpectedLoss:
         """Losses of predicted numbers."""
-        return ExpectedLoss.fit(self.reference.records)
+        return ExpectedLoss.fit(self.reference.records, self.columns)
+
+    @cached_property
+    def calibrator(self) -> Calibrator:
+        """What scores were worth."""
+        return Calibrator.fit(self.reference.records, self.reference.positive, self.columns)
 
     def guess(self, records: Records, segment: int, *, labelled: bool = False) -> Values:
         """Estimate the metrics of a window, or of those predictions of it that have labels."""
+        with_columns = bool(self.columns) and segment == EVERYTHING
         if self.reference.is_number:
             family = Family.RESIDUAL if labelled else Family.ESTIMATED
-            found = estimate_loss(self.losses, records, segment=segment, family=family)
-        elif self.reference.calibrator is not None:
+            found = estimate_loss(
+                self.losses, records, segment=segment, family=family, with_columns=with_columns
+            )
+        elif self.is_known:
             family = Family.LABELLED if labelled else Family.PREDICTED
-            found = estimate(self.reference.calibrator, records, segment=segment, family=family)
+            found = estimate(
+                self.calibrator, records, segment=segment, family=family, with_columns=with_columns
+            )
         else:
             found = {}
         return {name: one for name, one in found.items() if one is not None}
@@ -75,18 +104,24 @@ class Worth:
     @cached_property
     def scores(self) -> dict[str, FloatArray]:
         """How far off estimates of the reference's own windows were, in standard errors."""
-        judge = judge_numbers() if self.reference.is_number else judge_classes(self.reference.positive)
-        windows = [records[records["segment"] == EVERYTHING] for records in self.reference.windows]
-        return held_out(windows, judge)
+        windows = self.reference.windows
+        if not self.columns:
+            windows = tuple(records[records["segment"] == EVERYTHING] for records in windows)
+        return held_out(windows, self._judge(self.columns))
+
+    def _judge(self, columns: Sequence[Sequence[int]]) -> Judge:
+        if self.reference.is_number:
+            return judge_numbers(columns)
+        return judge_classes(self.reference.positive, columns)
 
     def split(self, records: Records, metric: str) -> Change | None:
         """Take the change of a metric since the reference apart."""
-        reference = self.reference
-        if reference.is_number:
-            return split_loss_change(self.losses, reference.records, records, metric)
-        if reference.calibrator is None:
+        then, by = self.reference.records, bool(self.columns)
+        if self.reference.is_number:
+            return split_loss_change(self.losses, then, records, metric, with_columns=by)
+        if not self.is_known:
             return None
-        return split_change(reference.calibrator, reference.records, records, metric)
+        return split_change(self.calibrator, then, records, metric, with_columns=by)
 
 
 class Estimates:

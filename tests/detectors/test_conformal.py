@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from detectors.conformal import GAIN, MEMORY, Bands, Estimate
+from detectors.conformal import GAIN, MEMORY, Bands, Estimate, held_out, least_off
+from detectors.outcomes import RECORD
 from schemas.errors import ProfileError
 
 
@@ -29,7 +30,8 @@ def run(bands, errors):
 @pytest.mark.parametrize("seed", range(3))
 def test_nine_in_ten_of_5000_bands_hold_while_everything_drifts(seed):
     generator = np.random.default_rng(seed)
-    held, _ = run(Bands.start(generator.normal(0, 1, 40)), drifting(generator, 5_000))
+    bands = Bands.start(generator.normal(0, 1, 40))
+    held, _ = run(bands, drifting(generator, 5_000))
     assert held == pytest.approx(0.9, abs=0.01)
 
 
@@ -65,11 +67,31 @@ def test_coverage_is_that_of_the_level():
 
 def test_bands_continue_from_bytes():
     generator = np.random.default_rng(5)
-    _, bands = run(Bands.start(generator.normal(0, 1, 40)), drifting(generator, 300))
+    bands = Bands.start(generator.normal(0, 1, 40))
+    _, bands = run(bands, drifting(generator, 300))
     data = bands.to_bytes()
     assert Bands.from_bytes(data) == bands
     assert len(bands.scores) == MEMORY
     assert len(data) < 12 * MEMORY
+
+
+def constant(off, name="accuracy"):
+    """Judge that is off by the same in every window."""
+
+    def judge(reference, window):
+        guess = Estimate.of(0.5, 0.01, 10, level=0.9)
+        return {name: (guess, 0.5 + off), "recall": (None, 0.5)}
+
+    return judge
+
+
+def test_the_least_off_is_chosen_and_the_first_of_equals():
+    windows = [np.zeros(0, RECORD)] * 3
+    assert least_off(windows, [constant(0.2), constant(-0.1), constant(0.1)]) == 1
+    assert least_off(windows, [constant(0.1), constant(-0.1)]) == 0
+    assert least_off(windows, [constant(0.0), constant(0.1)]) == 0
+    assert least_off(windows, [constant(0.1), constant(0.0, "f1")]) == 0
+    assert held_out(windows, constant(0.2))["accuracy"] == pytest.approx([2.0] * 3)
 
 
 def test_other_bytes_are_refused():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from detectors.calibrator import Calibrator
-from detectors.conformal import held_out
+from detectors.conformal import held_out, least_off
 from detectors.estimation import estimate, judge_classes, realised
 from detectors.outcomes import RECORD, Family
 from tests.detectors.outcome_rows import POSITIVE, of_classes
@@ -131,6 +131,34 @@ def test_columns_that_say_nothing_change_nothing():
     plain, told = (estimate(calibrator, rows.predicted, with_columns=x)["f1"] for x in (False, True))
     assert told.value == pytest.approx(plain.value, abs=0.003)
     assert told.variance == pytest.approx(plain.variance, rel=0.05)
+
+
+def test_columns_do_not_move_the_estimate_of_the_reference_itself():
+    """Though curves of few rows are drawn to the common one, and put in order again."""
+    generator = np.random.default_rng(14)
+    segment = generator.choice([1, 2, 3, 4], 3_000, p=[0.9, 0.06, 0.03, 0.01])
+    z = generator.normal(0, 1.2, 3_000)
+    label = generator.random(3_000) < 1 / (1 + np.exp(-z - np.array([0, 2, -2, 3])[segment - 1]))
+    rows = of_classes(z > 0, label, 1 / (1 + np.exp(-z)), segments=segment[:, None])
+    calibrator = Calibrator.fit(rows.labelled, (POSITIVE,), columns=[[1, 2, 3, 4]])
+    plain, told = (estimate(calibrator, rows.predicted, with_columns=x) for x in (False, True))
+    for name in METRICS:
+        assert abs(told[name].value - plain[name].value) < 0.01 * plain[name].variance ** 0.5
+
+
+def test_columns_tell_nothing_about_the_rows_of_a_segment():
+    generator = np.random.default_rng(15)
+    rows = segmented(generator, 4_000, 0.5)
+    calibrator = Calibrator.fit(rows.labelled, (POSITIVE,), columns=[[1, 2]])
+    found = (estimate(calibrator, rows.predicted, segment=1, with_columns=x) for x in (False, True))
+    assert next(found) == next(found)
+
+
+def test_columns_are_chosen_by_what_windows_of_the_reference_say():
+    generator = np.random.default_rng(16)
+    judges = [judge_classes((POSITIVE,), columns) for columns in ([], [[1, 2]])]
+    mixed = [segmented(generator, 1_000, share).labelled for share in generator.random(20)]
+    assert least_off(mixed, judges) == 1
 
 
 def test_segments_unknown_to_the_reference_are_judged_as_everything():

@@ -16,7 +16,7 @@ import numpy as np
 from scipy import stats
 
 from detectors.calibrator import Calibrator
-from detectors.conformal import Bands, Estimate, Judge, held_out
+from detectors.conformal import Bands, Estimate, Judge, held_out, least_off
 from detectors.estimation import estimate, judge_classes
 from detectors.expected_loss import ExpectedLoss, estimate_loss, judge_numbers
 from detectors.outcomes import Records
@@ -60,8 +60,7 @@ def compare(data: DataSet, work: Path, *, by_features: bool = False) -> dict[str
     by_features : bool
         Use bands of the features as segments.
     """
-    with np.load(work / f"{data.name}.npz") as kept:
-        rows = {name: kept[name] for name in kept.files}
+    rows = _read(data, work)
     reference = _windows(data, rows, "reference", _cuts(rows), by_features)
     columns = _columns(rows) if by_features else []
     estimator, judge = _estimator(data, np.concatenate([w.labelled for w in reference]), columns)
@@ -87,6 +86,20 @@ def compare(data: DataSet, work: Path, *, by_features: bool = False) -> dict[str
             series.peer_low.append(rows[f"{name}/lower_confidence_boundary"][i])
             series.peer_high.append(rows[f"{name}/upper_confidence_boundary"][i])
     return found
+
+
+def chooses_features(data: DataSet, work: Path) -> bool:
+    """Say whether the reference's own windows are estimated better with the features; no others are seen."""
+    rows = _read(data, work)
+    reference = [window.labelled for window in _windows(data, rows, "reference", _cuts(rows), True)]
+    joint = np.concatenate(reference)
+    judges = [_estimator(data, joint, columns)[1] for columns in ([], _columns(rows))]
+    return bool(least_off(reference, judges))
+
+
+def _read(data: DataSet, work: Path) -> dict[str, Any]:
+    with np.load(work / f"{data.name}.npz") as kept:
+        return {name: kept[name] for name in kept.files}
 
 
 def _estimator(
