@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from alerting.digest import line
-from alerting.finding import instant
+from alerting.finding import Kind, instant
 from alerting.summary import span
 from monitor.cli import FINDINGS, FINE
 from monitor.config import Configuration, load
@@ -115,7 +115,8 @@ def _time(alert: Alert) -> str:
 
 def _what(alert: Alert) -> str:
     where = f" where {alert.segment}" if alert.segment else ""
-    return f"{alert.lane}: {alert.column}{where}"
+    about = alert.lane if alert.kind in (Kind.DRIFT, Kind.PERFORMANCE) else alert.kind
+    return f"{about}: {alert.column}{where}"
 
 
 def _course(alert: Alert) -> str:

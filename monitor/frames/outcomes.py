@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from detectors.hashing import hash_numbers
 from detectors.outcome_reference import OutcomeReference
 from detectors.outcomes import (
     RECORD,
     Labels,
     Records,
+    class_hash,
     joined,
     labelled_records,
     predicted_records,
@@ -27,9 +30,10 @@ from monitor.frames.batches import Batches
 from monitor.frames.names import KnownKinds
 from monitor.frames.pandas_frame import frame_table
 from monitor.frames.table import Table, open_table
-from monitor.frames.times import event_times
+from monitor.frames.times import WrongInstant, event_times
 from monitor.frames.values import categories, is_number, numbers, plain
-from monitor.labels.pending import Segments, Terms, prediction_rows
+from monitor.labels.labelling import MOST_NAMES
+from monitor.labels.pending import Segments, Terms, hashes_of, prediction_rows
 from monitor.performance.outcomes import age_of, positive_of
 from schemas.batch import OK, Batch
 from schemas.column import ColumnSpec
@@ -81,8 +85,8 @@ def outcome_reference_from_frame(
     return _from_table(table, settings, specs, model)
 
 
-class _Labelled(Batches):
-    """Batches of a table, with the part of the table that the latest one comes from."""
+class LabelledBatches(Batches):
+    """Batches of a table; `part` is the part of the table that the latest one comes from."""
 
     part: pa.Table
 
@@ -100,10 +104,14 @@ def _from_table(
     has_delays = LABEL_TIMESTAMP in table.schema.names
     terms, told = Terms(), Segments(settings.max_segment_values)
     length_ms = settings.windows[0].every_ms
-    batches = _Labelled(table, settings, specs, model=model)
+    batches = LabelledBatches(table, settings, specs, model=model)
     windows: dict[int, list[bytes]] = {}
     for batch in batches:
-        start, records = _records(batch, batches.part, settings, told, terms, has_delays=has_delays)
+        try:
+            start, records = _records(batch, batches.part, settings, told, terms, has_delays=has_delays)
+        except WrongInstant as error:
+            msg = f"{LABEL_TIMESTAMP}: {error.what}"
+            raise table.wrong(msg) from None
         for window, mine in _by_window(start // length_ms * length_ms, records):
             windows.setdefault(window, []).append(mine.tobytes())
     whole = {window: joined(parts) for window, parts in windows.items()}
@@ -131,8 +139,8 @@ def _records(
     every, is_known = found
     made = every.rows.take(np.flatnonzero(is_known))
     first, row = with_segments(predicted_records(made), np.arange(len(made)), made.segments)
-    hashes, values = _labels(part, terms)
-    label_ms = _label_times(part, batch.event_ms, has_delays=has_delays)
+    hashes, values = labels_of(part.column(LABEL), terms)
+    label_ms = label_times(part, batch.event_ms) if has_delays else batch.event_ms
     at = np.flatnonzero(is_known & (hashes != 0) & (label_ms <= every.until_ms))
     mine = every.rows.take(at)
     records, of = labelled_records(
@@ -142,24 +150,46 @@ def _records(
     return np.concatenate((made.event_ms[row], mine.event_ms[of])), np.concatenate((first, records))
 
 
-def _labels(part: pa.Table, terms: Terms) -> tuple[HashArray, NDArray[np.float64]]:
-    """Labels as hashes of classes, 0 where there is none, and as numbers, NaN where they are none."""
-    column = plain(part.column(LABEL))
-    found = categories(column)
-    names = found.values.to_pylist()
-    hashes = terms.add(names) if names else np.zeros(1, np.uint64)
-    is_there = found.codes >= 0
-    values = np.full(len(column), np.nan)
-    if is_number(column.type):
-        number, status = numbers(column)
+def labels_of(column: pa.ChunkedArray, terms: Terms) -> tuple[HashArray, NDArray[np.float64]]:
+    """Labels as hashes of classes, 0 where there is none, and as numbers, NaN where they are none.
+
+    Parameters
+    ----------
+    column : pa.ChunkedArray
+    terms : Terms
+        Gets the names of classes. As in `monitor.labels.labelling`, numbers with a fraction are no class that
+        anybody could have predicted.
+
+    Examples
+    --------
+    >>> hashes, values = labels_of(pa.chunked_array([[1.0, None, 2.5]]), Terms())
+    >>> (hashes != 0).tolist(), values.tolist()
+    ([True, False, True], [1.0, nan, 2.5])
+    """
+    labels = plain(column)
+    values = np.full(len(labels), np.nan)
+    is_fraction = np.zeros(len(labels), bool)
+    if is_number(labels.type):
+        number, status = numbers(labels)
         values = np.where(status == OK, number, np.nan)
-    return np.where(is_there, hashes[np.maximum(found.codes, 0)], np.uint64(0)), values
+        is_fraction = (status == OK) & (number != np.floor(number))
+        labels = pc.if_else(pa.array(is_fraction), pa.scalar(None, labels.type), labels)
+    found = categories(labels)
+    names = found.values.to_pylist()
+    # So many classes are numbers, and nobody would read their names.
+    hashes = terms.add(names) if 0 < len(names) <= MOST_NAMES else np.append(hashes_of(names), np.uint64(0))
+    classes = np.where(found.codes >= 0, hashes[np.maximum(found.codes, 0)], np.uint64(0))
+    return np.where(is_fraction, class_hash(hash_numbers(values)), classes), values
 
 
-def _label_times(part: pa.Table, event_ms: IntArray, *, has_delays: bool) -> IntArray:
-    """Times of labels; where nothing is known of them, those of the predictions."""
-    if not has_delays:
-        return event_ms
+def label_times(part: pa.Table, event_ms: IntArray) -> IntArray:
+    """Times of the labels of a part of a table; that of the prediction where there is none.
+
+    Raises
+    ------
+    WrongInstant
+        If one cannot be read; `row` is its place among those that are there.
+    """
     column = part.column(LABEL_TIMESTAMP).combine_chunks()
     is_there = column.is_valid().to_numpy(zero_copy_only=False)
     found = event_ms.copy()

@@ -334,6 +334,7 @@ class Judge:
                 lanes,
                 segments,
                 of_outcomes=False if self._has_labels else None,
+                alone=len(lanes) - len(reference.tensor.layout.lanes),
             )
         moment = Moment(due.start_ms, due.end_ms, budget)
         stepped = judge_window(

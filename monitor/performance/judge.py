@@ -15,17 +15,15 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, Engine, and_, insert, select, update
 
-from alerting.finding import Kind, WindowObservation
+from alerting.finding import WindowObservation
 from detectors.base import Detector, Moment, Step
 from detectors.outcome_reference import OutcomeReference, up_to_age
-from detectors.outcome_windows import judge_outcomes, outcome_lanes
+from detectors.outcome_windows import judge_outcomes
 from detectors.outcomes import Records
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.judging.budget import window_budget
 from monitor.judging.judgements import (
     Due,
     Judged,
@@ -40,7 +38,7 @@ from monitor.judging.outlooks import Outlook, entry_of, outlook_of, permitted
 from monitor.performance.estimates import Estimates, replace_values
 from monitor.performance.figures import Figures, figures_of
 from monitor.performance.objectives import tell_objective
-from monitor.performance.outcomes import wait_ms
+from monitor.performance.outcomes import by_kind, outcome_budget, wait_ms
 from monitor.performance.references import OutcomeReferences, in_force
 from monitor.performance.tidying import tidy_outcomes
 from monitor.performance.versions import Versions
@@ -52,7 +50,6 @@ from monitor.store.queries.outcomes import sources_between, window_outcomes
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import joined_version, judgement, outcome_window, result
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
-from schemas.column import FAIRNESS_PREFIX, LABEL_DELAY
 from schemas.duration import format_duration
 from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec
@@ -260,7 +257,7 @@ class OutcomeJudge:
             connection.execute(insert(result), result_rows(id_, due, stepped.verdicts))
             now_ms = self._clock.now_ms()
             changes: tuple[AlertChanged, ...] = ()
-            for kind, verdicts in self._told(due.key[0], stepped.verdicts).items():
+            for kind, verdicts in by_kind(self._promised(due.key[0], stepped.verdicts)).items():
                 observation = WindowObservation.of(
                     *due.key,
                     due.start_ms,
@@ -291,23 +288,11 @@ class OutcomeJudge:
 
     def _step(self, due: Due, reference: OutcomeReference, records: Records, outlook: Outlook) -> Step:
         """Let the detectors judge a window; only the first judgement of the next one can raise an alarm."""
-        detector, segments = self._detector(due.key[0]), len(reference.tensor.segments)
-        rules = self._configuration.for_model(due.key[0]).fairness_rules()
-        lanes, columns = outcome_lanes(detector, reference, rules), reference.tensor.layout.columns
-        budget = np.zeros((segments, len(lanes)))
-        if outlook.models:
-            budget = window_budget(
-                self._configuration.alerts,
-                due.spec.length_ms,
-                outlook.models,
-                lanes,
-                segments,
-                of_outcomes=True,
-                alone=len(lanes) - len(columns),
-            )
-        # How long labels take is watched of all rows only: in a part of them a day's delays say little.
-        budget[1:, [at for at, name in enumerate(columns) if name == LABEL_DELAY]] = 0.0
-        moment = Moment(due.start_ms, due.end_ms, budget)
+        settings, detector = self._configuration.for_model(due.key[0]), self._detector(due.key[0])
+        budget = outcome_budget(
+            self._configuration.alerts, settings, detector, reference, due.spec.length_ms, outlook.models
+        )
+        moment, rules = Moment(due.start_ms, due.end_ms, budget), settings.fairness_rules()
         early = self._early_warning(due.key[0])
         stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment, early, rules)
         return permitted(stepped, outlook)
@@ -322,14 +307,6 @@ class OutcomeJudge:
         """Verdicts without those of early warning, which raise no alert."""
         early = {detector.name for detector in self._early_warning(model)} - {self._detector(model).name}
         return [verdict for verdict in verdicts if verdict.detector not in early]
-
-    def _told(self, model: str, verdicts: list[Verdict]) -> dict[Kind, list[Verdict]]:
-        """Verdicts by the kind of the incident that they speak to."""
-        found: dict[Kind, list[Verdict]] = {Kind.PERFORMANCE: []}
-        for verdict in self._promised(model, verdicts):
-            kind = Kind.FAIRNESS if verdict.column.startswith(FAIRNESS_PREFIX) else Kind.PERFORMANCE
-            found.setdefault(kind, []).append(verdict)
-        return found
 
     def _note_renewed(self, due: Due) -> None:
         """Let a judged window rest: labels of a month touch all windows of it at every commit."""

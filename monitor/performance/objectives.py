@@ -6,17 +6,20 @@ missed when the metric is worse over the long range, with its whole interval, an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from alerting.finding import Finding, Kind, WindowObservation, instant
 from detectors.intervals import Measure
+from detectors.outcomes import Records
 from monitor.config import Configuration
-from monitor.config.settings import LOWER_IS_BETTER, PerformanceOptions
+from monitor.config.settings import LOWER_IS_BETTER, ModelSettings, PerformanceOptions
 from monitor.judging.judgements import Due, observe
-from monitor.performance.outcomes import measure_together
-from monitor.store.queries.outcomes import window_outcomes
+from monitor.performance.outcomes import measure_records
+from monitor.profiling import Key
+from monitor.store.queries.outcomes import class_hashes, texts_of, window_outcomes
 from monitor.telemetry import AlertChanged
 from schemas.duration import format_duration
 from schemas.verdict import Lane
@@ -72,19 +75,49 @@ def measure_objective(connection: Connection, configuration: Configuration, due:
         None where there is no objective, or the metric is not defined.
     """
     settings = configuration.for_model(due.key[0])
+    if settings.performance is None:
+        return None
+    long, short = (
+        window_outcomes(connection, due.key, due.end_ms - length_ms, due.end_ms)
+        for length_ms in ranges_of(settings.performance, due.spec.length_ms)
+    )
+    names = texts_of(connection, class_hashes([long, short]))
+    return objective_of(settings, long, short, names)
+
+
+def ranges_of(options: PerformanceOptions, window_ms: int) -> tuple[int, int]:
+    """Lengths of the long and the short range in ms: at least one window."""
+    return max(options.long_ms, window_ms), max(options.short_ms, window_ms)
+
+
+def objective_of(
+    settings: ModelSettings, long: Records, short: Records, names: Mapping[int, str]
+) -> Objective | None:
+    """Measure the metric of a model over both ranges.
+
+    Parameters
+    ----------
+    settings : ModelSettings
+    long, short : records
+        Outcomes of the two ranges, added up.
+    names : mapping of int to str
+        Names of classes by hash as int64.
+
+    Returns
+    -------
+    Objective or None
+        None where there is no objective, or the metric is not defined.
+    """
     options = settings.performance
     if options is None:
         return None
-    found = []
-    for length_ms in (options.long_ms, options.short_ms):
-        from_ms = due.end_ms - max(length_ms, due.spec.length_ms)
-        records = window_outcomes(connection, due.key, from_ms, due.end_ms)
-        needs_scores = options.metric in _OF_SCORES
-        found_all = measure_together(connection, settings, [records], with_scores=needs_scores)
-        measures = found_all.realised.measures
-        found.append(measures.get(options.metric))
-    long, short = found
-    return None if long is None or short is None else Objective(options, long, short)
+    of_long, of_short = (
+        measure_records(
+            settings, records, names, with_scores=options.metric in _OF_SCORES
+        ).realised.measures.get(options.metric)
+        for records in (long, short)
+    )
+    return None if of_long is None or of_short is None else Objective(options, of_long, of_short)
 
 
 def tell_objective(
@@ -106,25 +139,32 @@ def tell_objective(
     """
     if objective is None:
         return ()
-    observation = WindowObservation(
-        *due.key,
-        due.start_ms,
-        due.end_ms,
-        revision=due.revision + 1,
-        findings=(_finding(objective, due),) if objective.is_missed else (),
-        kind=Kind.SLO,
-    )
+    observation = observation_of(objective, due.key, due.start_ms, due.end_ms, due.revision + 1)
     return observe(connection, configuration, observation, now_ms)
 
 
-def _finding(objective: Objective, due: Due) -> Finding:
+def observation_of(
+    objective: Objective, key: Key, start_ms: int, end_ms: int, revision: int = 1
+) -> WindowObservation:
+    """Say what a window says to the incident of the objective."""
+    return WindowObservation(
+        *key,
+        start_ms,
+        end_ms,
+        revision=revision,
+        findings=(_finding(objective, start_ms, end_ms),) if objective.is_missed else (),
+        kind=Kind.SLO,
+    )
+
+
+def _finding(objective: Objective, start_ms: int, end_ms: int) -> Finding:
     return Finding(
         objective.options.metric,
         "",
         Lane.PERFORMANCE,
         DETECTOR,
-        instant(due.start_ms),
-        instant(due.end_ms),
+        instant(start_ms),
+        instant(end_ms),
         statistic=objective.long.value,
         threshold=float(objective.options.slo),
         explanation=objective.words(),

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import Connection, select
 
+from alerting.finding import Kind
+from detectors.base import Detector
+from detectors.outcome_reference import OutcomeReference
+from detectors.outcome_windows import outcome_lanes
 from detectors.outcomes import AGE_LIMITS_MS, EVERYTHING, NO_SCORE, Family, Records, ages, joined
 from detectors.performance import Realised, Task, realised
+from detectors.tensor import FloatArray
+from monitor.config.alerts import Alerts
 from monitor.config.settings import ModelSettings
+from monitor.judging.budget import window_budget
 from monitor.labels.pending import hashes_of, positive_hash
 from monitor.store.queries.outcomes import OutcomeSpan, class_hashes, outcomes, texts_of
 from monitor.store.tables import model_version
+from schemas.column import FAIRNESS_PREFIX, LABEL_DELAY
+from schemas.verdict import Verdict
 
 ZERO_OR_ONE = {int(x) for x in hashes_of(["0", "1"]).view(np.int64)}
 
@@ -83,6 +92,53 @@ def wait_ms(settings: ModelSettings) -> int:
     return AGE_LIMITS_MS[min(age_of(settings), len(AGE_LIMITS_MS) - 1)]
 
 
+def outcome_budget(
+    alerts: Alerts,
+    settings: ModelSettings,
+    detector: Detector,
+    reference: OutcomeReference,
+    window_ms: int,
+    models: int,
+) -> FloatArray:
+    """Share the budget of one window out over the streams of its outcomes.
+
+    Parameters
+    ----------
+    alerts : Alerts
+    settings : ModelSettings
+    detector : Detector
+    reference : OutcomeReference
+        That the window is compared with.
+    window_ms : int
+        Length of the window.
+    models : int
+        Model versions that share the budget; 0: nothing may be spent.
+
+    Returns
+    -------
+    FloatArray
+        ``[S, C]``, see `monitor.judging.budget.window_budget`.
+    """
+    columns, segments = reference.tensor.layout.columns, len(reference.tensor.segments)
+    lanes = outcome_lanes(detector, reference, settings.fairness_rules())
+    if not models:
+        return np.zeros((segments, len(lanes)))
+    alone = len(lanes) - len(columns)
+    budget = window_budget(alerts, window_ms, models, lanes, segments, of_outcomes=True, alone=alone)
+    # How long labels take is watched of all rows only: in a part of them a day's delays say little.
+    budget[1:, [at for at, name in enumerate(columns) if name == LABEL_DELAY]] = 0.0
+    return budget
+
+
+def by_kind(verdicts: Iterable[Verdict]) -> dict[Kind, list[Verdict]]:
+    """Verdicts on outcomes by the kind of the incident that they speak to."""
+    found: dict[Kind, list[Verdict]] = {Kind.PERFORMANCE: []}
+    for verdict in verdicts:
+        kind = Kind.FAIRNESS if verdict.column.startswith(FAIRNESS_PREFIX) else Kind.PERFORMANCE
+        found.setdefault(kind, []).append(verdict)
+    return found
+
+
 def measure_together(
     connection: Connection,
     settings: ModelSettings,
@@ -109,6 +165,29 @@ def measure_together(
     """
     records = joined([part.tobytes() for part in parts])
     names = texts_of(connection, class_hashes([records]))
+    return measure_records(
+        settings, records, names, segment=segment, until_age=until_age, with_scores=with_scores
+    )
+
+
+def measure_records(
+    settings: ModelSettings,
+    records: Records,
+    names: Mapping[int, str],
+    *,
+    segment: str = "",
+    until_age: int | None = None,
+    with_scores: bool = True,
+) -> Measured:
+    """Measure the performance of outcomes; see `measure_together`.
+
+    Parameters
+    ----------
+    records : records
+        Added up, as from `detectors.outcomes.joined`.
+    names : mapping of int to str
+        Names of classes and segments by hash as int64.
+    """
     task = task_of(settings, records)
     found = realised(
         records,
@@ -120,7 +199,7 @@ def measure_together(
         until_age=until_age,
         with_scores=with_scores,
     )
-    return Measured(task, found, records, names)
+    return Measured(task, found, records, dict(names))
 
 
 def versions_of(connection: Connection, model: str) -> dict[str, str]:

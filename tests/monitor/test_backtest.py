@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,9 +16,8 @@ from sqlalchemy import create_engine, insert, select
 from alerting.codec import document, from_bytes
 from detectors.base import Detector, Step
 from detectors.profile import profile_batch
-from monitor import backtest as module
 from monitor import cli
-from monitor.backtest import backtest
+from monitor.backtest import backtest, windows
 from monitor.config import Configuration
 from monitor.config.settings import ModelSettings
 from monitor.frames import Batches, frame_table
@@ -29,9 +27,7 @@ from monitor.store import tables
 from monitor.store.engine import reading
 from monitor.store.tables import alert as alerts_table
 from monitor.store.tables import slice_profile
-from schemas.column import Kind
 from schemas.errors import UnusableReference, UsageError
-from schemas.verdict import Lane
 from tests.monitor.test_judge import START_MS as WORLD_START_MS
 from tests.monitor.test_judge import World
 
@@ -98,6 +94,13 @@ def quiet(seed=0, days=DAYS, model="m", version="1"):
             "label": np.where(rng.random(rows) < 0.9, prediction, 1 - prediction),
         }
     )
+
+
+def with_wrong_labels(frame):
+    changed = frame.copy()
+    rows = after(frame, FAULT_DAY) & (np.arange(len(frame)) % 2 == 0)
+    changed.loc[rows, "label"] = 1 - changed.loc[rows, "prediction"]
+    return changed
 
 
 def after(frame, day):
@@ -205,7 +208,7 @@ def watched(monkeypatch):
 def test_further_passes_over_the_table_change_nothing(monkeypatch):
     frame, configuration = shifted(quiet()), configured(defaults={"windows": ["1d/12h"]})
     once = backtest(frame, configuration)
-    monkeypatch.setattr(module, "MOST_COUNTS", 300)
+    monkeypatch.setattr(windows, "MOST_COUNTS", 300)
     assert backtest(frame, configuration) == once
 
 
@@ -262,7 +265,8 @@ def test_a_planted_shift_is_found_when_it_comes_and_named(detector):
         "model", "windows", "results", "budget", "alerts", "deliveries", "digests", "retraining",
     }  # fmt: skip
     assert (found["model"], found["windows"]) == ("m", DAYS - REFERENCE_DAYS)
-    streams = ["age", "amount", "carrier", "multivariate.distance", "performance.error", "prediction"]
+    streams = ["age", "amount", "carrier", "multivariate.distance", "prediction"]
+    streams += ["performance.error", "label"]
     streams += ["multivariate.correlation"] if detector == "edetector" else []
     assert found["results"] == found["windows"] * len(streams)
     (alert,) = found["alerts"]
@@ -327,7 +331,8 @@ def test_the_budget_is_shared_from_the_time_on_that_a_version_has_a_reference():
     late = quiet(2, days=30, version="2")
     late["timestamp"] += 10 * DAY
     configuration = configured(defaults={"detector": "edetector"})
-    found = backtest(pd.concat([quiet(1), late], ignore_index=True), configuration)
+    both = pd.concat([quiet(1), late], ignore_index=True).drop(columns="label")
+    found = backtest(both, configuration)
     # Alone for the windows of nine days; the tenth ends when the other one has learned enough.
     assert found.spent == pytest.approx(9 / 7 + 11 / 7 / 2 + 10 / 7 / 2)
 
@@ -350,133 +355,6 @@ def test_segments_are_watched():
     assert not {("amount", "carrier=AA"), ("amount", "carrier=UA")} & {
         (f["column"], f["segment"]) for f in findings
     }
-
-
-# --- labels -------------------------------------------------------------------------------------------------
-
-
-def with_wrong_labels(frame):
-    changed = frame.copy()
-    rows = after(frame, FAULT_DAY) & (np.arange(len(frame)) % 2 == 0)
-    changed.loc[rows, "label"] = 1 - changed.loc[rows, "prediction"]
-    return changed
-
-
-@pytest.mark.parametrize("detector", ["psi", "edetector"])
-def test_wrong_predictions_page(detector):
-    found = backtest(with_wrong_labels(quiet()), configured(defaults={"detector": detector})).as_dict()
-    (alert,) = found["alerts"]
-    assert (alert["lane"], alert["column"], alert["severity"]) == ("performance", "performance.error", "page")
-    assert "wrong" in alert["summary"]
-    assert {delivery["receiver"] for delivery in found["deliveries"]} == {"oncall", "digest"}
-
-
-def test_labels_are_no_feature():
-    frame = quiet()
-    frame["label"] = np.where(after(frame, FAULT_DAY), frame.prediction, 7)
-    alerts = backtest(frame, configured()).alerts
-    assert {column for alert in alerts for column in alert.columns} == {"performance.error"}
-
-
-def test_without_labels_there_is_no_performance():
-    frame = quiet()
-    unlabelled = backtest(frame.drop(columns="label"), configured())
-    assert unlabelled.results == unlabelled.windows * 5
-    frame["label"] = None
-    assert backtest(frame, configured()) == unlabelled
-
-
-def test_rows_without_a_label_are_missing():
-    frame = with_wrong_labels(quiet()).astype({"label": "Int64"})
-    frame.loc[after(frame, FAULT_DAY), "label"] = pd.NA
-    (alert,) = backtest(frame, configured()).alerts
-    assert "100 % of rows in missing" in alert.summary
-
-
-def test_labels_from_a_file_are_those_of_the_column(tmp_path):
-    frame = with_wrong_labels(quiet())
-    expected = backtest(frame, configured())
-    labels = frame[["event_id", "label"]].sample(frac=1, random_state=1)
-    events = frame.drop(columns="label")
-    assert backtest(events, configured(), labels=labels) == expected
-    labels.to_csv(tmp_path / "labels.csv", index=False)
-    assert backtest(events, configured(), labels=tmp_path / "labels.csv") == expected
-    assert backtest(frame.assign(label=0), configured(), labels=labels) == expected
-
-
-def test_of_several_labels_the_latest_counts_and_of_equal_ones_the_first():
-    def table(rows):
-        frame = pd.DataFrame(rows, columns=["event_id", "label", "label_timestamp"])
-        return frame_table(frame, KnownKinds(ModelSettings(), {}))
-
-    rows = [("a", 0, 5), ("b", 1, 9), ("a", 1, 7), ("b", 0, 9), ("c", None, 9), ("c", 1, 3), ("a", 0, 6)]
-    known = module._Labels.read(table(rows))
-    events = pa.table({"event_id": ["c", "a", "b", "d", None]})
-    assert known.of(events).to_pylist() == [1, 1, 1, None, None]
-    assert module._Labels.read(table(rows[:0])).of(events).to_pylist() == [None] * 5
-    assert module._Labels.read(table([("a", None, 1)])).of(events).to_pylist() == [None] * 5
-
-
-def test_errors_of_a_regression_are_distances():
-    frame = quiet()
-    rng = np.random.default_rng(1)
-    frame["prediction"] = frame.amount + rng.normal(0, 1, len(frame))
-    frame["label"] = frame.amount + np.where(after(frame, FAULT_DAY), 8, 0)
-    (alert,) = backtest(frame, configured(defaults={"detector": "edetector"})).alerts
-    assert (alert.lane, sorted(alert.columns)) == (Lane.PERFORMANCE, ["performance.error"])
-    whole = frame.assign(
-        prediction=frame.prediction.round().astype(int), label=frame.label.round().astype(int)
-    )
-    (alert,) = backtest(whole, configured(defaults={"task": "regression"})).alerts
-    assert ">=" in alert.summary
-
-
-outcomes = st.one_of(st.none(), st.integers(-3, 3), st.sampled_from([1.5, float("inf")]))
-
-
-@given(st.lists(st.tuples(outcomes, outcomes), min_size=1))
-def test_errors_of_numbers_have_an_oracle(pairs):
-    first, second = (
-        pa.chunked_array([pa.array(column, pa.float64())]) for column in zip(*pairs, strict=True)
-    )
-    expected = [
-        None if a is None or b is None or np.inf in (a, b) else abs(float(a) - float(b)) for a, b in pairs
-    ]
-    assert module._errors(first, second, Kind.NUMERIC).to_pylist() == expected
-
-
-classes = st.one_of(st.none(), st.sampled_from(["1", "0", "true", "köln", ""]))
-
-
-@given(st.lists(st.tuples(classes, classes), min_size=1))
-def test_errors_of_classes_have_an_oracle(pairs):
-    first, second = (pa.chunked_array([pa.array(column, pa.string())]) for column in zip(*pairs, strict=True))
-    expected = [None if None in pair else "right" if pair[0] == pair[1] else "wrong" for pair in pairs]
-    assert module._errors(first, second, Kind.CATEGORICAL).to_pylist() == expected
-
-
-@pytest.mark.parametrize(
-    ("prediction", "label", "expected"),
-    [
-        (pa.array([1, 0]), pa.array([1.0, 1.0]), ["right", "wrong"]),
-        (pa.array([True, False]), pa.array(["true", "true"]), ["right", "wrong"]),
-        (pa.array(["1", "0"]).dictionary_encode(), pa.array([1, 1]), ["right", "wrong"]),
-        (pa.array([1, 0]), pa.nulls(2), [None, None]),
-    ],
-)
-def test_classes_are_compared_by_their_names(prediction, label, expected):
-    first, second = (pa.chunked_array([column]) for column in (prediction, label))
-    assert module._errors(first, second, Kind.CATEGORICAL).to_pylist() == expected
-
-
-def test_performance_takes_no_features_place():
-    few = {"max_columns": 2}
-    frame = shifted(quiet())[["timestamp", "model", "carrier", "age", "amount", "prediction", "label"]]
-    unlabelled = backtest(frame.drop(columns="label"), configured(defaults=few))
-    assert unlabelled.results == unlabelled.windows * len(["carrier", "age", "prediction"])
-    labelled = backtest(frame, configured(defaults=few))
-    assert labelled.results == unlabelled.results + labelled.windows
-    assert labelled.alerts == ()
 
 
 # --- tables and references ----------------------------------------------------------------------------------
@@ -504,7 +382,7 @@ def test_a_configured_reference_is_in_force_from_the_first_window_on(tmp_path):
     found = backtest(frame, load(str(tmp_path / "driftline.yaml")))
     assert found.windows == DAYS
     assert [(alert.column, day_of(alert.opened_at)) for alert in found.alerts] == [("amount", 3)]
-    assert found.results == DAYS * 6  # performance too: the file has labels
+    assert found.results == DAYS * 7  # performance.error and label too: the file has labels
     unlabelled = backtest(frame.drop(columns="label"), load(str(tmp_path / "driftline.yaml")))
     assert unlabelled.results == DAYS * 5
     (tmp_path / "train.parquet").unlink()
@@ -569,7 +447,7 @@ def test_progress_goes_from_nothing_to_all():
         ({}, {"model": "nobody"}, r"frame: has no rows of model 'nobody' \(there are: m\)"),
         ({"timestamp": "yesterday"}, {}, r"frame: row 1: timestamp: 'yesterday' is no instant"),
         ({"model": np.nan}, {}, r"model is missing in \d+ rows"),
-        ({"performance.error": 1}, {}, "performance.error is the name of a derived column"),
+        ({"label_timestamp": "later"}, {}, "frame: row 1: label_timestamp: 'later' is no instant"),
         ({"event_id": None}, {"labels": ONE_LABEL}, "no column event_id"),
         ({"prediction": None}, {"labels": ONE_LABEL}, "no column prediction"),
         ({}, {"labels": pd.DataFrame({"label": [1]})}, "has no column event_id"),

@@ -1,0 +1,116 @@
+"""The windows of a model version, counted and with their outcomes, several in each pass over the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from detectors.outcomes import RECORD, Records
+from detectors.prepared import Prepared
+from detectors.sample import Sample
+from detectors.tensor import IntArray
+from monitor.backtest.objective import ObjectiveWatch
+from monitor.backtest.outcomes import WindowOutcomes
+from monitor.backtest.plan import Job
+from monitor.frames.samples import TableSamples
+from monitor.references.lifecycle import Span
+
+MOST_COUNTS = 20_000_000  # kept at a time; more take further passes over the table
+_COUNTS_OF_A_RECORD = -(-RECORD.itemsize // 8)
+_NO_RECORDS: Records = np.zeros(0, RECORD)
+
+
+class Window(NamedTuple):
+    """What is known of one window.
+
+    Parameters
+    ----------
+    start_ms, end_ms : int
+    counts : int64 array [groups, bins]
+        All rows on the bins of the reference.
+    sample : Sample
+        Some of them.
+    records : records
+        Outcomes, as they are known when these are judged.
+    """
+
+    start_ms: int
+    end_ms: int
+    counts: IntArray
+    sample: Sample
+    records: Records
+
+
+def windows_of(job: Job, objective: ObjectiveWatch | None = None) -> Iterator[Window]:
+    """Read the windows of a model version, in order of time.
+
+    Parameters
+    ----------
+    job : Job
+    objective : ObjectiveWatch, optional
+        Is told of outcomes before the windows that know of them.
+    """
+    spec = job.spec
+    if objective is not None:
+        objective.begin(int(job.starts[0]))
+    together = max(1, MOST_COUNTS // _size(job) - spec.length_ms // spec.every_ms)
+    for at in range(0, len(job.starts), together):
+        starts = job.starts[at : at + together].tolist()
+        span = Span(starts[0], starts[-1] + spec.length_ms)
+        one_pass = _Pass(job, objective)
+        one_pass.read(span)
+        picked = one_pass.samples.windows(np.array(starts), spec.length_ms)
+        if objective is not None:
+            objective.read_until(span.to_ms)
+        for start in starts:
+            yield one_pass.window(start, picked[start])
+
+
+def _size(job: Job) -> int:
+    """Memory of a window, in counts."""
+    binning = job.reference.binning
+    size = len(binning.groups) * int(binning.offsets[-1])
+    size = max(size, job.sampled_rows * len(binning.columns))
+    if job.of_outcomes is not None:
+        size = max(size, job.of_outcomes.most_records * _COUNTS_OF_A_RECORD)
+    return size
+
+
+class _Pass:
+    """One pass over the table: what lies in a span of it."""
+
+    def __init__(self, job: Job, objective: ObjectiveWatch | None) -> None:
+        settings = job.history.settings
+        self._job, self._objective = job, objective
+        self.samples = TableSamples(settings.slice_ms, settings.slice_sample_rows, job.spec.every_ms)
+        self.counts: dict[int, IntArray] = {}
+        self.outcomes = None if job.of_outcomes is None else WindowOutcomes(job.spec)
+
+    def read(self, span: Span) -> None:
+        """Count all batches."""
+        of_outcomes = self._job.of_outcomes
+        batches = self._job.history.batches(span)
+        for batch in batches:
+            self.samples.add(batch)
+            self._count(Prepared(batch, self._job.reference.binning, self._job.spec.every_ms))
+            if self.outcomes is not None and of_outcomes is not None:
+                news = of_outcomes.outcomes.of(batch, batches.part)
+                self.outcomes.add(news)
+                if self._objective is not None:
+                    self._objective.add(news)
+
+    def window(self, start_ms: int, sample: Sample) -> Window:
+        """Put a window of the span together."""
+        end_ms = start_ms + self._job.spec.length_ms
+        panes = (self.counts.get(pane) for pane in range(start_ms, end_ms, self._job.spec.every_ms))
+        counts = np.asarray(sum(pane for pane in panes if pane is not None), np.int64)
+        records = _NO_RECORDS if self.outcomes is None else self.outcomes.of(start_ms)
+        return Window(start_ms, end_ms, counts, sample, records)
+
+    def _count(self, prepared: Prepared) -> None:
+        for section in prepared.sections:
+            new = prepared.counts(section)
+            known = self.counts.get(section.slice_ms)
+            self.counts[section.slice_ms] = new if known is None else known + new
