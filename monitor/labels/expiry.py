@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Engine, Table, delete, exists, select, update
 
+from detectors.tensor import IntArray
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.labels.packing import labels_in
 from monitor.labels.pairing import Status
 from monitor.labels.pending import id_of
 from monitor.store.engine import immediate, reading
@@ -68,11 +70,11 @@ class Expiry:
             marks = self._marks(connection)
             versions = {row.id: row.model_id for row in connection.execute(select(joined_version))}
             predictions = self._next(connection, pending, pending.c.version_id)
-            labels = self._next(connection, truth, truth.c.model_id)
+            labels = self._next(connection, truth, truth.c.payload)
         number = 0
-        for row_keys, model_id in _old(predictions, versions, marks):
+        for row_keys, model_id in _old(predictions, _models_of(predictions, versions), marks):
             number += self._forget_predictions(model_id, row_keys, marks[model_id])
-        for row_keys, model_id in _old(labels, {id_: id_ for id_ in marks}, marks):
+        for row_keys, model_id in _old(labels, labels_in([row.owner for row in labels])["model"], marks):
             number += self._forget_labels(model_id, row_keys, marks[model_id])
         return number
 
@@ -113,20 +115,22 @@ class Expiry:
             # The hand goes through predictions at another pace: no label goes before its prediction.
             has_prediction = exists().where(pending.c.key == c.key)
             old = delete(truth).where(c.key.in_(keys), c.until_ms < mark_ms, ~has_prediction)
-            gone = list(connection.execute(old.returning(c.place, c.status)))
-            _count_orphans(connection, [row.place for row in gone if row.status == Status.WAITING])
+            gone = list(connection.execute(old.returning(c.payload, c.status)))
+            waiting = [row.payload for row in gone if row.status == Status.WAITING]
+            _count_orphans(connection, labels_in(waiting)["place"].tolist())
         return len(gone)
 
 
-def _old(
-    rows: list[Any], model_of: Mapping[int, int], marks: Mapping[int, int]
-) -> Iterator[tuple[list[int], int]]:
+def _models_of(rows: list[Any], model_of: Mapping[int, int]) -> IntArray:
+    """Ids of the models of predictions."""
+    ids, at = np.unique(np.array([row.owner for row in rows], np.int64), return_inverse=True)
+    return np.array([model_of.get(id_, 0) for id_ in ids.tolist()], np.int64)[at]
+
+
+def _old(rows: list[Any], models: IntArray, marks: Mapping[int, int]) -> Iterator[tuple[list[int], int]]:
     """Keys of rows that are too old, some at a time, and their model: a key is of one model only."""
-    if not rows:
-        return
-    keys, owners, until = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-    ids, at = np.unique(owners, return_inverse=True)
-    models = np.array([model_of.get(id_, 0) for id_ in ids.tolist()], np.int64)[at]
+    keys = np.array([row.key for row in rows], np.int64)
+    until = np.array([row.until_ms for row in rows], np.int64)
     for model_id in np.unique(models).tolist():
         old = keys[(models == model_id) & (until < marks.get(model_id, 0))].tolist()
         for first in range(0, len(old), DELETED_AT_ONCE):

@@ -48,8 +48,10 @@ def label_rows(
         Gets the names of classes.
     """
     n = len(envelopes)
-    index: dict[str, int] = {}
-    of = np.array([index.setdefault(model, len(index)) for model in envelopes.model], np.int64)
+    index = {model: at for at, model in enumerate(dict.fromkeys(envelopes.model))}
+    of = np.zeros(n, np.int64)
+    if len(index) > 1:
+        of = np.fromiter(map(index.__getitem__, envelopes.model), np.int64, n)
     ids = np.array([model_id(model) for model in index], np.int64)[of]
     values = _numbers(envelopes.label)
     return LabelRows(

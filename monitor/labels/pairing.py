@@ -30,8 +30,6 @@ from detectors.tensor import HashArray, IntArray
 FATES = ("matched", "waiting", "corrected", "duplicates", "orphaned", "expired", "sampled_out")
 """What becomes of a label event; at any time each is counted in exactly one place."""
 
-_NEVER = np.iinfo(np.int64).min
-
 
 class Status(IntEnum):
     """Of a stored label; its value is the index of the fate that its first event has."""
@@ -144,11 +142,13 @@ class Pairing:
     Parameters
     ----------
     fresh : PredictionRows
-        Predictions to store.
+        Predictions to store, sorted by key.
     labels : LabelRows
-        Labels to store, or to store anew.
+        Labels to store, or to store anew, sorted by key.
     until_ms : int64 array [labels]
         How long each has to be kept.
+    is_stored : bool array [labels]
+        Whether there is one in the database under the same key, which it takes the place of.
     version, slice_ms : int64 array [records]
     records : records
         What to add to the outcomes of the slices.
@@ -159,6 +159,7 @@ class Pairing:
     fresh: PredictionRows
     labels: LabelRows
     until_ms: IntArray
+    is_stored: NDArray[np.bool_]
     version: IntArray
     slice_ms: IntArray
     records: Records
@@ -179,6 +180,8 @@ def pair(new: PredictionRows, labels: LabelRows, known: PredictionRows, stored: 
     stored : LabelRows
         Stored labels under the keys of either, one a key.
     """
+    # In the order of their keys, rows are found several times as fast.
+    new, labels = new.take(_by_key(new.key)), labels.take(_by_key(labels.key))
     fresh = new.take(_first_of_each(new, known))
     every = known.plus(fresh)
     fates = _Fates()
@@ -186,7 +189,7 @@ def pair(new: PredictionRows, labels: LabelRows, known: PredictionRows, stored: 
     groups = _in_force(stored, labels, fates)
     if not len(groups.now):
         none = np.zeros(0, np.int64)
-        return Pairing(fresh, groups.now, none, *_predicted(fresh), fates.by_place)
+        return Pairing(fresh, groups.now, none, none > 0, *_predicted(fresh), fates.by_place)
     at, has_label = _found(every.key, groups.now.key)
     is_fresh = np.arange(len(every)) >= len(known)
     before, now = groups.before.take(at), groups.now.take(at)
@@ -207,7 +210,8 @@ def pair(new: PredictionRows, labels: LabelRows, known: PredictionRows, stored: 
     )
     kept = groups.now.take(store)
     kept = LabelRows(**{**vars(kept), "status": status[store]})
-    return Pairing(fresh, kept, until_ms[store], version, slice_ms, records, fates.by_place)
+    is_stored = groups.has_before[store]
+    return Pairing(fresh, kept, until_ms[store], is_stored, version, slice_ms, records, fates.by_place)
 
 
 @dataclass(frozen=True)
@@ -238,7 +242,7 @@ class _Fates:
         self._add(groups.now.place[again], groups.before.status[again], -1)
 
     def _add(self, place: IntArray, fate: IntArray, number: int) -> None:
-        for one in np.unique(place).tolist():
+        for one in np.unique(place[is_new(place)]).tolist():
             counts = self.by_place.setdefault(one, np.zeros(len(FATES), np.int64))
             counts += number * np.bincount(fate[place == one], minlength=len(FATES))
 
@@ -247,11 +251,21 @@ def _first_of_each(new: PredictionRows, known: PredictionRows) -> NDArray[np.int
     """Rows of predictions that are not stored yet; of several in a batch the first."""
     key = np.concatenate((known.key, new.key))
     version = np.concatenate((known.version, new.version))
-    order = np.lexsort((np.arange(len(key)), version, key))
-    is_first = np.ones(len(key), bool)
-    is_first[1:] = (key[order][1:] != key[order][:-1]) | (version[order][1:] != version[order][:-1])
-    first = order[is_first]
+    order = np.lexsort((version, key))
+    first = order[is_new(key[order]) | is_new(version[order])]
     return np.sort(first[first >= len(known)]) - len(known)
+
+
+def _by_key(key: IntArray) -> NDArray[np.intp]:
+    """Order by key; equal ones stay in the order of their arrival."""
+    return np.argsort(key, kind="stable")
+
+
+def is_new(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Say which values differ from the one before them."""
+    found = np.ones(len(values), bool)
+    np.not_equal(values[1:], values[:-1], out=found[1:])
+    return found
 
 
 def _found(wanted: IntArray, among: IntArray) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
@@ -267,33 +281,28 @@ def _without_hopeless(
     labels: LabelRows, every: PredictionRows, stored: LabelRows, fates: _Fates
 ) -> LabelRows:
     """Leave out labels that come too late for their prediction, and those whose prediction is not kept."""
-    keys, first = np.unique(every.key, return_index=True)
-    latest = np.full(len(keys), _NEVER)
-    np.maximum.at(latest, np.searchsorted(keys, every.key), every.until_ms)
-    at, has_prediction = _found(labels.key, keys)
-    is_expired = np.zeros(len(labels), bool)
+    order = _by_key(every.key)
+    first = np.flatnonzero(is_new(every.key[order]))
+    is_expired, has_prediction = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
     if len(first):
+        latest = np.maximum.reduceat(every.until_ms[order], first)
+        at, has_prediction = _found(labels.key, every.key[order][first])
         is_expired = has_prediction & (labels.label_ms > latest[at])
     is_left_out = ~labels.is_sampled & ~has_prediction & ~np.isin(labels.key, stored.key)
     fates.add(labels.place[is_expired], "expired")
     fates.add(labels.place[is_left_out], "sampled_out")
-    return labels.take(np.flatnonzero(~is_expired & ~is_left_out))
+    is_kept = ~is_expired & ~is_left_out
+    return labels if is_kept.all() else labels.take(np.flatnonzero(is_kept))
 
 
 def _in_force(stored: LabelRows, labels: LabelRows, fates: _Fates) -> _Groups:
     """Find the label in force for each key, before and now; later times win, then earlier arrivals."""
     both = stored.plus(labels)
-    is_stored = np.arange(len(both)) < len(stored)
-    order = np.lexsort((np.arange(len(both)), both.key))  # stored ones come first
-    both, is_stored = both.take(order), is_stored[order]
-    is_first = np.ones(len(both), bool)
-    is_first[1:] = both.key[1:] != both.key[:-1]
+    order = _by_key(both.key)  # stored ones come first
+    both, is_stored = both.take(order), order < len(stored)
+    is_first = is_new(both.key)
     group = np.cumsum(is_first) - 1
-    _, rank = np.unique(both.label_ms, return_inverse=True)
-    height = group * (len(both) + 1) + rank
-    highest = np.maximum.accumulate(height) if len(height) else height
-    is_newer = is_first.copy()
-    is_newer[1:] |= height[1:] > highest[:-1]
+    is_newer = is_first if is_first.all() else _is_newer(is_first, group, both.label_ms)
     fates.add(both.place[is_newer & ~is_first], "corrected")
     fates.add(both.place[~is_newer], "duplicates")
     first = np.flatnonzero(is_first)
@@ -308,6 +317,15 @@ def _in_force(stored: LabelRows, labels: LabelRows, fates: _Fates) -> _Groups:
     before = LabelRows(**{**vars(before), "status": np.where(has_before, before.status, -1)})
     is_other = (now.label != before.label) | ~_same(now.value, before.value)
     return _Groups(before, now, has_before, ~has_before | is_other | (now.first_ms != before.first_ms))
+
+
+def _is_newer(is_first: NDArray[np.bool_], group: IntArray, label_ms: IntArray) -> NDArray[np.bool_]:
+    """Which labels are later than all that came before them in their group."""
+    _, rank = np.unique(label_ms, return_inverse=True)
+    height = group * (len(group) + 1) + rank
+    found = is_first.copy()
+    found[1:] |= height[1:] > np.maximum.accumulate(height)[:-1]
+    return found
 
 
 def _same(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:

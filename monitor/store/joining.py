@@ -17,8 +17,10 @@ from sqlalchemy import Connection, insert, select, text
 from detectors.outcomes import FORMAT, by_group, summed
 from detectors.tensor import IntArray
 from monitor.config.settings import ModelSettings
-from monitor.labels.pairing import FATES, LabelRows, Pairing, PredictionRows, pair
-from monitor.labels.pending import hashes_of, id_of, packed, positive_name, unpacked, version_id
+from monitor.labels.packing import packed, packed_labels, unpacked, unpacked_labels
+from monitor.labels.pairing import FATES, LabelRows, Pairing, PredictionRows, is_new, pair
+from monitor.labels.pending import hashes_of, id_of, positive_name, version_id
+from monitor.store.bulk import Rows, look_up, put
 from monitor.store.shares import Shares, adapt, is_kept, shares_of
 from monitor.store.sql import insert_new, inserting
 from monitor.store.tables import (
@@ -26,11 +28,11 @@ from monitor.store.tables import (
     label_account,
     outcome_commit,
     outcome_slice,
+    pending,
     term,
+    truth,
 )
 
-_OF_PENDING = "key, version_id, event_ms, until_ms, payload"
-_OF_TRUTH = "key, label_ms, first_ms, label, value, place, until_ms, model_id, status"
 LOOK_BACK_MS = 3_600_000  # labels keep the share that held so long before them
 
 
@@ -131,8 +133,7 @@ def join(connection: Connection, work: JoinWork, sources: str) -> JoinDone:
     shares = shares_of(connection, work.models.values())
     new = _sampled(connection, _all_predictions(work.predictions), work.versions, shares)
     labels = _marked(_all_labels(work.labels), work.models, shares)
-    keys = np.unique(np.concatenate((new.key, labels.key)))
-    want(connection, keys)
+    keys = _distinct(np.concatenate((new.key, labels.key)))
     known = _known_predictions(connection, keys, work.versions)
     pairing = pair(new, labels, known, _known_truths(connection, keys))
     # In one order: joins of other models may add the same terms, and wait for each other.
@@ -153,6 +154,12 @@ def lock_models(connection: Connection, model_ids: Iterable[int]) -> None:
             connection.execute(text("SELECT pg_advisory_xact_lock(:id)"), {"id": id_})
 
 
+def _distinct(keys: IntArray) -> IntArray:
+    """Sorted distinct keys; where most are distinct, this is faster than `numpy.unique`."""
+    keys = np.sort(keys)
+    return keys[is_new(keys)]
+
+
 def _all_predictions(parts: Sequence[PredictionRows]) -> PredictionRows:
     if not parts:
         return _no_predictions()
@@ -161,7 +168,9 @@ def _all_predictions(parts: Sequence[PredictionRows]) -> PredictionRows:
 
 def _no_predictions() -> PredictionRows:
     none = np.zeros(0, np.int64)
-    return PredictionRows(none, none, none, none, np.zeros(0, np.uint64), unpacked(none, []))
+    return PredictionRows(
+        none, none, none, none, np.zeros(0, np.uint64), unpacked(np.zeros((0, 2), np.uint8))
+    )
 
 
 def _sampled(
@@ -218,64 +227,28 @@ def _all_labels(parts: Sequence[LabelRows]) -> LabelRows:
 
 
 def _known_predictions(connection: Connection, keys: IntArray, versions: JoinedVersions) -> PredictionRows:
-    rows = _look_up(connection, "pending", _OF_PENDING, keys)
-    if not rows:
-        return _no_predictions()
-    key, version, event_ms, until_ms, payloads = zip(*rows, strict=True)
-    version_ids, at = np.unique(np.array(version, np.int64), return_inverse=True)
-    found = versions.of(connection, version_ids)
-    slice_ms = np.array([v.slice_ms for v in found], np.int64)[at]
-    positive = np.array([v.positive for v in found], np.uint64)[at]
-    times = np.array(event_ms, np.int64)
+    found = look_up(connection, pending, keys)
+    return _all_predictions([_predictions_of(connection, rows, versions) for rows in found])
+
+
+def _predictions_of(connection: Connection, stored: Rows, versions: JoinedVersions) -> PredictionRows:
+    columns, rows = stored.columns, unpacked(stored.payload)
+    version_ids, at = np.unique(columns["version_id"], return_inverse=True)
+    known = versions.of(connection, version_ids)
+    slice_ms = np.array([v.slice_ms for v in known], np.int64)[at]
     return PredictionRows(
-        key=np.array(key, np.int64),
-        version=version_ids[at],
-        slice_ms=times // slice_ms * slice_ms,
-        until_ms=np.array(until_ms, np.int64),
-        positive=positive,
-        rows=unpacked(times, payloads),
+        key=columns["key"],
+        version=columns["version_id"],
+        slice_ms=rows.event_ms // slice_ms * slice_ms,
+        until_ms=columns["until_ms"],
+        positive=np.array([v.positive for v in known], np.uint64)[at],
+        rows=rows,
     )
 
 
 def _known_truths(connection: Connection, keys: IntArray) -> LabelRows:
-    rows = _look_up(connection, "truth", _OF_TRUTH, keys)
-    if not rows:
-        return _all_labels([])
-    key, label_ms, first_ms, label, value, place, until_ms, model, status = zip(*rows, strict=True)
-    times = np.array(label_ms, np.int64)
-    return LabelRows(
-        key=np.array(key, np.int64),
-        label_ms=times,
-        first_ms=np.array(first_ms, np.int64),
-        label=np.array(label, np.int64).view(np.uint64),
-        value=np.array(value, np.float64),
-        place=np.array(place, np.int64),
-        horizon_ms=np.array(until_ms, np.int64) - times - 1,
-        is_sampled=np.ones(len(rows), bool),
-        status=np.array(status, np.int64),
-        model=np.array(model, np.int64),
-    )
-
-
-def want(connection: Connection, keys: IntArray) -> None:
-    """Put keys where SQLite can join them with a table; PostgreSQL takes them as an array."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql("CREATE TEMP TABLE IF NOT EXISTS wanted (key INTEGER PRIMARY KEY)")
-        connection.exec_driver_sql("DELETE FROM wanted")
-        rows = [(key,) for key in keys.tolist()]
-        if rows:
-            connection.exec_driver_sql("INSERT INTO wanted VALUES (?)", rows)
-
-
-def _look_up(connection: Connection, table: str, columns: str, keys: IntArray) -> list[Any]:
-    """Rows of a table with any of the keys, which `want` was told before."""
-    if not len(keys):
-        return []
-    if connection.dialect.name == "postgresql":
-        query = f"SELECT {columns} FROM {table} WHERE key = ANY(%(keys)s)"  # noqa: S608 - no input
-        return list(connection.exec_driver_sql(query, {"keys": keys.tolist()}).fetchall())
-    query = f"SELECT {columns} FROM wanted CROSS JOIN {table} USING (key)"  # noqa: S608 - no input
-    return list(connection.exec_driver_sql(query).fetchall())
+    found = look_up(connection, truth, keys)
+    return _all_labels([unpacked_labels(rows.payload, **rows.columns) for rows in found])
 
 
 # --- what is written ----------------------------------------------------------------------------------------
@@ -297,72 +270,14 @@ def _register(connection: Connection, versions: JoinedVersions, ids: IntArray) -
 
 
 def _insert_pending(connection: Connection, fresh: PredictionRows) -> None:
-    if not len(fresh):
-        return
-    order = np.argsort(fresh.key)
-    fresh = fresh.take(order)
-    columns = [
-        fresh.key.tolist(), fresh.version.tolist(), fresh.rows.event_ms.tolist(), fresh.until_ms.tolist(),
-        packed(fresh.rows),
-    ]  # fmt: skip
-    insert_columns(connection, "pending (key, version_id, event_ms, until_ms, payload)",
-                   ("bigint", "bigint", "bigint", "bigint", "bytea"), columns)  # fmt: skip
+    columns = {"key": fresh.key, "version_id": fresh.version, "until_ms": fresh.until_ms}
+    put(connection, pending, columns, packed(fresh.rows))
 
 
 def _upsert_truth(connection: Connection, pairing: Pairing) -> None:
     labels = pairing.labels
-    if not len(labels):
-        return
-    values = [None if np.isnan(value) else value for value in labels.value.tolist()]
-    columns: list[list[Any]] = [
-        labels.key.tolist(),
-        labels.label_ms.tolist(),
-        labels.first_ms.tolist(),
-        labels.label.view(np.int64).tolist(),
-        values,
-        labels.place.tolist(),
-        pairing.until_ms.tolist(),
-        labels.model.tolist(),
-        labels.status.tolist(),
-    ]
-    changed = ("label_ms", "first_ms", "label", "value", "until_ms", "status")
-    insert_columns(
-        connection,
-        "truth (key, label_ms, first_ms, label, value, place, until_ms, model_id, status)",
-        ("bigint", "bigint", "bigint", "bigint", "float8", "bigint", "bigint", "bigint", "int"),
-        columns,
-        "ON CONFLICT (key) DO UPDATE SET " + ", ".join(f"{name} = excluded.{name}" for name in changed),
-    )
-
-
-def insert_columns(
-    connection: Connection,
-    table: str,
-    types: Sequence[str],
-    columns: Sequence[list[Any]],
-    conflict: str = "",
-) -> None:
-    """Insert many rows at once, given by columns.
-
-    Parameters
-    ----------
-    connection : Connection
-    table : str
-        Table and the names of its columns.
-    types : sequence of str
-        PostgreSQL's types of the columns.
-    columns : sequence of list
-    conflict : str
-        What to do where the key exists.
-    """
-    if connection.dialect.name == "postgresql":
-        arrays = ", ".join(f"%s::{kind}[]" for kind in types)
-        statement = f"INSERT INTO {table} SELECT * FROM unnest({arrays}) {conflict}"  # noqa: S608 - no input
-        connection.exec_driver_sql(statement, tuple(columns))
-        return
-    marks = ", ".join("?" * len(columns))
-    statement = f"INSERT INTO {table} VALUES ({marks}) {conflict}"  # noqa: S608 - no input
-    connection.exec_driver_sql(statement, list(zip(*columns, strict=True)))
+    columns = {"key": labels.key, "until_ms": pairing.until_ms, "status": labels.status}
+    put(connection, truth, columns, packed_labels(labels), pairing.is_stored)
 
 
 def _insert_outcomes(

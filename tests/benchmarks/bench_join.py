@@ -25,12 +25,15 @@ from sqlalchemy import Connection, Engine
 
 from detectors.outcomes import Predictions
 from monitor.config import Configuration
+from monitor.labels.packing import packed
 from monitor.labels.pairing import LabelRows, PredictionRows, Status
-from monitor.labels.pending import hashes_of, id_of, packed
+from monitor.labels.pending import hashes_of, id_of
 from monitor.store import engine as engines
 from monitor.store import joining, schema
+from monitor.store.bulk import put
 from monitor.store.engine import immediate
 from monitor.store.joining import JoinedVersions, JoinWork, join
+from monitor.store.tables import pending
 from tests.benchmarks.running import Figure, arguments, in_turns, machine, median_rate, report, run_side
 from tests.benchmarks.stream import PARTITIONS, Shape, produce, producer_of
 from tests.kit.kafka import KafkaCluster
@@ -163,7 +166,7 @@ class Stopwatch:
         return mock.patch.object(joining, name, timed)
 
 
-PARTS = ("_look_up", "pair", "_insert_pending", "_upsert_truth", "_insert_outcomes")
+PARTS = ("look_up", "pair", "_insert_pending", "_upsert_truth", "_insert_outcomes")
 
 
 def key_at(index: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
@@ -173,15 +176,15 @@ def key_at(index: NDArray[np.int64], rows: int) -> NDArray[np.int64]:
 
 def fill(connection: Connection, first: int, last: int, rows: int, version_id: int) -> None:
     """Put rows into the table; every one has the prediction 1 with the score ½."""
-    payload = packed(_predictions(np.zeros(1, np.int64)))[0]
-    step = 2**63 // rows * 2
+    index = np.arange(first, last)
     # Instants in an order of their own, as hashes have it.
-    connection.exec_driver_sql(
-        "WITH RECURSIVE i(n) AS (SELECT ? UNION ALL SELECT n + 1 FROM i WHERE n + 1 < ?) "
-        "INSERT INTO pending SELECT (n - ?) * ?, ?, ? + (n * 7919) % ?, "
-        "? + (n * 7919) % ? + ?, ? FROM i",
-        (first, last, rows // 2, step, version_id, START_MS, SPAN_MS, START_MS, SPAN_MS, HORIZON_MS, payload),
-    )
+    event_ms = START_MS + index * 7919 % SPAN_MS
+    columns = {
+        "key": key_at(index, rows),
+        "version_id": np.full(len(index), version_id),
+        "until_ms": event_ms + HORIZON_MS,
+    }
+    put(connection, pending, columns, packed(_predictions(event_ms)))
 
 
 def _predictions(event_ms: NDArray[np.int64]) -> Predictions:
@@ -278,8 +281,8 @@ def measure_tables(*, quick: bool) -> list[Figure]:
         found = measure_table(rows)
         name = f"{rows // 1_000_000} million rows"
         lines.append(Figure(f"{name}: size (bytes a row)", f"{found['file']['bytes_a_row']:.0f}"))
-        for side, parts in (("predictions", ("_look_up", "_insert_pending")),
-                            ("labels", ("_look_up", "_upsert_truth", "_insert_outcomes"))):  # fmt: skip
+        for side, parts in (("predictions", ("look_up", "_insert_pending")),
+                            ("labels", ("look_up", "_upsert_truth", "_insert_outcomes"))):  # fmt: skip
             spent = found[side]
             for part in (*parts, "pair", "commit"):
                 what = part.strip("_").replace("_", " ")

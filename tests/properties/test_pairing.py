@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors.outcomes import Family, Predictions, Records, joint, summed
+from monitor.labels.packing import packed, packed_labels, unpacked, unpacked_labels
 from monitor.labels.pairing import FATES, LabelRows, Pairing, PredictionRows, Status, pair
-from monitor.labels.pending import packed, unpacked
 
 HORIZON_MS = 100_000
 POSITIVE = np.uint64(11)
@@ -122,8 +122,7 @@ class Stored:
 
     def _keep(self, pairing: Pairing) -> None:
         fresh = pairing.fresh
-        bytes_ = packed(fresh.rows)
-        again = replace(fresh, rows=unpacked(fresh.rows.event_ms, bytes_))
+        again = replace(fresh, rows=unpacked(packed(fresh.rows)))
         self.predictions = self.predictions.plus(again)
         for at, key in enumerate(pairing.labels.key.tolist()):
             self.labels[key] = pairing.labels.take(np.array([at]))
@@ -212,15 +211,27 @@ def test_every_label_event_is_counted_once(events: list[Prediction | Label], siz
         assert (int(rows.key[0]) in stored.predictions.key.tolist()) == (rows.status[0] != Status.WAITING)
 
 
-def test_rows_of_different_shapes_are_packed_and_read() -> None:
-    one = prediction_rows([Prediction(1, 1, 5, 11, 0.25, 7)]).rows
-    wide = Predictions(
-        np.array([9]), np.array([22], np.uint64), np.array([1.5]), np.array([np.nan]),
-        np.array([[3, 4]], np.uint64), np.array([[5]], np.uint64), np.array([[0.75]]),
+def test_rows_of_different_shapes_and_one_length_are_packed_and_read() -> None:
+    named = Predictions(
+        np.array([5]), np.array([11], np.uint64), np.array([np.nan]), np.array([0.25]),
+        np.array([[3, 4]], np.uint64), np.zeros((1, 0), np.uint64), np.zeros((1, 0)),
     )  # fmt: skip
-    both = joint(one, wide)
-    read = unpacked(both.event_ms, packed(one) + packed(wide))
+    scored = Predictions(
+        np.array([9]), np.array([22], np.uint64), np.array([1.5]), np.array([np.nan]),
+        np.zeros((1, 0), np.uint64), np.array([[5]], np.uint64), np.array([[0.75]]),
+    )  # fmt: skip
+    both = joint(named, scored)
+    read = unpacked(np.concatenate((packed(named), packed(scored))))
     for f in fields(Predictions):
         assert np.array_equal(
             getattr(read, f.name), getattr(both, f.name), equal_nan=f.name in ("value", "score")
         )
+
+
+def test_labels_are_packed_and_read() -> None:
+    come = label_rows([Label(1, 10, 11, 1), Label(2, 20, 22, 2)])
+    come = replace(come, value=np.array([np.nan, -0.1]), label=np.array([2**64 - 1, 1], np.uint64))
+    until_ms = come.label_ms + come.horizon_ms + 1
+    read = unpacked_labels(packed_labels(come), come.key, until_ms, come.status)
+    for f in fields(LabelRows):
+        assert np.array_equal(getattr(read, f.name), getattr(come, f.name), equal_nan=f.name == "value")

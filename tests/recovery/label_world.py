@@ -23,8 +23,9 @@ from detectors.hashing import hash_numbers, hash_strings
 from detectors.outcomes import Family, class_hash, joined, score_edges
 from monitor.config import Configuration
 from monitor.labels.labelling import model_id, place_id
+from monitor.labels.packing import labels_in, unpacked
 from monitor.labels.pairing import FATES, Status
-from monitor.labels.pending import hashes_of, keys_of, unpacked, version_id
+from monitor.labels.pending import hashes_of, keys_of, version_id
 from monitor.store.engine import reading
 from monitor.store.positions import Place, accounting
 from monitor.store.tables import (
@@ -539,9 +540,9 @@ def check_pending(connection: Connection, wanted: Joined) -> None:
     assert rows.keys() == events.keys()
     for key, event in events.items():
         row = rows[key]
-        assert row.event_ms == event["timestamp"]
         assert row.until_ms == event["timestamp"] + LABEL_HORIZON_MS
-        kept = unpacked(np.array([row.event_ms]), [row.payload])
+        kept = unpacked(np.frombuffer(row.payload, np.uint8)[None])
+        assert kept.event_ms[0] == event["timestamp"]
         if event["model"] == NUMBERS:
             assert (kept.predicted[0], kept.value[0]) == (0, event["prediction"])
         else:
@@ -565,14 +566,15 @@ def check_truth(connection: Connection, wanted: Joined, *, roams: bool) -> None:
         key = keys[at]
         label = wanted.in_force[key]
         value = number_of(label["label"])
-        assert row.label_ms == label["timestamp"]
-        assert np.int64(row.label).view(np.uint64) == class_of(label["label"])
-        assert row.value is None if math.isnan(value) else row.value == value
-        assert row.model_id == model_id(key[0])
+        (stored,) = labels_in([row.payload])
+        assert stored["label_ms"] == label["timestamp"]
+        assert stored["label"] == class_of(label["label"])
+        assert math.isnan(stored["value"]) if math.isnan(value) else stored["value"] == value
+        assert stored["model"] == model_id(key[0])
         assert row.status == wanted.status[key]
         assert row.until_ms >= max(label["timestamp"], until[key]) + LABEL_HORIZON_MS + 1, (key, row)
         places = [place for place, _ in wanted.labels[key]]
-        assert row.place in {place_id(p.topic, p.partition) for p in (places if roams else places[:1])}
+        assert stored["place"] in {place_id(p.topic, p.partition) for p in (places if roams else places[:1])}
 
 
 def check_windows(connection: Connection, wanted: Joined) -> None:

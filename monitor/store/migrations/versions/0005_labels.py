@@ -177,11 +177,8 @@ def upgrade() -> None:
         "pending",
         sa.Column("key", sa.BigInteger(), nullable=False, comment="hash of the model and the event id"),
         sa.Column("version_id", sa.BigInteger(), nullable=False),
-        sa.Column("event_ms", sa.BigInteger(), nullable=False),
         sa.Column("until_ms", sa.BigInteger(), nullable=False, comment="latest time of a label that counts"),
-        sa.Column(
-            "payload", sa.LargeBinary(), nullable=False, comment="prediction, scores and segments, packed"
-        ),
+        sa.Column("payload", sa.LargeBinary(), nullable=False, comment="see monitor.labels.packing.packed"),
         sa.PrimaryKeyConstraint("key", "version_id"),
         comment="predictions whose label may still come, or may still be corrected",
         sqlite_with_rowid=False,
@@ -219,21 +216,11 @@ def upgrade() -> None:
     op.create_table(
         "truth",
         sa.Column("key", sa.BigInteger(), nullable=False, comment="hash of the model and the event id"),
-        sa.Column("label_ms", sa.BigInteger(), nullable=False, comment="of the label in force"),
-        sa.Column("first_ms", sa.BigInteger(), nullable=False, comment="of the earliest label of the key"),
-        sa.Column("label", sa.BigInteger(), nullable=False, comment="hash of the label as a class"),
-        sa.Column("value", sa.Float(), nullable=True, comment="the label as a number; null: it is none"),
-        sa.Column(
-            "place",
-            sa.BigInteger(),
-            nullable=False,
-            comment="id of the partition that its first event came in",
-        ),
         sa.Column(
             "until_ms", sa.BigInteger(), nullable=False, comment="event time at which it may be forgotten"
         ),
-        sa.Column("model_id", sa.BigInteger(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False, comment="0 matched, 1 waiting, 5 expired"),
+        sa.Column("payload", sa.LargeBinary(), nullable=False, comment="see monitor.labels.packing.LABEL"),
         sa.PrimaryKeyConstraint("key"),
         comment="labels in force",
         sqlite_with_rowid=False,
