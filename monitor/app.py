@@ -25,6 +25,7 @@ from alerting.notifiers.base import ReceiverOptions
 from monitor.clock import Clock, SystemClock
 from monitor.config import Configuration
 from monitor.deliver import Deliverer
+from monitor.door import OPTIONS, Door
 from monitor.evaluate import Announcer, Evaluator, FaustThread
 from monitor.ingest import Ingest
 from monitor.judging.digests import Digests
@@ -199,7 +200,10 @@ class Service:
 
     def _serve(self) -> Serving:
         api = self.role in (Role.ALL, Role.WEB)
-        app = create_app(self.configuration, self.engine, self.telemetry, self.clock, self.not_ready, api=api)
+        door = self._door() if api and self.configuration.http.events is not None else None
+        app = create_app(
+            self.configuration, self.engine, self.telemetry, self.clock, self.not_ready, api=api, door=door
+        )
         port = self.configuration.http.port if self._http_port is None else self._http_port
         try:
             return Serving(app, self.configuration.http.host, port)
@@ -209,6 +213,12 @@ class Service:
             serving = Serving(app, self.configuration.http.host, 0)
             logger.warning("port %d is taken: health and metrics are on port %d", port, serving.port)
             return serving
+
+    def _door(self) -> Door:
+        options = {**self.configuration.kafka.client_options(), **OPTIONS}
+        made = Door(Producer(options, logger=client_logger), self.clock)
+        self._closers.append(made.close)
+        return made
 
     # --- running --------------------------------------------------------------------------------------------
 

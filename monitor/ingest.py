@@ -80,7 +80,8 @@ class Ingest:
         )
         self._committed_at = clock.monotonic()
         self._must_rewind = self._committing = False
-        self._look_at = 0.0
+        self._look_at = self._retry_at = 0.0
+        self._put_back: set[Place] = set()
         self._stop = threading.Event()
         self.has_joined = False
 
@@ -129,13 +130,14 @@ class Ingest:
 
     def step(self) -> None:
         """Fetch once, and commit if it is time."""
+        self._retry()
         fetched = self._source.fetch(self._configuration.ingest.batch, FETCH_TIMEOUT_S)
         if self._must_rewind:
             self._rewind()
             return
-        if len(fetched):
-            self._intake.take(fetched)
-        for place in fetched.ended & self._owned.keys():
+        left = self._intake.take(fetched) if len(fetched) else []
+        self._fetch_again(left)
+        for place in (fetched.ended & self._owned.keys()) - set(left):
             self._owned[place].at_end()
         if self._due():
             self.commit()
@@ -149,6 +151,26 @@ class Ingest:
             or self._intake.events >= self._configuration.ingest.commit_events
             or held_bytes >= self._configuration.ingest.memory_mib << 20
         )
+
+    # --- messages that cannot be read yet ------------------------------------------------------------------
+
+    def _fetch_again(self, places: list[Place]) -> None:
+        """Go back to where partitions stand, and wait a little; the others are read meanwhile."""
+        if not places:
+            return
+        # In this order: what the client has fetched ahead is dropped, and it goes on from where it is told.
+        self._source.pause(places)
+        for place in places:
+            self._source.seek(place, self._owned[place].next_offset)
+        self._put_back.update(places)
+        self._retry_at = self._clock.monotonic() + RETRY_S
+
+    def _retry(self) -> None:
+        """Read on in partitions that were put back."""
+        if self._put_back and self._clock.monotonic() >= self._retry_at:
+            due = [place for place in self._readable() if place in self._put_back]
+            self._source.unpause(due)
+            self._put_back.difference_update(due)  # one that went away may come back paused
 
     # --- partitions come and go ----------------------------------------------------------------------------
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.decode import catalog
 from monitor.decode.batch import Events
-from monitor.decode.envelope import Envelopes
+from monitor.decode.envelope import Envelopes, LabelEnvelopes
 from monitor.decode.message import About, Message
 from monitor.labels.labelling import label_rows, model_id, place_id
 from monitor.labels.pairing import LabelRows
@@ -26,6 +28,9 @@ from monitor.profiling import Key, Profiler
 from monitor.registry import Registry
 from monitor.source.source import Fetched, Source
 from monitor.store.positions import Place
+from schemas.errors import Unavailable
+
+logger = logging.getLogger(__name__)
 
 FULL = 4_096  # events of one model version that are worth a task of their own
 WAITING = 500_000  # events that may wait for more of their model version
@@ -105,31 +110,57 @@ class Intake:
         self._waiting_events = 0
         self.begin_anew()
 
-    def take(self, fetched: Fetched) -> None:
-        """Sort out what was fetched, topic by topic."""
+    def take(self, fetched: Fetched) -> list[Place]:
+        """Sort out what was fetched, topic by topic.
+
+        Returns
+        -------
+        list of Place
+            Partitions of which nothing was taken, because something that their messages need is away. They
+            must be fetched again from where they stand.
+        """
         owned = [self._owned.get(place) for place in fetched.places]
         next_offsets = np.array([-1 if p is None or p.stopped else p.next_offset for p in owned])
         wanted = (next_offsets[fetched.place] >= 0) & (fetched.offset >= next_offsets[fetched.place])
         topics = list(dict.fromkeys(place.topic for place in fetched.places))
+        left: set[str] = set()
         for topic in topics:
             rows = np.flatnonzero(
                 wanted & np.array([p.topic == topic for p in fetched.places])[fetched.place]
             )
-            if len(rows):
-                take = self._take_labels if topic in self._label_topics else self._take_topic
-                take(topic, fetched, None if len(rows) == len(fetched) else rows)
+            part = _Part(fetched, None if len(rows) == len(fetched) else rows)
+            if len(rows) and not self._taken(topic, part):
+                left.add(topic)
         for at, partition in enumerate(owned):
             mine = wanted & (fetched.place == at)
-            if partition is not None and mine.any():
+            if partition is not None and mine.any() and fetched.places[at].topic not in left:
                 partition.next_offset = int(fetched.offset[mine][-1]) + 1
                 partition.fetched += int(mine.sum())
                 partition.end_seen = False
-        self.events += len(fetched)
-        self.held_bytes += sum(map(len, fetched.values))
+        return [
+            p.claim.place for p in owned if p is not None and not p.stopped and p.claim.place.topic in left
+        ]
 
-    def _take_topic(self, topic: str, fetched: Fetched, rows: NDArray[np.intp] | None) -> None:
-        part = _Part(fetched, rows)
-        envelopes = self._decoders[topic].decode(part.values, self._about(part))
+    def _taken(self, topic: str, part: _Part) -> bool:
+        """Take messages of one topic, all or none; none if something that is needed to read them is away."""
+        try:
+            sort_out = self._read(topic, part)
+        except Unavailable as error:
+            logger.warning("cannot read %s yet: %s", topic, error)
+            return False
+        sort_out()
+        self.events += len(part.values)
+        self.held_bytes += sum(map(len, part.values))
+        return True
+
+    def _read(self, topic: str, part: _Part) -> Callable[[], None]:
+        """Decode messages, which changes nothing here; returns what is to be done with them."""
+        decoder, about = self._decoders[topic], self._about(part)
+        if topic in self._label_topics:
+            return partial(self._take_labels, part, decoder.decode_labels(part.values, about))
+        return partial(self._take_predictions, part, decoder.decode(part.values, about))
+
+    def _take_predictions(self, part: _Part, envelopes: Envelopes) -> None:
         self._bury_problems(part, envelopes.problems)
         self._count_further(part, envelopes.row)
         if not len(envelopes):
@@ -142,7 +173,7 @@ class Intake:
                 events = self._waiting[key] = Events()
             before = len(events)
             # Partition indexes of a fetch mean nothing later: slots do.
-            events.extend(envelopes, picked, part.values, self._slots(fetched)[part.place], part.offset)
+            events.extend(envelopes, picked, part.values, self._slots(part.fetched)[part.place], part.offset)
             self.roles[key] = envelopes.role[-1 if picked is None else picked[-1]]
             self._waiting_events += len(events) - before
             if len(events) >= FULL:
@@ -150,9 +181,8 @@ class Intake:
         if self._waiting_events >= WAITING:
             self.submit_all()
 
-    def _take_labels(self, topic: str, fetched: Fetched, rows: NDArray[np.intp] | None) -> None:
-        part = _Part(fetched, rows)
-        envelopes = self._decoders[topic].decode_labels(part.values, self._about(part))
+    def _take_labels(self, part: _Part, envelopes: LabelEnvelopes) -> None:
+        fetched = part.fetched
         self._bury_problems(part, envelopes.problems)
         self._count_further(part, envelopes.row)
         if not len(envelopes):

@@ -14,6 +14,7 @@ from monitor.config.alerts import Alerts
 from monitor.config.crosschecks import problems_across
 from monitor.config.problem import Path, Positions, Problem, show
 from monitor.config.receivers import Receiver
+from monitor.config.schema_registry import Registry
 from monitor.config.secrets import is_pointer, secret, secret_problem
 from monitor.config.section import Finding, Section, report
 from monitor.config.service import Http, Ingest, Kafka, Stream, Topics
@@ -63,6 +64,8 @@ class Configuration(Section):
     """Names of the topics that Driftline itself writes."""
     streams: Annotated[tuple[Stream, ...], Field(min_length=1)]
     """Topics to read."""
+    registry: Registry | None = None
+    """The schema registry, for streams whose messages name their schema."""
     defaults: ModelSettings = ModelSettings()
     """How every model is watched."""
     models: dict[Name, ModelSettings] = Field(default={})
@@ -78,22 +81,30 @@ class Configuration(Section):
 
     @model_validator(mode="after")
     def _check_across(self) -> Configuration:
-        report(
-            problems_across(
-                defaults=self.defaults,
-                models=self.models,
-                streams=dict(enumerate(self.streams)),
-                topics=self.topics,
-                routes=dict(enumerate(self.alerts.routes)),
-                digest=self.alerts.digest,
-                receivers=self.receivers,
-                urls=[name for name in _URL_KEYS if getattr(self, name) is not None],
-            )
+        across = problems_across(
+            defaults=self.defaults,
+            models=self.models,
+            streams=dict(enumerate(self.streams)),
+            topics=self.topics,
+            routes=dict(enumerate(self.alerts.routes)),
+            digest=self.alerts.digest,
+            receivers=self.receivers,
+            urls=[name for name in _URL_KEYS if getattr(self, name) is not None],
+            http=self.http,
         )
+        report([*across, *self._without_registry()])
         return self
+
+    def _without_registry(self) -> list[Finding]:
+        """Find streams that cannot be read without a schema registry."""
+        named = [at for at, stream in enumerate(self.streams) if stream.format == "registry"]
+        message = "'registry' needs a schema registry (set registry.url)"
+        return [] if self.registry else [(("streams", at, "format"), message) for at in named]
 
     def model_post_init(self, _context: Any) -> None:
         """Work out the settings in effect once; models without an entry share those of `defaults`."""
+        for stream in self.streams:
+            stream.using(self.registry)
         for name, entry in self.models.items():
             self._effective[name] = self.defaults.overlaid(entry)
 
@@ -198,6 +209,12 @@ class Configuration(Section):
         for key, value in self.kafka.options.items():
             if is_pointer(key):
                 yield ("kafka", "options", key), str(value)
+        token = None if self.http.events is None else self.http.events.token_at
+        if token is not None:
+            yield ("http", "events", token[0]), token[1]
+        password = None if self.registry is None else self.registry.password_at
+        if password is not None:
+            yield ("registry", password[0]), password[1]
         for name, options in self.receivers.items():
             for key in type(options).model_fields:
                 value = getattr(options, key)

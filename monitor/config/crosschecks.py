@@ -8,8 +8,9 @@ from collections.abc import Set as AbstractSet
 from monitor.config.alerts import DigestOptions, Route
 from monitor.config.problem import Path, choices, nearest, show
 from monitor.config.section import Finding
-from monitor.config.service import Stream, Topics
+from monitor.config.service import Http, Stream, Topics
 from monitor.config.settings import METRICS, TASKS, ModelSettings
+from monitor.loopback import is_loopback
 from schemas.duration import format_duration
 from schemas.errors import UsageError
 from schemas.window import WindowSpec
@@ -28,6 +29,7 @@ def problems_across(
     digest: DigestOptions,
     receivers: Collection[str],
     urls: Sequence[str],
+    http: Http,
 ) -> list[Finding]:
     """Find everything that does not fit together.
 
@@ -47,6 +49,8 @@ def problems_across(
         Names of the receivers.
     urls : Sequence of str
         Which of the keys for the database's URL are given.
+    http : Http
+        What stands under ``http``.
 
     Returns
     -------
@@ -56,6 +60,7 @@ def problems_across(
     return [
         *_database(urls),
         *_streams(streams, topics),
+        *_http(http, streams),
         *_rules(defaults, defaults.model_fields_set, ("defaults",)),
         *(finding for name, entry in models.items() for finding in _model(name, entry, defaults)),
         *(
@@ -90,6 +95,24 @@ def _streams(streams: Mapping[int, Stream], topics: Topics) -> Iterator[Finding]
                 f"{show(stream.topic)} is what Driftline itself writes (see topics.{own[stream.topic]})",
             )
         first.setdefault(stream.topic, index)
+
+
+def _http(http: Http, streams: Mapping[int, Stream]) -> Iterator[Finding]:
+    events = http.events
+    if events is None:
+        return
+    kinds = {stream.topic: stream.kind for stream in streams.values()}
+    for kind in ("predictions", "labels"):
+        topic = getattr(events, kind)
+        if topic is not None and kinds.get(topic) != kind:
+            known = [name for name, its in kinds.items() if its == kind]
+            allowed = choices(known) if known else f"(add a stream of kind {kind})"
+            yield ("http", "events", kind), f"{show(topic)} is no stream of {kind} {allowed}"
+    if events.token_at is None and not is_loopback(http.host):
+        yield (
+            ("http", "events"),
+            f"needs a token, since {http.host} can be reached from elsewhere (token_env or token_file)",
+        )
 
 
 def _model(name: str, entry: ModelSettings, defaults: ModelSettings) -> Iterator[Finding]:

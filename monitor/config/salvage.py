@@ -11,7 +11,7 @@ from monitor.config.alerts import DigestOptions, Route
 from monitor.config.crosschecks import problems_across
 from monitor.config.problem import Path
 from monitor.config.section import Finding
-from monitor.config.service import Stream, Topics
+from monitor.config.service import Http, Stream, Topics
 from monitor.config.settings import ModelSettings
 
 Part = TypeVar("Part", bound=BaseModel)
@@ -47,6 +47,7 @@ def findings_across(data: dict[str, Any], found: Sequence[Finding]) -> list[Find
         digest=_part(DigestOptions, _mapping(data.get("alerts")).get("digest")) or DigestOptions(),
         receivers=list(_mapping(data.get("receivers"))),
         urls=[name for name in ("database_url", "database_url_env", "database_url_file") if data.get(name)],
+        http=_part(Http, data.get("http")) or Http(),
     )
     return [finding for finding in across if not _known(finding[0], broken) and finding not in found]
 

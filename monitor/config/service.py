@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import AfterValidator, Field, GetJsonSchemaHandler, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PrivateAttr, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from monitor.config.problem import choices, is_secret_name, nearest, show
+from monitor.config.schema_registry import Registry
 from monitor.config.secrets import is_pointer, name_of_secret, secret
 from monitor.config.section import Finding, Section, report
-from monitor.config.values import Name, Scalar, Share, Text, TopicName, Whole
+from monitor.config.values import EnvironmentName, Name, Scalar, Share, Text, TopicName, Whole
 
 if TYPE_CHECKING:
     from monitor.decode.reading import Reading
@@ -82,6 +83,39 @@ def _option_problem(key: str) -> str | None:
     return None
 
 
+class HttpEvents(Section):
+    """Events that come by HTTP, and go on to Kafka."""
+
+    predictions: TopicName | None = None
+    """Topic for predictions; one of `streams`."""
+    labels: TopicName | None = None
+    """Topic for labels; one of `streams`."""
+    token_env: EnvironmentName | None = None
+    """Environment variable with the token that senders give as `Authorization: Bearer`."""
+    token_file: Text | None = None
+    """File with that token."""
+    max_bytes: Annotated[Whole, Field(ge=1_024, le=16_777_216)] = 1_048_576
+    """Largest body of a request, as it is sent and unpacked; brokers take 1 MiB a message by default."""
+
+    @property
+    def token_at(self) -> tuple[str, str] | None:
+        """Key and pointer of the token; None if there is none."""
+        for key in ("token_env", "token_file"):
+            if getattr(self, key) is not None:
+                return key, getattr(self, key)
+        return None
+
+    @model_validator(mode="after")
+    def _check_together(self) -> HttpEvents:
+        findings: list[Finding] = []
+        if self.predictions is None and self.labels is None:
+            findings.append(((), "names no topic (give predictions, or labels, or both)"))
+        if self.token_env is not None and self.token_file is not None:
+            findings.append((("token_file",), "stands beside token_env (give one of them)"))
+        report(findings)
+        return self
+
+
 class Http(Section):
     """Where the console, the API and the metrics are served."""
 
@@ -89,6 +123,8 @@ class Http(Section):
     """Address to listen on; `0.0.0.0` for all."""
     port: Annotated[Whole, Field(ge=0, le=65_535)] = 8420
     """Port to listen on; 0 for any free one."""
+    events: HttpEvents | None = None
+    """Events that come by HTTP; without this, none are taken."""
 
 
 def known_formats() -> list[str]:
@@ -150,12 +186,26 @@ class Stream(Section):
     threshold: Share = 0.5
     """Probability from which class 1 is predicted, by binary classifiers that send probabilities alone."""
 
+    _registry: Registry | None = PrivateAttr(default=None)
+
     def reading(self) -> Reading:
-        """Return what formats are told of the messages."""
+        """Return what formats are told of the messages.
+
+        Raises
+        ------
+        ConfigurationError
+            If a secret for the schema registry is missing.
+        """
         from monitor.decode.reading import Reading
 
         fields = {str(role): name for role, name in self.fields.items()}
-        return Reading(self.model or "", self.version or "", fields, self.inputs, self.threshold)
+        # Driftline's own JSON never needs a schema, and is read fastest without anything to look after.
+        registry = None if self._registry is None or self.format == "json" else self._registry.client()
+        return Reading(self.model or "", self.version or "", fields, self.inputs, self.threshold, registry)
+
+    def using(self, registry: Registry | None) -> None:
+        """Remember the schema registry, which all streams share."""
+        self._registry = registry
 
 
 class Ingest(Section):

@@ -88,16 +88,21 @@ class Decoder(Protocol):
     """Reads the messages of a stream."""
 
     def decode(self, values: Sequence[bytes], about: About | None = None) -> Envelopes:
-        """Read messages with predictions; whatever is in them, this does not raise.
+        """Read messages with predictions, whatever is in them.
 
         Parameters
         ----------
         values : sequence of bytes
         about : callable, optional
             Returns the message of a row with its headers, for formats that look at them.
+
+        Raises
+        ------
+        Unavailable
+            If something that is needed to read them, such as a schema registry, is away.
         """
         ...
 
     def decode_labels(self, values: Sequence[bytes], about: About | None = None) -> LabelEnvelopes:
-        """Read messages with labels; whatever is in them, this does not raise."""
+        """Read messages with labels; see `decode`."""
         ...

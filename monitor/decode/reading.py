@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 from monitor.decode.message import Event, Message
+from monitor.decode.registry import SchemaRegistry
 
 Kind = Literal["predictions", "labels"]
 """What the messages of a stream say."""
@@ -42,6 +43,8 @@ class Reading:
         Names of features that come without names, in their order.
     threshold : float
         Probability from which a binary classifier that sends probabilities alone predicts class 1.
+    registry : SchemaRegistry, optional
+        Keeps the schemas of messages that only name theirs.
     """
 
     model: str = ""
@@ -49,6 +52,7 @@ class Reading:
     fields: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     threshold: float = 0.5
+    registry: SchemaRegistry | None = None
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,12 @@ class Translated:
         self._json = Json()
 
     def decode(self, values: Sequence[bytes], about: About | None = None) -> Envelopes:
-        """Read messages with predictions; whatever is in them, this does not raise."""
+        """Read messages with predictions; see `monitor.decode.envelope.Decoder`."""
         natives, row, problems = self._natives(values, about, "predictions")
         return _whole(self._json.decode(natives), row, problems)
 
     def decode_labels(self, values: Sequence[bytes], about: About | None = None) -> LabelEnvelopes:
-        """Read messages with labels; whatever is in them, this does not raise."""
+        """Read messages with labels; see `monitor.decode.envelope.Decoder`."""
         natives, row, problems = self._natives(values, about, "labels")
         return _whole(self._json.decode_labels(natives), row, problems)
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.door import Door
 from monitor.telemetry import Telemetry
 from monitor.version import code_version
 from monitor.web import health, pages, problems
@@ -22,6 +23,7 @@ from monitor.web.api import (
     budget,
     dead_letters,
     digest,
+    events,
     fairness,
     models,
     performance,
@@ -37,6 +39,7 @@ from monitor.web.health import Readiness
 from monitor.web.metrics import StateCollector
 
 PREFIX = "/api/v1"
+SHORT_PREFIX = "/v1"  # what senders of CloudEvents expect
 API = (
     models,
     results,
@@ -50,6 +53,7 @@ API = (
     accounting,
     dead_letters,
     references,
+    events,
 )
 
 
@@ -61,6 +65,7 @@ def create_app(
     readiness: Readiness = list,
     *,
     api: bool = True,
+    door: Door | None = None,
 ) -> FastAPI:
     """Build the application.
 
@@ -77,13 +82,15 @@ def create_app(
     api : bool
         Serve the API, the page and the gauges of the database; without, only health and the process's own
         metrics.
+    door : Door, optional
+        Where events go that come by HTTP.
 
     Returns
     -------
     FastAPI
         An ASGI application; see `monitor.web.serve.Serving`.
     """
-    context = Context(configuration, engine, telemetry, clock)
+    context = Context(configuration, engine, telemetry, clock, door)
     gauges = StateCollector(Gauges(context), clock) if api else None
     sources: list[Collector | CollectorRegistry] = [telemetry.registry]
     if gauges is not None:
@@ -109,10 +116,13 @@ def create_app(
     if api:
         for module in API:
             app.include_router(module.routes(context), prefix=PREFIX, responses=_PROBLEMS)
+        app.include_router(events.routes(context), prefix=SHORT_PREFIX, include_in_schema=False)
         app.include_router(pages.routes(context))
         _describe_problems(app)
     problems.install(app)
-    app.add_middleware(Guard, host=configuration.http.host)
+    taken = configuration.http.events
+    larger = {} if taken is None else {f"{p}/events": taken.max_bytes for p in (PREFIX, SHORT_PREFIX)}
+    app.add_middleware(Guard, host=configuration.http.host, larger=larger)
     return app
 
 

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from detectors.reference import Reference
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.door import Door
 from monitor.references.lifecycle import ReferenceCache
 from monitor.telemetry import Telemetry
 
@@ -24,6 +25,7 @@ class Context:
     engine: Engine
     telemetry: Telemetry
     clock: Clock
+    door: Door | None = None
     _references: ReferenceCache = field(default_factory=lambda: ReferenceCache(MOST_REFERENCES))
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from ipaddress import ip_address
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor.loopback import is_loopback
 from monitor.web.problems import answer
 
 logger = logging.getLogger(__name__)
@@ -35,11 +36,13 @@ class Guard:
     host : str
         Address that the service listens on. If it is a loopback address, requests must name a local host, so
         that a foreign web page cannot reach the service through a name of its own (DNS rebinding).
+    larger : mapping of str to int
+        Largest body in bytes of paths that may have more than others.
     """
 
-    def __init__(self, app: ASGIApp, host: str) -> None:
-        self._app = app
-        self._hosts = LOCAL_NAMES | {host} if _is_loopback(host) else None
+    def __init__(self, app: ASGIApp, host: str, larger: Mapping[str, int]) -> None:
+        self._app, self._larger = app, larger
+        self._hosts = LOCAL_NAMES | {host} if is_loopback(host) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -58,7 +61,7 @@ class Guard:
                     headers.setdefault(name, value)
             await send(message)
 
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
         if refusal is not None:
             await answer(*refusal)(scope, receive, send_with_headers)
             return
@@ -71,7 +74,7 @@ class Guard:
             failed = answer(500, "this is a fault of Driftline; its log says more")
             await failed(scope, receive, send_with_headers)
 
-    def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if self._hosts is not None and _name_of(host) not in self._hosts:
             return 421, "this service answers to local names only (use localhost or 127.0.0.1)"
@@ -82,9 +85,9 @@ class Guard:
             return 403, "a web page from elsewhere may not change anything here"
         if "transfer-encoding" in headers:
             return 411, "the size of the body has to be given (use Content-Length)"
-        size = headers.get("content-length", "0")
-        if not size.isascii() or not size.isdigit() or int(size[:20]) > MOST_BODY_BYTES:
-            return 413, f"the body is too large (use at most {MOST_BODY_BYTES} bytes)"
+        size, most = headers.get("content-length", "0"), self._larger.get(path, MOST_BODY_BYTES)
+        if not size.isascii() or not size.isdigit() or int(size[:20]) > most:
+            return 413, f"the body is too large (use at most {most} bytes)"
         return None
 
 
@@ -93,12 +96,3 @@ def _name_of(host: str) -> str:
     if host.startswith("["):
         return host[1:].partition("]")[0]
     return host.partition(":")[0].lower()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -334,6 +334,7 @@ def test_the_description_of_the_api_is_complete(client):
         "/dead-letters/{id}",
         "/references",
         "/references/{hash}",
+        "/events",
     }
     for operation in operations.values():
         assert operation["summary"]
