@@ -93,8 +93,8 @@ FAULTS = (
     Fault("Kennedy held back", Effect.HELD_BACK, "2013-03-03", "2013-03-04", "origin", "JFK"),
     Fault("a day sent twice", Effect.REPEATED, "2013-03-06", "2013-03-07"),
     Fault("JetBlue without its code", Effect.MISSING, "2013-03-11", "2013-03-14", "carrier", "B6"),
+    Fault("Newark's labels flipped", Effect.FLIPPED, "2013-03-14", "2013-03-21", "origin", "EWR"),
     Fault("LaGuardia in Celsius", Effect.CELSIUS, "2013-03-24", "2013-03-31", "origin", "LGA"),
-    Fault("Miami's labels flipped", Effect.FLIPPED, "2013-05-06", "2013-05-20", "dest", "MIA"),
 )
 HELD_BACK_MS = 5 * DAY_MS
 # What a careless producer sends; each kind comes once on every day of the fault.

@@ -18,6 +18,7 @@ from monitor.demo.faults import DAY_MS, FAULTS, Effect, Fault
 from monitor.demo.months import MonthlyPerformance, by_month
 from monitor.demo.script import LABELS, Kind
 from monitor.performance.outcomes import wait_ms
+from schemas.column import PERFORMANCE_ERROR
 from schemas.duration import format_duration
 
 NAMED_COLUMNS = 4
@@ -175,9 +176,7 @@ class _Seen:
     def _labels(self, fault: Fault) -> FaultReport:
         if not self.reads_labels:
             return FaultReport(fault, None, f"sent to {LABELS}, which was not read")
-        days = {f.start_ms for f in self.findings if f.lane == "performance"}
-        during = sum(fault.from_ms <= day < fault.to_ms for day in days)
-        return FaultReport(fault, during > 0, f"performance: {during} days found")
+        return self._flagged(fault, stream_of(fault))
 
 
 def _counted(fault: Fault, found: int, sent: int, what: str) -> FaultReport:
@@ -224,11 +223,12 @@ def _planted(opened_ms: int, streams: set[str]) -> str | None:
 
 
 def stream_of(fault: Fault) -> str:
-    """Name the stream that a fault in the features shows in; empty for other faults."""
+    """Name the stream that a fault in features or labels shows in; empty for other faults."""
     by_effect = {
         Effect.MISSING: fault.column,
         Effect.HELD_BACK: fault.column,
         Effect.CELSIUS: f"temp where {fault.column}={fault.value}",
+        Effect.FLIPPED: f"{PERFORMANCE_ERROR} where {fault.column}={fault.value}",
     }
     return by_effect.get(fault.effect, "")
 

@@ -58,6 +58,7 @@ def test_six_weeks_are_accounted_for_to_the_last_event_and_planted_faults_are_fo
     # Whether Kennedy's day is judged before the rest of it arrives depends on the pace.
     assert [name for name in march if name != "Kennedy held back"] == [
         "JetBlue without its code",
+        "Newark's labels flipped",
         "LaGuardia in Celsius",
     ]
     assert list(tmp_path.glob("driftline-demo-*")) == []
