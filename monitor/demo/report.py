@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from alerting.finding import Kind as AlertKind
 from monitor.config.settings import ModelSettings
 from monitor.demo import account
 from monitor.demo.account import Account, Finding
@@ -123,7 +124,8 @@ def make(
     """
     numbers = account.read_account(connection, window)
     of_outcomes = f"{window}+{format_duration(wait_ms(settings))}"
-    found = account.findings(connection, window) + account.findings(connection, of_outcomes)
+    of_events = account.findings(connection, window)
+    found = of_events + (of_labels := account.findings(connection, of_outcomes))
     reads_labels = any(topic == LABELS for topic, _ in account.next_offsets(connection))
     planted = [fault for fault in FAULTS if fault.from_ms < until_ms]
     seen = _Seen(numbers, sent, found, reads_labels, until_ms)
@@ -132,7 +134,10 @@ def make(
         account=numbers,
         dead_letters=account.dead_letters(connection),
         faults=[seen.judge(fault) for fault in planted],
-        alerts=[_alert(row, found) for row in account.alerts(connection)],
+        alerts=[
+            _alert(row, {AlertKind.DRIFT: of_events, AlertKind.PERFORMANCE: of_labels}.get(row.kind, []))
+            for row in account.alerts(connection)
+        ],
         labels=account.labels(connection),
         months=by_month(connection, settings, METRICS, until_ms),
     )
@@ -195,7 +200,7 @@ def _alert(row: Any, findings: Sequence[Finding]) -> AlertReport:
         opened=_day(row.window_start_ms),
         closed=None if closed_ms is None else _day(closed_ms),
         stream=stream,
-        streams=_streams(mine),
+        streams=_streams(mine) or (stream,),
         summary=row.summary,
         planted=_planted(row.window_start_ms, {stream, *(finding.stream for finding in mine)}),
     )
