@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from detectors.base import Detector, Moment, Step
 from detectors.correlation import judge_correlations
+from detectors.digest import WeeklyEvidence
 from detectors.edetector import EDetector
 from detectors.reference import Reference
 from detectors.sample import Sample
+from detectors.streams import week_in
 from detectors.tensor import IntArray
 from detectors.why import with_reasons
 from schemas.verdict import Lane
@@ -80,6 +82,12 @@ def judge_window(
     )
     verdicts = with_reasons(relations, together, found.verdicts)
     return Step([*verdicts, verdict], found.state + last + _FOOTER.pack(len(last), _MAGIC))
+
+
+def weeks_in(state: bytes) -> tuple[WeeklyEvidence | None, WeeklyEvidence | None]:
+    """Evidence of the week in a state: of columns, and of their correlations; None where there is none."""
+    columns, pairs = _apart(state)
+    return week_in(columns), week_in(pairs)
 
 
 def _has_pairs(reference: Reference, detector: Detector) -> bool:

@@ -6,7 +6,6 @@ from typing import Any
 
 from alerting.digest import Digest
 from detectors.digest import week_of
-from detectors.streams import week_in
 from monitor.backtest.judges import Judged
 from monitor.backtest.plan import Job
 from monitor.config import Configuration
@@ -44,10 +43,9 @@ class Weeks:
 
     def close(self, job: Job) -> None:
         """Keep what there is of the week of the latest window; no more of it is to come."""
-        week = week_in(self._latest.state or b"") if self._latest is not None else None
-        if week is not None:
-            rows = rows_of(job.history.key, week, job.reference.tensor, self._words)
-            self._rows.setdefault(week.start_ms, []).extend(rows)
+        state = None if self._latest is None else self._latest.state
+        for row in rows_of(job.history.key, state, job.reference.tensor, self._words):
+            self._rows.setdefault(row["week_ms"], []).append(row)
         self._latest, self._most = None, {}
 
     def digests(self) -> tuple[Digest, ...]:

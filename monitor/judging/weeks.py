@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any
 
@@ -12,14 +12,16 @@ from sqlalchemy import Connection
 
 from alerting.finding import shorten
 from detectors.digest import WeeklyEvidence
+from detectors.joint import weeks_in
 from detectors.moved import explain
-from detectors.streams import week_in
 from detectors.tensor import ReferenceCounts
 from monitor.profiling import Key
 from monitor.store import weeks
+from schemas.column import CORRELATION
 from schemas.verdict import Lane, MovedBin
 
 MAX_SUMMARY = 400
+CHANGED_TOGETHER = "how columns go together has changed"
 Summaries = Callable[[int, str, str], str]
 
 
@@ -46,9 +48,6 @@ def part_of(
     list of dict
         One row for each stream; none if the state knows of no week.
     """
-    week = None if state is None else week_in(state)
-    if week is None:
-        return []
     moved: dict[int, dict[tuple[str, str], str]] = {}
 
     def summary(start_ms: int, column: str, segment: str) -> str:
@@ -57,16 +56,20 @@ def part_of(
         text = moved[start_ms].get((column, segment), "[]")
         return words(column, segment, tuple(MovedBin(**bin_) for bin_ in json.loads(text)))
 
-    return rows_of(key, week, reference, summary)
+    return rows_of(key, state, reference, summary)
 
 
 def rows_of(
-    key: Key, week: WeeklyEvidence, reference: ReferenceCounts, summary: Summaries
+    key: Key, state: bytes | None, reference: ReferenceCounts, summary: Summaries
 ) -> list[dict[str, Any]]:
     """Write the streams of a part as rows.
 
     Parameters
     ----------
+    key : tuple of str
+    state : bytes or None
+        Of the detector after the latest window.
+    reference : ReferenceCounts
     summary : callable
         Says what moved in a window of a column and segment; asked of streams with evidence only.
 
@@ -75,8 +78,25 @@ def rows_of(
     RuntimeError
         If the evidence is not that of the reference's streams.
     """
+    week, pairs = (None, None) if state is None else weeks_in(state)
+    if week is None:
+        return []
     layout = reference.layout
-    streams = list(product(reference.segments, zip(layout.columns, layout.lanes, strict=True)))
+    streams = [
+        (segment, column, Lane.SEGMENTS if segment else lane)
+        for segment, (column, lane) in product(
+            reference.segments, zip(layout.columns, layout.lanes, strict=True)
+        )
+    ]
+    found = _rows(key, week, streams, summary)
+    if pairs is not None:
+        found += _rows(key, pairs, [("", CORRELATION, Lane.MULTIVARIATE)], lambda *_: CHANGED_TOGETHER)
+    return found
+
+
+def _rows(
+    key: Key, week: WeeklyEvidence, streams: Sequence[tuple[str, str, Lane]], summary: Summaries
+) -> list[dict[str, Any]]:
     if len(streams) != len(week.log_evalue):
         msg = f"evidence of {len(week.log_evalue)} streams for a reference of {len(streams)}"
         raise RuntimeError(msg)
@@ -90,14 +110,14 @@ def rows_of(
             "last_ms": week.last_ms,
             "column": column,
             "segment": segment,
-            "lane": (Lane.SEGMENTS if segment else lane).value,
+            "lane": lane.value,
             "log_evalue": log_evalue,
             "windows": week.windows,
             "rows": rows,
             "psi": psi,
             "summary": summary(psi_at_ms, column, segment) if log_evalue > 0 else "",
         }
-        for (segment, (column, lane)), log_evalue, rows, psi, psi_at_ms in zip(
+        for (segment, column, lane), log_evalue, rows, psi, psi_at_ms in zip(
             streams, *(np.asarray(array).tolist() for array in numbers), strict=True
         )
     ]
