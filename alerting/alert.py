@@ -342,7 +342,7 @@ def _changed(
 def _graded(observation: WindowObservation, policy: AlertPolicy) -> tuple[Finding, ...]:
     """Give every finding its severity and order them by what matters most."""
     graded = [
-        replace(finding, severity=policy.severity(observation.kind, finding.lane))
+        replace(finding, severity=finding.fixed_severity or policy.severity(observation.kind, finding.lane))
         for finding in observation.findings
     ]
     return tuple(sorted(graded, key=lambda finding: finding.rank))

@@ -49,6 +49,7 @@ class Kind(StrEnum):
     SLO = "slo"
     ROLLBACK = "rollback"
     FAIRNESS = "fairness"
+    QUALITY = "quality"
 
 
 class Severity(StrEnum):
@@ -83,7 +84,9 @@ class Finding:
     onset_at : datetime or None
         When the drift began, if the detector can tell.
     severity : Severity
-        Filled in by the state machine from the policy.
+        Filled in by the state machine from the policy, unless the finding has one of its own.
+    fixed_severity : Severity or None
+        Its own severity, whatever the policy says: that which a contract names.
     attribution : Attribution or None
         Where the change of the predictions comes from, for the finding on the predictions of all rows.
     """
@@ -108,6 +111,7 @@ class Finding:
     onset_at: datetime | None = None
     severity: Severity = Severity.INFO
     attribution: Attribution | None = None
+    fixed_severity: Severity | None = None
 
     @classmethod
     def of(cls, verdict: Verdict, start_ms: int, end_ms: int) -> Finding:

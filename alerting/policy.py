@@ -24,6 +24,7 @@ DEFAULT_KINDS: dict[Kind, Severity] = {
     Kind.SLO: Severity.PAGE,
     Kind.ROLLBACK: Severity.PAGE,
     Kind.FAIRNESS: Severity.WARN,
+    Kind.QUALITY: Severity.WARN,
 }
 
 
@@ -37,7 +38,8 @@ class AlertPolicy(BaseModel):
         warns, the rest informs).
     kinds : dict of Kind to Severity
         Overrides for ``no_data``, ``partition_stopped``, ``slo`` and ``rollback``, which page by default, and
-        for ``fairness``, which warns. Drift and performance take the severity of their lanes.
+        for ``fairness`` and ``quality``, which warn. Drift and performance take the severity of their lanes;
+        a broken contract takes that of its column, where it names one.
     clean_windows : int
         Number of clean windows in a row after which an incident is over.
     max_findings : int

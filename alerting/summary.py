@@ -14,7 +14,7 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 NAMED_COLUMNS = 3
 MAX_SUMMARY = 1_000
 DAY = timedelta(days=1)
-WITH_FINDINGS = (Kind.DRIFT, Kind.PERFORMANCE, Kind.FAIRNESS)
+WITH_FINDINGS = (Kind.DRIFT, Kind.PERFORMANCE, Kind.FAIRNESS, Kind.QUALITY)
 """Kinds of incidents that gather findings on several columns."""
 WRONG = "wrong"  # bin of performance.error
 
@@ -160,6 +160,8 @@ def _event(kind: Kind, lead: Finding) -> str:
     if kind is Kind.FAIRNESS:
         segment, _, measure = lead.column.removeprefix(FAIRNESS_PREFIX).rpartition(".")
         return f"values of {segment} are treated more differently than allowed ({measure.replace('_', ' ')})"
+    if kind is Kind.QUALITY:
+        return f"contract of {lead.column} is broken"
     if lead.lane is Lane.PERFORMANCE:
         return _performance(lead)
     if lead.lane is Lane.QUALITY:

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from detectors.binning import Binning, NumericBins, PresenceBins
 from detectors.hashing import hash_numbers, hash_strings
 from schemas.batch import CODE_INVALID, INVALID, MISSING, Batch, Categories
+from schemas.checks.base import Mask
+from schemas.checks.catalog import violations
 from schemas.column import ColumnSpec
+from schemas.contract import Contract, RuleKey
 from schemas.errors import ProfileError
 
 FEW = 4_096  # strings that are made into Python strings all together
@@ -49,9 +52,13 @@ class Prepared:
         Bins of the reference of the batch's model version.
     slice_ms : int
         Length of a slice.
+    contract : Contract, optional
+        Hard rules that the rows are held against.
     """
 
-    def __init__(self, batch: Batch, binning: Binning | None, slice_ms: int) -> None:
+    def __init__(
+        self, batch: Batch, binning: Binning | None, slice_ms: int, contract: Contract | None = None
+    ) -> None:
         index = batch.event_ms // slice_ms
         if len(index) > 1 and (np.diff(index) < 0).any():
             order = np.argsort(index, kind="stable")
@@ -61,7 +68,7 @@ class Prepared:
             if len(index)
             else np.zeros(1, int)
         )
-        self.batch, self.binning = batch, binning
+        self.batch, self.binning, self._contract = batch, binning, contract
         self.sections = [Section(int(index[a]) * slice_ms, int(a), int(b)) for a, b in pairwise(starts)]
         self.clean: list[bool] = np.logical_not(batch.status.any(axis=1)).tolist()
         self._hashes = hash_numbers(batch.numbers.ravel()).reshape(batch.numbers.shape)
@@ -70,6 +77,11 @@ class Prepared:
     def is_binned(self, spec: ColumnSpec) -> bool:
         """Whether the reference has bins for a column."""
         return self.binning is not None and spec.name in self.binning.index
+
+    @cached_property
+    def violations(self) -> list[tuple[RuleKey, Mask | None]]:
+        """Every rule that the rows were held against, and which of them break it; None for no row."""
+        return [] if self._contract is None else violations(self.batch, self._contract)
 
     # --- numbers --------------------------------------------------------------------------------------------
 

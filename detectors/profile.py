@@ -24,6 +24,7 @@ from detectors.sealed import seal, unseal
 from detectors.summary import FREQUENT, Summary, SummaryState, add_matrix
 from schemas.batch import CODE_MISSING, INVALID, OK, Batch, Categories
 from schemas.column import ColumnSpec, Kind
+from schemas.contract import Contract, Tally, TallyState
 from schemas.errors import ProfileError
 
 _MAGIC = b"DLP1"
@@ -47,6 +48,7 @@ class _State(msgspec.Struct, array_like=True):
     summaries: list[SummaryState]
     cells: dict[str, _CellState]
     sample: bytes = b""  # older profiles have none
+    violations: TallyState = []  # nor this
 
 
 class Profile:
@@ -74,6 +76,8 @@ class Profile:
     summaries : dict of str to Summary
     sample : Sample
         Whole rows; those of a profile that was read are decoded when they are asked for.
+    violations : Tally
+        How many rows break the hard rules of the contract.
 
     Guarantees
     ----------
@@ -93,6 +97,7 @@ class Profile:
         )
         self.summaries: dict[str, Summary] = {}
         self.cells: dict[str, Cells] = {}
+        self.violations = Tally()
 
     def _name_groups(self, labels: list[str]) -> None:
         self.groups = labels
@@ -108,7 +113,8 @@ class Profile:
     def size_bytes(self) -> int:
         """Memory that the counts and sketches take, roughly."""
         cells = sum(20 * len(c.cell) for c in self.cells.values())
-        return int(self.counts.nbytes) + cells + 3_000 * len(self.summaries)
+        sketches = 3_000 * len(self.summaries)
+        return int(self.counts.nbytes) + cells + sketches + self.violations.size_bytes
 
     @property
     def sample(self) -> Sample:
@@ -148,6 +154,13 @@ class Profile:
             summary.count(int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID)))
             if not prepared.is_binned(spec):
                 self._count_cells(spec.name, np.zeros(section.rows, np.int64), status, groups)
+        self._add_violations(prepared, section)
+
+    def _add_violations(self, prepared: Prepared, section: Section) -> None:
+        rows = slice(section.start, section.stop)
+        for key, mask in prepared.violations:
+            broken_ms = None if mask is None else prepared.batch.event_ms[rows][mask[rows]]
+            self.violations.add(key, section.rows, broken_ms)
 
     def _add_numbers(self, prepared: Prepared, section: Section, groups: Groups) -> None:
         every = prepared.batch.numeric
@@ -296,6 +309,7 @@ class Profile:
                 msg = f"a profile on the bins of {theirs} cannot be added to one on the bins of {ours}"
                 raise ProfileError(msg)
             moved = self._merge_rows(other)
+            self.violations.merge(other.violations)
             if self.sample.most:
                 self.sample.merge(other.sample)
             for name, summary in other.summaries.items():
@@ -368,6 +382,7 @@ class Profile:
             if known is None:
                 target.cells[name] = self.cells[name]
         target._sample = self._sample
+        target.violations.merge(self.violations)
         return target, straddling
 
     # --- bytes ----------------------------------------------------------------------------------------------
@@ -385,6 +400,7 @@ class Profile:
                 for name, c in self.cells.items()
             },
             self._sample if isinstance(self._sample, bytes) else _encode_sample(self._sample),
+            self.violations.state(),
         )
         return seal(_MAGIC, state)
 
@@ -421,6 +437,7 @@ class Profile:
         profile.counts, profile.group_rows = counts.reshape(profile.counts.shape), rows
         if state.sample:
             profile._sample = state.sample
+        profile.violations = Tally.from_state(state.violations)
         if binning is None:
             profile._name_groups(list(state.groups))
         profile.summaries = {s.spec.name: Summary.from_state(s) for s in state.summaries}
@@ -441,6 +458,7 @@ def profile_batch(
     binning: Binning | None = None,
     reference_hash: str = "",
     sample_rows: int = 0,
+    contract: Contract | None = None,
 ) -> dict[int, Profile]:
     """Profile a batch on its own.
 
@@ -449,7 +467,7 @@ def profile_batch(
     dict of int to Profile
         By start of the slice.
     """
-    prepared = Prepared(batch, binning, slice_ms)
+    prepared = Prepared(batch, binning, slice_ms, contract)
     profiles: dict[int, Profile] = {}
     for section in prepared.sections:
         profile = profiles.setdefault(section.slice_ms, Profile(binning, reference_hash, sample_rows))

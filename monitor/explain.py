@@ -14,6 +14,7 @@ from alerting.finding import epoch_ms
 from detectors.catalog import detectors
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.judging.contracts import formula
 from monitor.judging.judge import Judge
 from monitor.judging.judgements import EFFECTS
 from monitor.performance.judge import OutcomeJudge
@@ -173,6 +174,8 @@ def _result(connection: Connection, number: int) -> Any:
 
 def _formula(name: str) -> str:
     """What a detector compares; one that is not there any more can only be named."""
+    if (of_rule := formula(name)) is not None:
+        return of_rule
     kind = detectors().get(name)
     return f"detector {name} is not part of this version" if kind is None else kind.formula
 

@@ -18,6 +18,7 @@ from detectors.binning import Binning
 from detectors.prepared import Prepared
 from detectors.profile import Profile
 from monitor import interpreter
+from monitor.config.columns import contract_of
 from monitor.config.settings import ModelSettings
 from monitor.decode.batch import Events, Outputs, make_batch
 from monitor.decode.columns import Columns
@@ -26,6 +27,7 @@ from monitor.labels.pairing import PredictionRows
 from monitor.labels.pending import Segments, Terms, pending_rows
 from schemas.batch import Batch
 from schemas.column import ColumnSpec, Kind, Source
+from schemas.contract import COUNT_BYTES
 
 TOGETHER = 16  # profiles that a worker serialises at a time
 WAITING_TASKS = 8  # for each worker: those of many small models come in bursts
@@ -60,6 +62,7 @@ class ModelState:
         self, settings: ModelSettings, specs: Iterable[ColumnSpec], pointers: tuple[Pointer, ...]
     ) -> None:
         self.settings = settings
+        self.contract = contract_of(settings.columns, settings.task)
         self.columns = Columns(
             {n: Kind(c.kind) for n, c in settings.columns.items() if c.kind}, settings.max_columns
         )
@@ -249,7 +252,8 @@ class Profiler:
         index = batch.event_ms // slice_ms * slice_ms
         for pointer, picked in _by_pointer(state, index):
             binning, hash_ = (pointer.binning, pointer.hash) if pointer else (None, "")
-            prepared = Prepared(batch if picked is None else batch.take(picked), binning, slice_ms)
+            part = batch if picked is None else batch.take(picked)
+            prepared = Prepared(part, binning, slice_ms, state.contract)
             for section in prepared.sections:
                 slice_key = (*key, section.slice_ms)
                 profile = share.get(slice_key)
@@ -257,6 +261,7 @@ class Profiler:
                     profile = share[slice_key] = Profile(binning, hash_, state.settings.slice_sample_rows)
                     self.size_bytes += profile.counts.nbytes + SUMMARY_BYTES * len(batch.columns)
                     self.size_bytes += 8 * profile.sample.most * len(batch.columns)
+                    self.size_bytes += COUNT_BYTES * len(prepared.violations)
                 profile.add(prepared, section)
             if binning is None:
                 self.size_bytes += CELL_BYTES * len(batch) * len(batch.columns)

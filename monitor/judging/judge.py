@@ -24,7 +24,9 @@ from detectors.joint import judge_window, lanes_of
 from detectors.reference import Reference
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.config.columns import contract_of
 from monitor.judging.budget import window_budget
+from monitor.judging.contracts import judge_contract, observation_of
 from monitor.judging.judgements import (
     Due,
     Judged,
@@ -56,6 +58,7 @@ from monitor.store.tables import (
 )
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from schemas.column import ColumnSpec
+from schemas.contract import Contract
 from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec
 
@@ -95,6 +98,7 @@ class Judge:
         self._references = ReferenceCache()
         self._configured = ConfiguredReferences(engine, configuration.folder)
         self._detectors: dict[str, Detector] = {}
+        self._contracts: dict[str, Contract] = {}
         self._tidier = Tidier(configuration, engine, clock)
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
@@ -188,8 +192,9 @@ class Judge:
             reference = self._references.get(connection, pointer.hash)
             outlook = self._outlook(connection, due, pointer) if is_base else NO_OUTLOOK
         stepped = self._step(due, reference, merged, outlook)
+        ruled = judge_contract(self._contract(due.key[0]), merged.profile)
         try:
-            changes = self._write(due, pointer, merged, outlook, stepped, is_base=is_base)
+            changes = self._write(due, pointer, merged, outlook, stepped, ruled, is_base=is_base)
         except Overtaken:
             return None
         self._telemetry.emit(WindowJudged(due.key[0], None))
@@ -197,7 +202,8 @@ class Judge:
             self._telemetry.emit(change)
         if is_base:
             self._tidier.note_judged(JudgedSpan(due.key, due.start_ms, due.end_ms, pointer, specs))
-        drifted = tuple(verdict for verdict in stepped.verdicts if verdict.decision is Decision.DRIFT)
+        every = [*stepped.verdicts, *ruled]
+        drifted = tuple(verdict for verdict in every if verdict.decision is Decision.DRIFT)
         return Judged(due, due.revision + 1, drifted, tuple(change.change for change in changes))
 
     def _write(
@@ -207,6 +213,7 @@ class Judge:
         merged: Merged,
         outlook: Outlook,
         stepped: Step,
+        ruled: list[Verdict],
         *,
         is_base: bool,
     ) -> tuple[AlertChanged, ...]:
@@ -226,9 +233,9 @@ class Judge:
                     raise Overtaken
                 weeks.save_part(connection, list(outlook.week))
             id_ = self._insert_judgement(connection, due, pointer, merged)
-            rows = result_rows(id_, due, stepped.verdicts)
+            rows = result_rows(id_, due, [*stepped.verdicts, *ruled])
             connection.execute(insert(result), rows)
-            return self._alert(connection, due, pointer, stepped.verdicts) if is_base else ()
+            return self._alert(connection, due, pointer, stepped.verdicts, ruled) if is_base else ()
 
     # --- once more ------------------------------------------------------------------------------------------
 
@@ -257,7 +264,8 @@ class Judge:
             is_base = spec == self._configuration.for_model(row.model).windows[0]
             outlook = self._outlook_back_then(connection, due, pointer) if is_base else NO_OUTLOOK
         stepped = self._step(due, reference, merged, outlook)
-        rows = result_rows(judgement_id, due, stepped.verdicts)
+        ruled = judge_contract(self._contract(due.key[0]), merged.profile)
+        rows = result_rows(judgement_id, due, [*stepped.verdicts, *ruled])
         return Recomputed(
             rows,
             json.dumps(merged.sources, separators=(",", ":")) == row.sources,
@@ -348,6 +356,13 @@ class Judge:
             self._detectors[hash_] = self._configuration.for_model(model).build_detector()
         return self._detectors[hash_]
 
+    def _contract(self, model: str) -> Contract:
+        hash_ = self._configuration.hash_for(model)
+        if hash_ not in self._contracts:
+            settings = self._configuration.for_model(model)
+            self._contracts[hash_] = contract_of(settings.columns, settings.task)
+        return self._contracts[hash_]
+
     def _insert_judgement(self, connection: Connection, due: Due, pointer: Pointer, merged: Merged) -> int:
         return insert_judgement(
             connection,
@@ -361,7 +376,12 @@ class Judge:
         )
 
     def _alert(
-        self, connection: Connection, due: Due, pointer: Pointer, verdicts: list[Verdict]
+        self,
+        connection: Connection,
+        due: Due,
+        pointer: Pointer,
+        verdicts: list[Verdict],
+        ruled: list[Verdict],
     ) -> tuple[AlertChanged, ...]:
         observation = WindowObservation.of(
             *due.key,
@@ -371,7 +391,12 @@ class Judge:
             revision=due.revision + 1,
             reference_hash=pointer.hash,
         )
-        return observe(connection, self._configuration, observation, self._clock.now_ms())
+        quality = observation_of(due, ruled, self._contract(due.key[0]), pointer.hash)
+        now_ms = self._clock.now_ms()
+        return (
+            *observe(connection, self._configuration, observation, now_ms),
+            *observe(connection, self._configuration, quality, now_ms),
+        )
 
     def tidy(self) -> None:
         """Replace the partial profiles of the slices of windows judged since the last call by their sums.

@@ -20,6 +20,7 @@ from monitor.store.tables import (
     reference_pointer,
     result,
 )
+from schemas.contract import DETECTOR_PREFIX
 
 KEPT_STATES = 64  # latest windows whose states are kept, to judge late revisions by
 PINNED_EVERY = 32  # one in so many is kept for good, to compute older results once more from there
@@ -151,12 +152,13 @@ def model_versions(connection: Connection) -> int:
 def alarmed(
     connection: Connection, key: Key, window: str, start_ms: int, revision: int
 ) -> set[tuple[str, str]]:
-    """Streams (column, segment) in which one judgement of one window raised an alarm."""
+    """Streams (column, segment) in which one judgement of one window raised an alarm, broken rules apart."""
     r = result.c
     rows = connection.execute(
         select(r.column, r.segment).where(
             _mine(result, key), r.window == window, r.start_ms == start_ms,
             r.revision == revision, r.decision == "drift",
+            ~r.detector.startswith(DETECTOR_PREFIX, autoescape=True),
         )
     )  # fmt: skip
     return {(row.column, row.segment) for row in rows}
