@@ -24,6 +24,7 @@ from alerting.notifiers import catalog as notifiers
 from alerting.notifiers.base import ReceiverOptions
 from monitor.clock import Clock, SystemClock
 from monitor.config import Configuration
+from monitor.dead_letters import relay
 from monitor.deliver import Deliverer
 from monitor.door import OPTIONS, Door
 from monitor.evaluate import Announcer, Evaluator, FaustThread
@@ -169,7 +170,14 @@ class Service:
         self._parts.append(Part("evaluate", evaluator.run, evaluator.wake))
         self._parts.append(Part("faust", faust.run, faust.wake))
         self._parts.append(Part("deliver", deliverer.run, deliverer.wake))
+        if self.configuration.dead_letters is not None:
+            relayer = self._relayer(self.configuration.dead_letters.topic)
+            self._parts.append(Part("relay", relayer.run, relayer.wake))
         self._closers.append(deliverer.close)
+
+    def _relayer(self, topic: str) -> relay.Relayer:
+        options = {**self.configuration.kafka.client_options(), **relay.OPTIONS}
+        return relay.Relayer(self.engine, lambda: Producer(options, logger=client_logger), topic, self.clock)
 
     def _deliverer(self) -> Deliverer:
         built = {
@@ -282,7 +290,8 @@ def _needs(role: Role, path: tuple[str | int, ...]) -> bool:
 
 def create_topics(configuration: Configuration, options: dict[str, Any], stop: threading.Event) -> None:
     """Create the topics that Driftline itself writes, where the broker lets us."""
-    names = configuration.topics
+    names, letters = configuration.topics, configuration.dead_letters
+    own = (names.control, names.results, names.alerts, *((letters.topic,) if letters else ()))
     admin = AdminClient(options, logger=client_logger)
     while not stop.is_set():
         try:
@@ -291,11 +300,7 @@ def create_topics(configuration: Configuration, options: dict[str, Any], stop: t
             logger.warning("waiting for Kafka: %s", error.args[0].str())
             stop.wait(RESTART_S)
             continue
-        wanted = [
-            NewTopic(name, -1, -1)
-            for name in (names.control, names.results, names.alerts)
-            if name not in there
-        ]
+        wanted = [NewTopic(name, -1, -1) for name in own if name not in there]
         for name, future in (admin.create_topics(wanted) if wanted else {}).items():
             try:
                 future.result(10)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.dead_letters.replay import Replay
 from monitor.intake import Intake
 from monitor.labels.labelling import model_id, place_id
 from monitor.partitions import EventTimes, Partition, owned_delta
@@ -78,6 +79,9 @@ class Ingest:
         self._intake = Intake(
             configuration, source, clock, self._registry, self._profiler, self._owned, self._times
         )
+        self._replay = Replay(
+            configuration, engine, clock, self._registry, self._profiler, self._owned, self._times
+        )
         self._committed_at = clock.monotonic()
         self._must_rewind = self._committing = False
         self._look_at = self._retry_at = 0.0
@@ -142,6 +146,8 @@ class Ingest:
         if self._due():
             self.commit()
             self._look_after_stopped()
+            if not self._must_rewind:
+                self._replay.take()
 
     def _due(self) -> bool:
         held_bytes = self._profiler.size_bytes + self._intake.held_bytes
@@ -150,6 +156,7 @@ class Ingest:
             waited_ms >= self._configuration.commit_interval_ms
             or self._intake.events >= self._configuration.ingest.commit_events
             or held_bytes >= self._configuration.ingest.memory_mib << 20
+            or self._replay.has_more
         )
 
     # --- messages that cannot be read yet ------------------------------------------------------------------
@@ -276,6 +283,7 @@ class Ingest:
         """Drop everything that is not in the database."""
         self._profiler.drop()
         self._intake.drop()
+        self._replay.drop()
 
     def _rewind(self) -> None:
         """Begin anew from the database with all our partitions; if it is away, at the next step."""
@@ -336,15 +344,9 @@ class Ingest:
     def _gather(self) -> tuple[Commit, dict[str, int]]:
         """Collect what the workers made, and put the transaction together."""
         self._intake.submit_all()
+        self._replay.intake.submit_all()
         collected = self._profiler.collect()
-        by_slot = {p.slot: p for p in self._owned.values()}
-        for slot, offset, value, reason in collected.refused:
-            partition = by_slot.get(slot)
-            if partition is not None:
-                partition.outcomes["counted"] -= 1
-                self._intake.bury(
-                    partition.claim.place, "undecodable", reason, offset, value, None, self._clock.now_ms()
-                )
+        self._bury_refused(collected)
         slices = [
             SliceDelta(model, version, slice_ms, profile.reference_hash, profile.rows, data)
             for ((model, version, slice_ms), profile), data in zip(
@@ -358,27 +360,42 @@ class Ingest:
             slices=slices,
             windows=self._windows([(s.model, s.version, s.slice_ms) for s in slices]),
             dead_letters=list(self._intake.dead_letters),
+            replayed=list(self._replay.settled),
             references_seen=self._registry.references_seen,
             joining=self._joining(collected),
             outcome_windows=self._outcome_windows,
-            **self._registry.news(collected.profiles, self._intake.roles, now_ms),
+            **self._registry.news(collected.profiles, self._replay.intake.roles | self._intake.roles, now_ms),
         )
         return work, _newest(deltas)
 
+    def _bury_refused(self, collected: Collected) -> None:
+        """Keep messages with an event that only its worker could not read."""
+        by_slot = {p.slot: p for p in self._owned.values()}
+        for slot, offset, value, reason in collected.refused:
+            partition = by_slot.get(slot)
+            if partition is None or self._replay.refused(partition.claim.place, offset, reason):
+                continue
+            partition.outcomes["counted"] -= 1
+            self._intake.bury(
+                partition.claim.place, "undecodable", reason, offset, value, None, self._clock.now_ms(),
+                is_remembered=True,
+            )  # fmt: skip
+
     def _joining(self, collected: Collected) -> JoinWork | None:
         """Put together what has to be paired."""
-        if not collected.pending and not self._intake.labels:
+        labels = [*self._replay.intake.labels, *self._intake.labels]
+        if not collected.pending and not labels:
             return None
-        models = dict(self._intake.label_models)
+        models = self._replay.intake.label_models | self._intake.label_models
         for (model, version, _), _profile in collected.profiles:
             self._versions.add(model, version)
             models[model_id(model)] = model
         return JoinWork(
             versions=self._versions,
             predictions=collected.pending,
-            labels=list(self._intake.labels),
+            labels=labels,
             places={place_id(p.topic, p.partition): (p.topic, p.partition) for p in self._owned},
-            terms=collected.terms | self._intake.terms.texts,
+            terms=collected.terms | self._replay.intake.terms.texts | self._intake.terms.texts,
             models=models,
         )
 
@@ -462,12 +479,14 @@ class Ingest:
             partition = self._owned.get(place)
             if partition is not None:
                 partition.committed_up_to(delta)
-            for outcome, number in delta.outcomes.items():
+            for outcome, fetched in delta.outcomes.items():
+                number = fetched + max(0, delta.replayed.get(outcome, 0))  # a counter never goes back
                 if number:
                     name = "dead_letter" if outcome == "dead_lettered" else outcome.removesuffix("s")
                     key = place.topic, "duplicate" if outcome == "duplicates" else name
                     outcomes[key] = outcomes.get(key, 0) + number
         self._intake.begin_anew()
+        self._replay.begin_anew()
         self._committed_at = self._clock.monotonic()
         self._source.show_position({place: delta.next_offset for place, delta in by_place.items()})
         self._telemetry.emit(Committed(self._committed_at - started, outcomes))

@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from monitor.labels.pending import Terms
 from monitor.partitions import EventTimes, Partition
 from monitor.profiling import Key, Profiler
 from monitor.registry import Registry
-from monitor.source.source import Fetched, Source
+from monitor.source.source import Fetched
 from monitor.store.positions import Place
 from schemas.errors import Unavailable
 
@@ -37,13 +37,25 @@ WAITING = 500_000  # events that may wait for more of their model version
 LONGEST_DEAD_LETTER = 1_048_576
 
 
+class KeysAndHeaders(Protocol):
+    """Looks into messages of a fetch."""
+
+    def key_of(self, message: Any) -> bytes | None:
+        """Key of a message."""
+        ...
+
+    def headers_of(self, message: Any) -> list[tuple[str, bytes | None]]:
+        """Headers of a message."""
+        ...
+
+
 class Intake:
     """Everything between a fetch and the profiles.
 
     Parameters
     ----------
     configuration : Configuration
-    source : Source
+    source : KeysAndHeaders
         Asked for keys and headers of messages that become dead letters.
     clock : Clock
     registry : Registry
@@ -72,7 +84,7 @@ class Intake:
     def __init__(
         self,
         configuration: Configuration,
-        source: Source,
+        source: KeysAndHeaders,
         clock: Clock,
         registry: Registry,
         profiler: Profiler,
@@ -243,12 +255,12 @@ class Intake:
         _, first = np.unique(row, return_index=True)
         for at in first[future[first]].tolist():  # once for each message
             reason = f"timestamp {int(event_ms[at])} ms is later than the clock allows"
-            self._bury_row(part, int(row[at]), "future", reason)
+            self._bury_row(part, int(row[at]), "future", reason, int((row == row[at]).sum()))
 
-    def _bury_row(self, part: _Part, row: int, kind: str, reason: str) -> None:
+    def _bury_row(self, part: _Part, row: int, kind: str, reason: str, events: int = 1) -> None:
         place = part.fetched.places[part.place[row]]
         offset, stamp = int(part.offset[row]), int(part.stamp[row])
-        self.bury(place, kind, reason, offset, part.values[row], part.raw[row], stamp)
+        self.bury(place, kind, reason, offset, part.values[row], part.raw[row], stamp, events=events)
 
     def _partitions(self, fetched: Fetched) -> list[Partition | None]:
         return [self._owned.get(place) for place in fetched.places]
@@ -312,7 +324,17 @@ class Intake:
             partition.last_event_at_ms = now_ms
 
     def bury(
-        self, place: Place, kind: str, reason: str, offset: int, value: bytes, raw: Any, stamp: int
+        self,
+        place: Place,
+        kind: str,
+        reason: str,
+        offset: int,
+        value: bytes,
+        raw: Any,
+        stamp: int,
+        *,
+        events: int = 1,
+        is_remembered: bool = False,
     ) -> None:
         """Keep a message that cannot be counted. Future ones are counted where they are told apart."""
         partition = self._owned.get(place)
@@ -333,6 +355,8 @@ class Intake:
                 "timestamp_ms": stamp,
                 "stored_at_ms": self._clock.now_ms(),
                 "headers": json.dumps(encoded),
+                "events": events,
+                "is_remembered": is_remembered,
             }
         )
 

@@ -33,6 +33,7 @@ class Partition:
     last_event_at_ms: int | None = None
     at_end_since_ms: int | None = None
     end_seen: bool = False
+    replayed: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, claim: Claim, slot: int, dedupe_ms: int) -> Partition:
@@ -67,12 +68,13 @@ class Partition:
             models=models,
             seen=self.seen.take_new(),
             forget_before_ms=self.seen.forget_before_ms if self.fetched else None,
+            replayed=dict(self.replayed),
         )
 
     def committed_up_to(self, delta: PartitionDelta) -> None:
         """Begin counting anew after a commit."""
         self.committed = delta.next_offset
-        self.fetched, self.outcomes = 0, dict.fromkeys(OUTCOMES, 0)
+        self.fetched, self.outcomes, self.replayed = 0, dict.fromkeys(OUTCOMES, 0), {}
         self.end_seen = False
 
 

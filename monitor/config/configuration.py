@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from monitor.config.alerts import Alerts
 from monitor.config.crosschecks import problems_across
+from monitor.config.dead_letters import DeadLetters, dead_letter_problems
 from monitor.config.problem import Path, Positions, Problem, show
 from monitor.config.receivers import Receiver
 from monitor.config.schema_registry import Registry
@@ -64,6 +65,8 @@ class Configuration(Section):
     """Names of the topics that Driftline itself writes."""
     streams: Annotated[tuple[Stream, ...], Field(min_length=1)]
     """Topics to read."""
+    dead_letters: DeadLetters | None = None
+    """Where messages that cannot be taken in are sent on to; without this, they are only stored."""
     registry: Registry | None = None
     """The schema registry, for streams whose messages name their schema."""
     defaults: ModelSettings = ModelSettings()
@@ -92,7 +95,9 @@ class Configuration(Section):
             urls=[name for name in _URL_KEYS if getattr(self, name) is not None],
             http=self.http,
         )
-        report([*across, *self._without_registry()])
+        read = [stream.topic for stream in self.streams]
+        elsewhere = dead_letter_problems(self.dead_letters, read, self.topics)
+        report([*across, *self._without_registry(), *elsewhere])
         return self
 
     def _without_registry(self) -> list[Finding]:

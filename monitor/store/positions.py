@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
 
+from monitor.dead_letters.letters import Settled, settle, was_settled
 from monitor.labels.pairing import FATES
 from monitor.store.engine import immediate, reading
 from monitor.store.joining import JoinWork, join
@@ -87,6 +88,7 @@ class PartitionDelta:
     models: dict[str, tuple[int, int]] = field(default_factory=dict)
     seen: list[tuple[int, bytes]] = field(default_factory=list)
     forget_before_ms: int | None = None
+    replayed: dict[str, int] = field(default_factory=dict)  # by outcome; what letters counted for goes off
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,7 @@ class Commit:
     versions: list[dict[str, Any]] = field(default_factory=list)
     columns: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
+    replayed: list[Settled] = field(default_factory=list)
     references_seen: int = 0
     joining: JoinWork | None = None
     outcome_windows: Callable[[list[tuple[str, str, int]]], list[dict[str, Any]]] = lambda _: []
@@ -312,7 +315,8 @@ def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_faul
     Raises
     ------
     Fenced
-        If any of the partitions belongs to somebody else; nothing was kept.
+        If any of the partitions belongs to somebody else, or a dead letter was replayed already; nothing was
+        kept.
     ReferencesChanged
         If a reference was promoted since the profiles were begun; nothing was kept.
     Unavailable
@@ -333,6 +337,7 @@ def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_faul
         upsert(connection, window_state, work.windows, {"touched": window_state.c.touched + 1})
         fault("windows")
         insert_new(connection, dead_letter, work.dead_letters)
+        settle(connection, work.replayed, now_ms)
         fault("dead letters")
         _insert_seen(connection, work.partitions)
         fault("seen")
@@ -347,7 +352,7 @@ def _join(connection: Connection, work: Commit) -> None:
     """Pair predictions and labels; last, because others who join the same model wait from here on."""
     if work.joining is None:
         return
-    done = join(connection, work.joining, source_ranges(work.partitions))
+    done = join(connection, work.joining, _sources(work))
     windows = work.outcome_windows(done.slices)
     upsert(connection, outcome_window, windows, {"touched": outcome_window.c.touched + 1})
 
@@ -370,6 +375,7 @@ def settled(engine: Engine, work: Commit) -> bool:
                 raise Fenced(_fenced(delta.claim.place))
             if delta.from_offset != delta.next_offset:
                 kept.append(state.next_offset == delta.next_offset)
+        kept += [was_settled(connection, letter) for letter in work.replayed]
     return bool(kept) and all(kept)
 
 
@@ -391,8 +397,8 @@ def _moved(delta: PartitionDelta, now_ms: int) -> Any:
     c = partition_state.c
     values: dict[str, Any] = {
         "next_offset": delta.next_offset,
-        "fetched": c.fetched + delta.fetched,
-        **{name: c[name] + delta.outcomes[name] for name in OUTCOMES},
+        "fetched": c.fetched + delta.fetched + sum(delta.replayed.values()),
+        **{name: c[name] + delta.outcomes[name] + delta.replayed.get(name, 0) for name in OUTCOMES},
         "at_end_since_ms": delta.at_end_since_ms,
         "reached_end": delta.reached_end,
         "seen_at_ms": now_ms,
@@ -416,7 +422,7 @@ def _check_references(connection: Connection, seen: int) -> None:
 def _insert_slices(connection: Connection, work: Commit) -> None:
     if not work.slices:
         return
-    sources = source_ranges(work.partitions)
+    sources = _sources(work)
     connection.execute(
         insert(slice_profile),
         [
@@ -434,15 +440,22 @@ def _insert_slices(connection: Connection, work: Commit) -> None:
     )
 
 
-def source_ranges(partitions: Iterable[PartitionDelta]) -> str:
-    """Offsets that a commit takes in, as JSON ``{topic: {partition: [[from, to]]}}``, without `to`."""
+def _sources(work: Commit) -> str:
+    return source_ranges(work.partitions, work.replayed)
+
+
+def source_ranges(partitions: Iterable[PartitionDelta], replayed: Iterable[Settled] = ()) -> str:
+    """Offsets that a commit takes in, as JSON ``{topic: {partition: [[from, to], …]}}``, without `to`."""
     ranges: dict[str, dict[str, list[list[int]]]] = {}
+    for letter in replayed:
+        if letter.status == "replayed":
+            mine = ranges.setdefault(letter.topic, {}).setdefault(str(letter.partition), [])
+            mine.append([letter.offset, letter.offset + 1])
     for delta in partitions:
         if delta.next_offset > delta.from_offset:
             place = delta.claim.place
-            ranges.setdefault(place.topic, {})[str(place.partition)] = [
-                [delta.from_offset, delta.next_offset]
-            ]
+            mine = ranges.setdefault(place.topic, {}).setdefault(str(place.partition), [])
+            mine.append([delta.from_offset, delta.next_offset])
     return json.dumps(ranges, separators=(",", ":"), sort_keys=True)
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 metadata = MetaData()
@@ -108,7 +109,44 @@ dead_letter = Table(
     Column("headers", Text, nullable=False, comment="JSON: [[name, base64], …]"),
     Column("timestamp_ms", BigInteger, comment="of the Kafka record"),
     Column("stored_at_ms", BigInteger, nullable=False),
+    Column(
+        "events",
+        Integer,
+        nullable=False,
+        server_default="1",
+        comment="what it counts for in the accounting of its partition",
+    ),
+    Column(
+        "is_remembered",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="the ids of its events are; others of its message may be counted",
+    ),
+    Column(
+        "status",
+        String(16),
+        nullable=False,
+        server_default="waiting",
+        comment="waiting | marked | replayed | refused",
+    ),
+    Column("attempts", Integer, nullable=False, server_default="0", comment="replays that came to an end"),
+    Column("replayed_at_ms", BigInteger, comment="wall clock of the latest replay"),
+    Column("outcome", Text, comment="what became of its events when it was replayed"),
+    Column("relayed_at_ms", BigInteger, comment="wall clock when it was sent on; null: not yet"),
     UniqueConstraint("topic", "partition", "offset"),
+)
+Index(
+    "dead_letter_marked",
+    dead_letter.c.id,
+    sqlite_where=dead_letter.c.status == "marked",
+    postgresql_where=dead_letter.c.status == "marked",
+)
+Index(
+    "dead_letter_to_relay",
+    dead_letter.c.id,
+    sqlite_where=dead_letter.c.relayed_at_ms.is_(None),
+    postgresql_where=dead_letter.c.relayed_at_ms.is_(None),
 )
 
 # --- what is watched ----------------------------------------------------------------------------------------

@@ -332,6 +332,7 @@ def test_the_description_of_the_api_is_complete(client):
         "/digest",
         "/dead-letters",
         "/dead-letters/{id}",
+        "/dead-letters/replay",
         "/references",
         "/references/{hash}",
         "/events",

@@ -1,4 +1,4 @@
-"""``/dead-letters``: messages that could not be taken in, and why."""
+"""``/dead-letters``: messages that could not be taken in, why, and what became of them since."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import base64
 import json
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
 from pydantic import BaseModel, Field
 
-from monitor.store.engine import reading
-from monitor.store.queries.dead_letters import dead_letter_of, dead_letters
+from monitor.dead_letters.marking import MOST_IDS, mark
+from monitor.store.engine import immediate, reading
+from monitor.store.queries.dead_letters import Wanted, dead_letter_of, dead_letters
 from monitor.web.context import Context
 from monitor.web.documents import Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import NoParameters, Paged, QueryText, RowId
-from monitor.web.problems import not_found
+from monitor.web.parameters import LARGEST, Asked, Instant, NoParameters, Paged, QueryText, RowId
+from monitor.web.problems import Refused, not_found
+from schemas.errors import UsageError
 
 SHOWN_BYTES = 4_096
+
+Kind = Literal["undecodable", "future"]
+Status = Literal["waiting", "marked", "replayed", "refused"]
 
 
 class Header(BaseModel):
@@ -44,13 +49,49 @@ class DeadLetter(BaseModel):
     headers: list[Header]
     timestamp: str | None = Field(description="Timestamp of the Kafka record.")
     stored_at: str | None
+    events: int = Field(description="What it counted for in the accounting before it was replayed.")
+    status: str = Field(
+        description="`waiting`, `marked` for a replay, `replayed`, or `refused` by a replay: see `reason`."
+    )
+    attempts: int = Field(description="Replays so far.")
+    replayed_at: str | None = Field(description="When it was replayed last.")
+    outcome: str | None = Field(description="What became of its events when it was replayed.")
+    relayed_at: str | None = Field(description="When it was sent on; null: not yet, or not asked for.")
 
 
 class DeadLettersAsked(Paged):
     """Parameters of the list of dead letters."""
 
     topic: QueryText | None = Field(None, description="Only this topic.")
-    kind: Literal["undecodable", "future"] | None = Field(None, description="Only this kind.")
+    kind: Kind | None = Field(None, description="Only this kind.")
+    status: Status | None = Field(None, description="Only those that have come so far.")
+    reason: QueryText | None = Field(None, description="Only those whose reason holds this text.")
+    from_ms: Instant | None = Field(None, alias="from", description="Only those stored at or after this.")
+    to_ms: Instant | None = Field(None, alias="to", description="Only those stored before this.")
+
+
+class ReplayAsked(Asked):
+    """Which dead letters are to be replayed; without anything, all that wait."""
+
+    ids: list[Annotated[int, Field(ge=1, le=LARGEST)]] = Field(
+        default=[], max_length=MOST_IDS, description="Only these."
+    )
+    topic: QueryText | None = Field(None, description="Only those of this topic.")
+    kind: Kind | None = Field(None, description="Only those of this kind.")
+    reason: QueryText | None = Field(None, description="Only those whose reason holds this text.")
+    from_ms: Instant | None = Field(None, alias="from", description="Only those stored at or after this.")
+    to_ms: Instant | None = Field(None, alias="to", description="Only those stored before this.")
+    dry_run: bool = Field(False, description="Count them, and change nothing.")
+
+
+class ReplayMarked(BaseModel):
+    """What came of the request."""
+
+    marked: int = Field(
+        description="Letters that will be replayed by the processes that own their partitions."
+    )
+    cut: int = Field(description="Letters that cannot be: only the beginning of their message is stored.")
+    dry_run: bool
 
 
 def routes(context: Context) -> APIRouter:
@@ -62,8 +103,9 @@ def routes(context: Context) -> APIRouter:
         """Values longer than 4096 bytes are cut; ask for the letter itself to see all that is stored."""
         after = read_cursor(asked.cursor, "dead-letters", int)
         last_id = None if after is None else after[0]
+        wanted = Wanted(asked.topic, asked.kind, asked.status, asked.reason, asked.from_ms, asked.to_ms)
         with reading(context.engine) as connection:
-            found = dead_letters(connection, asked.topic, asked.kind, last_id, asked.limit + 1, SHOWN_BYTES)
+            found = dead_letters(connection, wanted, last_id, asked.limit + 1, SHOWN_BYTES)
         rows, last = cut(found, asked.limit)
         cursor = write_cursor("dead-letters", last.id) if last else None
         return Page(items=[_letter(row) for row in rows], next_cursor=cursor)
@@ -77,7 +119,27 @@ def routes(context: Context) -> APIRouter:
             raise not_found(str(id), "dead letter", "path.id")
         return _letter(row)
 
+    @router.post("/dead-letters/replay", summary="Take dead letters in again")
+    def replay_dead_letters(
+        asked: Annotated[NoParameters, Query()], body: Annotated[ReplayAsked | None, Body()] = None
+    ) -> ReplayMarked:
+        """Marks letters; each is counted exactly once, or refused with the reason of today.
+
+        A letter by id that was replayed already, or that is not stored whole, answers 409.
+        """
+        return _mark(context, body or ReplayAsked())
+
     return router
+
+
+def _mark(context: Context, asked: ReplayAsked) -> ReplayMarked:
+    wanted = Wanted(asked.topic, asked.kind, None, asked.reason, asked.from_ms, asked.to_ms)
+    with immediate(context.engine) as connection:
+        try:
+            done = mark(connection, wanted, asked.ids, dry_run=asked.dry_run)
+        except UsageError as error:
+            raise Refused(409, str(error)) from error
+    return ReplayMarked(marked=done.marked, cut=done.cut, dry_run=asked.dry_run)
 
 
 def _letter(row: Any) -> DeadLetter:
@@ -97,6 +159,12 @@ def _letter(row: Any) -> DeadLetter:
         headers=[Header(name=name, value_base64=text or "") for name, text in json.loads(row.headers)],
         timestamp=instant(row.timestamp_ms),
         stored_at=instant(row.stored_at_ms),
+        events=row.events,
+        status=row.status,
+        attempts=row.attempts,
+        replayed_at=instant(row.replayed_at_ms),
+        outcome=row.outcome,
+        relayed_at=instant(row.relayed_at_ms),
     )
 
 
