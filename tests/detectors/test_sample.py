@@ -196,8 +196,10 @@ def test_the_sample_of_a_profile_is_decoded_when_it_is_asked_for() -> None:
     assert read.sample.state() == made.sample.state()
     assert read.to_bytes() == data
     state = msgspec.msgpack.decode(unseal_raw(b"DLP1", data, "profile"))
-    assert isinstance(state[-1], bytes)
-    damaged = Profile.from_bytes(seal_raw(b"DLP1", msgspec.msgpack.encode([*state[:-1], state[-1][:-4]])))
+    *others, sample, violations = state
+    assert isinstance(sample, bytes)
+    changed = [*others, sample[:-4], violations]
+    damaged = Profile.from_bytes(seal_raw(b"DLP1", msgspec.msgpack.encode(changed)))
     assert damaged.rows == 8
     with pytest.raises(ProfileError, match="damaged sample of rows"):
         _ = damaged.sample

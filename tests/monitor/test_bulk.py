@@ -124,9 +124,10 @@ def test_a_row_that_nobody_said_is_stored_is_not_replaced(engine: Engine) -> Non
     assert found(engine, np.arange(6)) == {(1, 1): (1, payloads(1, 8).tobytes())}
 
 
-def test_a_connection_that_is_lost_means_that_the_database_is_away(engine: Engine) -> None:
-    if engine.dialect.name != "postgresql":
-        pytest.skip("SQLite has no connections to lose")
+@pytest.mark.acceptance
+def test_a_connection_that_is_lost_means_that_the_database_is_away(postgres_url: str) -> None:
+    engine = databases.create(postgres_url)
+    schema.upgrade(engine)
 
     def lose_it_and(use: str) -> None:
         with immediate(engine) as connection:
@@ -143,3 +144,4 @@ def test_a_connection_that_is_lost_means_that_the_database_is_away(engine: Engin
         with pytest.raises(Unavailable):
             lose_it_and(use)
     assert not found(engine, np.ones(1, np.int64))
+    engine.dispose()
