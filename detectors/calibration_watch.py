@@ -12,12 +12,12 @@ from scipy import stats
 from detectors.calibrator import Calibrator, successes
 from detectors.estimation import expected
 from detectors.latch import Latch
-from detectors.ledger import Ledger
+from detectors.lone_stream import step_alone
 from detectors.outcomes import EVERYTHING, Family, Records
 from detectors.reconcile import TILTS, calibration_evidence
 from detectors.sealed import seal, unseal
 from schemas.column import PERFORMANCE_CALIBRATION
-from schemas.verdict import Lane, Verdict
+from schemas.verdict import Verdict
 
 _FEWEST_WINDOWS = 4
 _MAGIC = b"DLK1"
@@ -125,36 +125,25 @@ def watch_calibration(
     state : bytes
     """
     before = unseal(_MAGIC, state, _State, "state of a watch of calibration") if state else _begin(start_ms)
-    given = 0.0 if before.is_open else budget
     labelled = _labelled(records)
     rows = int(labelled["n"].sum())
-    evidence = calibration_evidence(calibrator, records, dispersion=usual.of(rows))
-    ledger = Ledger(np.array(before.mass, np.float32).reshape(1, -1, 1))
-    step = ledger.step(evidence[None, :, None], np.array([given]), TILTS.weight[:, None])
-    is_alarm = bool(step.is_alarm[0]) and not before.is_open
-    is_calm = bool(step.window_log[0] < 0)
-    latch = before.latch.after(rows=rows, is_alarm=is_alarm, is_back=is_calm, is_quiet=is_calm, end_ms=end_ms)
-    rests = before.is_open or is_alarm
-    mass = [0.0] * len(before.mass) if rests else ledger.mass.ravel().astype(float).tolist()
-    log = float(step.evidence_log[0])
-    has_log = given > 0 and np.isfinite(log)
-    verdict = Verdict(
+    stepped = step_alone(
+        before.latch,
+        np.array(before.mass, np.float32),
+        calibration_evidence(calibrator, records, dispersion=usual.of(rows)),
+        TILTS.weight,
+        budget=budget,
+        rows=rows,
+        end_ms=end_ms,
+    )
+    verdict = stepped.verdict(
         detector=detector,
         column=PERFORMANCE_CALIBRATION,
-        segment="",
-        lane=Lane.PERFORMANCE,
-        decision=latch.decision(rows, is_alarm=is_alarm),
-        n=rows,
         m=reference_rows,
-        statistic=max(log, -700.0) if has_log else -700.0,
-        threshold=0.0,
-        threshold_source="false-alarm budget; labels given the scores, against the reference's calibration",
-        evidence_log=log if has_log else None,
-        explanation=_words(calibrator, records, labelled) if is_alarm else "",
-        budget=given,
-        onset_ms=before.quiet_since_ms if is_alarm else None,
+        source="false-alarm budget; labels given the scores, against the reference's calibration",
+        words=_words(calibrator, records, labelled) if stepped.is_alarm else "",
     )
-    return verdict, seal(_MAGIC, _State(mass, *latch))
+    return verdict, seal(_MAGIC, _State(stepped.mass.astype(float).tolist(), *stepped.after))
 
 
 def _begin(start_ms: int) -> _State:

@@ -11,12 +11,12 @@ from scipy import special
 from detectors.disparity import ALTERNATIVES, MEMORIES, disparity_evidence, pairs
 from detectors.fairness_parts import Part, Stream, fairness_parts
 from detectors.latch import Latch
-from detectors.ledger import Ledger
+from detectors.lone_stream import step_alone
 from detectors.outcome_reference import OutcomeReference, up_to_age
 from detectors.outcomes import Records
 from detectors.sealed import seal, unseal
 from detectors.tensor import BoolArray, FloatArray
-from schemas.verdict import Lane, Verdict
+from schemas.verdict import Verdict
 
 _WINDOWS_REMEMBERED = 10.0
 _FADES = 1 - 1 / _WINDOWS_REMEMBERED
@@ -85,42 +85,26 @@ def watch_fairness(
         for part, known, watched in zip(parts, memory, is_watched, strict=True)
     ])  # fmt: skip
     mass = np.frombuffer(before.mass, np.float32)
-    given = 0.0 if before.is_open else budget
-    ledger = Ledger(mass.reshape(1, -1, 1).copy())
-    step = ledger.step(
-        evidence.reshape(1, -1, 1), np.array([given]), np.full((evidence.size, 1), 1 / evidence.size)
-    )
-    is_alarm = bool(step.is_alarm[0]) and not before.is_open
-    rows = int(max((part.values.n[w].sum() for part, w in zip(parts, is_watched, strict=True)), default=0))
-    latch = Latch(before.is_open, before.settled_for, before.quiet_since_ms).after(
-        rows=rows,
-        is_alarm=is_alarm,
-        is_back=_largest(parts, is_watched) <= stream.limit,
-        is_quiet=bool(step.window_log[0] < 0),
+    stepped = step_alone(
+        Latch(before.is_open, before.settled_for, before.quiet_since_ms),
+        mass,
+        evidence.ravel(),
+        np.full(evidence.size, 1 / evidence.size),
+        budget=budget,
+        rows=int(max(part.values.n[w].sum() for part, w in zip(parts, is_watched, strict=True))),
         end_ms=end_ms,
+        is_back=_largest(parts, is_watched) <= stream.limit,
     )
-    after = ledger.mass.ravel() if not (before.is_open or is_alarm) else np.zeros_like(mass)
-    words = _words(stream, parts, mass.reshape(evidence.shape).astype(float) + given, evidence)
-    log = float(step.evidence_log[0])
-    has_log = given > 0 and np.isfinite(log)
-    verdict = Verdict(
+    collected = mass.reshape(evidence.shape).astype(float) + stepped.given
+    verdict = stepped.verdict(
         detector=detector,
         column=stream.column,
-        segment="",
-        lane=Lane.PERFORMANCE,
-        decision=latch.decision(rows, is_alarm=is_alarm),
-        n=rows,
         m=reference.labels,
-        statistic=max(log, -700.0) if has_log else -700.0,
-        threshold=0.0,
-        threshold_source=f"false-alarm budget; {stream.rule.segment}: {stream.limit:g} apart at most",
-        evidence_log=log if has_log else None,
-        explanation=words if is_alarm else "",
-        budget=given,
-        onset_ms=before.quiet_since_ms if is_alarm else None,
+        source=f"false-alarm budget; {stream.rule.segment}: {stream.limit:g} apart at most",
+        words=_words(stream, parts, collected, evidence) if stepped.is_alarm else "",
     )
     remembered = _remember(memory, parts, is_watched)
-    return verdict, seal(_MAGIC, _State(after.tobytes(), remembered.ravel().tolist(), *latch))
+    return verdict, seal(_MAGIC, _State(stepped.mass.tobytes(), remembered.ravel().tolist(), *stepped.after))
 
 
 def _begin(stream: Stream, reference: OutcomeReference, start_ms: int) -> _State:

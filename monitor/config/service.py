@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PrivateAttr, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -14,9 +14,7 @@ from monitor.config.schema_registry import Registry
 from monitor.config.secrets import is_pointer, name_of_secret, secret
 from monitor.config.section import Finding, Section, report
 from monitor.config.values import EnvironmentName, Name, Scalar, Share, Text, TopicName, Whole
-
-if TYPE_CHECKING:
-    from monitor.decode.reading import Reading
+from monitor.decode.reading import FieldRole, Reading
 
 OptionValue = str | int | float | bool
 
@@ -152,20 +150,6 @@ class _FormatNames:
         return {**handler(schema), "enum": known_formats()}
 
 
-FieldRole = Literal[
-    "event_id",
-    "model",
-    "version",
-    "timestamp",
-    "prediction",
-    "score",
-    "scores",
-    "label",
-    "latency_ms",
-    "error",
-]
-
-
 class Stream(Section):
     """One topic and what its messages are."""
 
@@ -196,8 +180,6 @@ class Stream(Section):
         ConfigurationError
             If a secret for the schema registry is missing.
         """
-        from monitor.decode.reading import Reading
-
         fields = {str(role): name for role, name in self.fields.items()}
         # Driftline's own JSON never needs a schema, and is read fastest without anything to look after.
         registry = None if self._registry is None or self.format == "json" else self._registry.client()

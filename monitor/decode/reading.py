@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol, runtime_checkable
+from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
 from monitor.decode.message import Event, Message
 from monitor.decode.registry import SchemaRegistry
@@ -12,7 +12,7 @@ from monitor.decode.registry import SchemaRegistry
 Kind = Literal["predictions", "labels"]
 """What the messages of a stream say."""
 
-ROLES = (
+FieldRole = Literal[
     "event_id",
     "model",
     "version",
@@ -23,7 +23,8 @@ ROLES = (
     "label",
     "latency_ms",
     "error",
-)
+]
+ROLES: tuple[str, ...] = get_args(FieldRole)
 """What the fields of an event can be; fields that are none of these are features."""
 
 
