@@ -25,7 +25,7 @@ from alerting.finding import Finding, Kind, Severity, WindowObservation
 from alerting.policy import AlertPolicy
 from alerting.summary import summarise, where
 from schemas.errors import UsageError
-from schemas.verdict import Lane
+from schemas.verdict import Lane, Stream
 
 SERVICE = "driftline"
 T = TypeVar("T")
@@ -155,7 +155,7 @@ class Alert:
     @property
     def leading(self) -> tuple[Finding, ...]:
         """One finding per stream, the one that matters most first."""
-        first: dict[tuple[str, str], Finding] = {}
+        first: dict[Stream, Finding] = {}
         for finding in self.findings:
             first.setdefault(finding.stream, finding)
         return tuple(first.values())
@@ -312,7 +312,7 @@ def _revise(alert: Alert, observation: WindowObservation, policy: AlertPolicy) -
 
 
 def _source(finding: Finding) -> tuple[object, ...]:
-    return finding.stream, finding.detector, finding.lane
+    return finding.stream, finding.lane
 
 
 def _retracted(alert: Alert, observation: WindowObservation) -> tuple[Alert, list[Change]]:
@@ -376,7 +376,7 @@ def _within_limit(ordered: list[Finding], limit: int) -> list[Finding]:
     if len(ordered) <= limit:
         return ordered
     columns: set[str] = set()
-    streams: set[tuple[str, str]] = set()
+    streams: set[Stream] = set()
     tiers: tuple[list[Finding], ...] = ([], [], [])
     for finding in ordered:
         tiers[(finding.column in columns) + (finding.stream in streams)].append(finding)

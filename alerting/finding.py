@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from schemas.attribution import Attribution
 from schemas.column import MULTIVARIATE_PREFIX
-from schemas.verdict import Decision, Lane, MovedBin, Verdict
+from schemas.verdict import Decision, Lane, MovedBin, Stream, Verdict
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -148,9 +148,9 @@ class Finding:
         )
 
     @property
-    def stream(self) -> tuple[str, str]:
-        """Column and segment."""
-        return self.column, self.segment
+    def stream(self) -> Stream:
+        """What was judged, and by which detector."""
+        return Stream(self.column, self.segment, self.detector)
 
     @property
     def rank(self) -> tuple[object, ...]:
@@ -185,7 +185,7 @@ class WindowObservation:
         Streams that drifted; empty for a window without alarm.
     kind : Kind
         Which incident it speaks to.
-    unsettled : frozenset of (column, segment)
+    unsettled : frozenset of Stream
         Streams without an alarm that are not back at their reference either. While a stream of the open
         incident is among them, the window does not count as clean. Others are ignored.
     reference_hash : str
@@ -199,7 +199,7 @@ class WindowObservation:
     revision: int = 1
     findings: tuple[Finding, ...] = ()
     kind: Kind = Kind.DRIFT
-    unsettled: frozenset[tuple[str, str]] = field(default=frozenset())
+    unsettled: frozenset[Stream] = field(default=frozenset())
     reference_hash: str = ""
 
     @classmethod
@@ -227,7 +227,7 @@ class WindowObservation:
             for verdict in verdicts
             if verdict.decision is Decision.DRIFT
         )
-        unsettled = frozenset((v.column, v.segment) for v in verdicts if v.decision is Decision.ONGOING)
+        unsettled = frozenset(v.stream for v in verdicts if v.decision is Decision.ONGOING)
         return cls(model, version, start_ms, end_ms, revision, findings, kind, unsettled, reference_hash)
 
     @property

@@ -37,7 +37,7 @@ TOPICS = {
     Kind.SLO: "objective missed, {column}",
     Kind.ROLLBACK: "going back recommended, {column}",
     Kind.FAIRNESS: "fairness, {column}",
-    Kind.QUALITY: "contract of {column} is broken",
+    Kind.QUALITY: "data quality, {column}",
     Kind.PARTITION_STOPPED: "a partition was stopped",
 }
 

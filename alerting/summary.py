@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from alerting.finding import Finding, Kind, shorten
 from schemas.attribution import Attribution
 from schemas.column import FAIRNESS_PREFIX, PERFORMANCE_CALIBRATION, PERFORMANCE_ERROR
-from schemas.verdict import Lane, MovedBin
+from schemas.verdict import QUALITY_PREFIX, Lane, MovedBin
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NAMED_COLUMNS = 3
@@ -161,6 +161,8 @@ def _event(kind: Kind, lead: Finding) -> str:
         segment, _, measure = lead.column.removeprefix(FAIRNESS_PREFIX).rpartition(".")
         return f"values of {segment} are treated more differently than allowed ({measure.replace('_', ' ')})"
     if kind is Kind.QUALITY:
+        if lead.detector.startswith(QUALITY_PREFIX):
+            return f"data quality changed: {where(lead)}"
         return f"contract of {lead.column} is broken"
     if lead.lane is Lane.PERFORMANCE:
         return _performance(lead)

@@ -92,7 +92,7 @@ def explain(
     'temp: 38 % of rows in [57.0, 72.0), reference 4.0 %; 0 % are missing, reference 20 %; median 39 → 57.2'
     """
     words = [
-        f"{_percent(bin.share)} {subject}{bin.label}, reference {_percent(bin.reference_share)}"
+        f"{percent(bin.share)} {subject}{bin.label}, reference {percent(bin.reference_share)}"
         for bin, subject in zip(moved, _subjects(moved), strict=False)
     ]
     if before is not None and after is not None and _short(before) != _short(after):
@@ -114,7 +114,14 @@ def _rows(array: FloatArray | IntArray) -> list[list[Any]]:
     return [*array.reshape(-1, array.shape[-1]).tolist()]
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Write a share in a few characters.
+
+    Examples
+    --------
+    >>> percent(0.384), percent(0.042), percent(0.0004), percent(0)
+    ('38 %', '4.2 %', 'under 0.1 %', '0 %')
+    """
     if share == 0:
         return "0 %"
     if share < 0.001:

@@ -106,7 +106,7 @@ class Reference:
     @cached_property
     def tensor(self) -> ReferenceCounts:
         """The counts as the detectors take them."""
-        counts, windows, sd = self.counts, self._of_all_groups(self.windows), self.deviations
+        counts, windows, sd = self.counts, self.group_windows, self.deviations
         if self.judged is not self.binning and self.relations is not None:
             counts = np.concatenate([counts, self.relations.counts], axis=1)
             windows = np.concatenate([windows, self._of_all_groups(self.relations.windows)], axis=2)
@@ -120,6 +120,11 @@ class Reference:
             starts_ms=self.window_starts,
             window_ms=self.window_ms,
         )
+
+    @property
+    def group_windows(self) -> IntArray:
+        """Counts of its windows, ``[windows, groups, bins]``; zeros for groups without any."""
+        return self._of_all_groups(self.windows)
 
     def window(self, counts: NDArray[np.int64], derived: NDArray[np.int64] | None = None) -> IntArray:
         """Counts of a window as the detectors take them.

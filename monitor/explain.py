@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, func, select
 from alerting.alert import Alert
 from alerting.finding import epoch_ms
 from detectors.catalog import detectors
+from detectors.quality.catalog import watches
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.judging.contracts import formula
@@ -24,6 +25,7 @@ from monitor.store.tables import judgement, result
 from monitor.telemetry import Telemetry
 from monitor.web.documents import instant
 from schemas.errors import UsageError
+from schemas.verdict import QUALITY_PREFIX
 
 _ALERT_ID = re.compile(r"[0-9a-f]{32}")
 COMPARED = (
@@ -176,6 +178,8 @@ def _formula(name: str) -> str:
     """What a detector compares; one that is not there any more can only be named."""
     if (of_rule := formula(name)) is not None:
         return of_rule
+    if name.startswith(QUALITY_PREFIX) and (watch := watches().get(name.removeprefix(QUALITY_PREFIX))):
+        return watch.formula
     kind = detectors().get(name)
     return f"detector {name} is not part of this version" if kind is None else kind.formula
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import NamedTuple
 
 from schemas.attribution import Attribution
+
+QUALITY_PREFIX = "quality."
+"""Results of a watch of data quality are those of a detector of this name: ``quality.missing``."""
 
 
 class Decision(StrEnum):
@@ -27,6 +31,14 @@ class Lane(StrEnum):
     FEATURES = "features"
     MULTIVARIATE = "multivariate"
     SEGMENTS = "segments"
+
+
+class Stream(NamedTuple):
+    """What one detector judges from window to window."""
+
+    column: str
+    segment: str
+    detector: str
 
 
 @dataclass(frozen=True)
@@ -87,12 +99,17 @@ class Verdict:
     onset_ms: int | None = None
     attribution: Attribution | None = None
 
+    @property
+    def stream(self) -> Stream:
+        """What is judged, and by which detector."""
+        return Stream(self.column, self.segment, self.detector)
 
-def without_alarms(verdicts: list[Verdict], but: Collection[tuple[str, str]] = frozenset()) -> list[Verdict]:
-    """Take alarms back, except those of some streams ``(column, segment)``; everything else stays."""
+
+def without_alarms(verdicts: list[Verdict], but: Collection[Stream] = frozenset()) -> list[Verdict]:
+    """Take alarms back, except those of some streams; everything else stays."""
     return [
         replace(verdict, decision=Decision.OK, explanation="", onset_ms=None)
-        if verdict.decision is Decision.DRIFT and (verdict.column, verdict.segment) not in but
+        if verdict.decision is Decision.DRIFT and verdict.stream not in but
         else verdict
         for verdict in verdicts
     ]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
-
 from detectors.base import Moment, Step
-from detectors.joint import judge_window, lanes_of
+from detectors.events import judge_events
 from detectors.outcome_windows import judge_outcomes
 from monitor.backtest.plan import Job, OutcomeJob, Sharing
 from monitor.backtest.windows import Window
 from monitor.config import Configuration
-from monitor.judging.budget import window_budget
+from monitor.judging.budget import event_budget
 from monitor.performance.outcomes import outcome_budget, wait_ms
 from schemas.verdict import Verdict, without_alarms
 from schemas.window import WindowSpec
@@ -45,28 +43,30 @@ class EventJudge:
         self._job, self._alerts, self._sharing = job, configuration.alerts, sharing
         self._of_outcomes = of_outcomes
         self._detector = job.history.settings.build_detector()
-        self._lanes = lanes_of(job.reference, self._detector)
         self._evidence = _Evidence(job.spec)
 
     def judge(self, window: Window) -> Judged:
         """Judge the next window."""
-        segments = len(self._job.reference.binning.groups)
-        budget = np.zeros((segments, len(self._lanes)))
-        if self._job.spec.is_apart(window.start_ms):
-            budget = window_budget(
-                self._alerts,
-                self._job.spec.length_ms,
-                self._sharing.at(window.end_ms),
-                self._lanes,
-                segments,
-                of_outcomes=self._of_outcomes,
-                alone=len(self._lanes) - len(self._job.reference.tensor.layout.lanes),
-            )
-        moment = Moment(window.start_ms, window.end_ms, budget)
-        state, reference = self._evidence.state, self._job.reference
-        return self._evidence.after(
-            window, judge_window(self._detector, reference, window.counts, window.sample, state, moment)
+        is_step = self._job.spec.is_apart(window.start_ms)
+        budget = event_budget(
+            self._alerts,
+            self._job.spec.length_ms,
+            self._sharing.at(window.end_ms) if is_step else 0,
+            self._detector,
+            self._job.reference,
+            of_outcomes=self._of_outcomes,
         )
+        found = judge_events(
+            self._detector,
+            self._job.reference,
+            window.facts,
+            window.sample,
+            self._evidence.state,
+            start_ms=window.start_ms,
+            end_ms=window.end_ms,
+            budget=budget,
+        )
+        return self._evidence.after(window, found)
 
 
 class OutcomeJudge:

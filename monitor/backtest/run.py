@@ -17,7 +17,8 @@ from monitor.backtest.survey import Survey, fallback_model, opener
 from monitor.backtest.weeks import Weeks
 from monitor.backtest.windows import windows_of
 from monitor.config import Configuration
-from monitor.performance.outcomes import by_kind
+from monitor.judging.judgements import by_kind
+from monitor.performance.outcomes import by_kind as outcomes_by_kind
 from schemas.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -151,7 +152,8 @@ class _Run:
         for window in windows_of(job, objective):
             judged = events.judge(window)
             self._note(judged.verdicts)
-            self._tell(job, judged, judged.verdicts, Kind.DRIFT, job.reference.hash)
+            for kind, verdicts in by_kind(judged.verdicts).items():
+                self._tell(job, judged, verdicts, kind, job.reference.hash)
             self._weeks.take(job, judged)
             came = None if outcomes is None else outcomes.judge(window)
             if came is not None and mine is not None:
@@ -165,7 +167,7 @@ class _Run:
 
     def _take_outcomes(self, job: Job, mine: OutcomeJob, judged: Judged) -> None:
         self._note(judged.verdicts)
-        for kind, verdicts in by_kind(judged.verdicts).items():
+        for kind, verdicts in outcomes_by_kind(judged.verdicts).items():
             self._tell(job, judged, verdicts, kind, mine.reference.hash)
 
     def _note(self, verdicts: Sequence[Verdict]) -> None:

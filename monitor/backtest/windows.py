@@ -9,6 +9,7 @@ import numpy as np
 
 from detectors.outcomes import RECORD, Records
 from detectors.prepared import Prepared
+from detectors.quality.facts import Facts
 from detectors.sample import Sample
 from detectors.tensor import IntArray
 from monitor.backtest.objective import ObjectiveWatch
@@ -28,8 +29,8 @@ class Window(NamedTuple):
     Parameters
     ----------
     start_ms, end_ms : int
-    counts : int64 array [groups, bins]
-        All rows on the bins of the reference.
+    facts : Facts
+        All rows.
     sample : Sample
         Some of them.
     records : records
@@ -38,7 +39,7 @@ class Window(NamedTuple):
 
     start_ms: int
     end_ms: int
-    counts: IntArray
+    facts: Facts
     sample: Sample
     records: Records
 
@@ -107,7 +108,7 @@ class _Pass:
         panes = (self.counts.get(pane) for pane in range(start_ms, end_ms, self._job.spec.every_ms))
         counts = np.asarray(sum(pane for pane in panes if pane is not None), np.int64)
         records = _NO_RECORDS if self.outcomes is None else self.outcomes.of(start_ms)
-        return Window(start_ms, end_ms, counts, sample, records)
+        return Window(start_ms, end_ms, Facts(counts), sample, records)
 
     def _count(self, prepared: Prepared) -> None:
         for section in prepared.sections:

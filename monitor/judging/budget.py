@@ -8,6 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from detectors.base import Detector
+from detectors.events import EventBudget, quality_streams
+from detectors.joint import lanes_of
+from detectors.reference import Reference
 from detectors.tensor import FloatArray
 from monitor.config.alerts import Alerts
 from schemas.errors import UsageError
@@ -26,6 +30,7 @@ def window_budget(
     *,
     of_outcomes: bool | None = None,
     alone: int = 0,
+    quality: int = 0,
 ) -> FloatArray:
     """Share the budget of one window out over the streams of one model version.
 
@@ -47,6 +52,8 @@ def window_budget(
         ``segments`` half and half with the events.
     alone : int
         How many of the last columns are judged for all rows only; in other segments they get nothing.
+    quality : int
+        Further streams of the lane ``quality``, of whatever segment. `event_budget` says what each gets.
 
     Returns
     -------
@@ -73,6 +80,63 @@ def window_budget(
     >>> window_budget(alerts, 86_400_000, models=1, lanes=lanes, segments=1).round(3).tolist()
     [[0.75, 0.125, 0.125]]
     """
+    part = _parts(
+        alerts, window_ms, models, lanes, segments, of_outcomes=of_outcomes, alone=alone, quality=quality
+    )
+    budget = np.zeros((segments, len(lanes)))
+    budget[:, : len(lanes) - alone] = part.get(Lane.SEGMENTS, 0.0)
+    budget[0] = [part[lane] for lane in lanes]
+    return budget
+
+
+def event_budget(
+    alerts: Alerts,
+    window_ms: int,
+    models: int,
+    detector: Detector,
+    reference: Reference,
+    *,
+    of_outcomes: bool | None = None,
+) -> EventBudget:
+    """Share the budget of one window out over all that is watched in its events.
+
+    Parameters
+    ----------
+    alerts : Alerts
+    window_ms : int
+        See `window_budget`.
+    models : int
+        Model versions that share the budget; 0 if nothing may be spent.
+    detector : Detector
+    reference : Reference
+    of_outcomes : bool, optional
+        See `window_budget`.
+    """
+    lanes, segments = lanes_of(reference, detector), len(reference.binning.groups)
+    if not models:
+        return EventBudget(np.zeros((segments, len(lanes))), 0.0)
+    alone = len(lanes) - len(reference.tensor.layout.lanes)
+    quality = quality_streams(reference, detector)
+    shared: tuple[Alerts, int, int, Sequence[Lane], int] = (alerts, window_ms, models, lanes, segments)
+    part = _parts(*shared, of_outcomes=of_outcomes, alone=alone, quality=quality)
+    return EventBudget(
+        window_budget(*shared, of_outcomes=of_outcomes, alone=alone, quality=quality),
+        part.get(Lane.QUALITY, 0.0) if quality else 0.0,
+    )
+
+
+def _parts(
+    alerts: Alerts,
+    window_ms: int,
+    models: int,
+    lanes: Sequence[Lane],
+    segments: int,
+    *,
+    of_outcomes: bool | None,
+    alone: int,
+    quality: int,
+) -> dict[Lane, float]:
+    """What each stream of a lane may cost, for the lanes that have any."""
     for what, value in (("models", models), ("segments", segments), ("window_ms", window_ms)):
         if value < 1:
             msg = f"window_budget: {what}: {value} (1 or more is allowed)"
@@ -85,16 +149,12 @@ def window_budget(
             for lane, share in shares.items()
         }
     streams = Counter(lanes)
-    in_parts = len(lanes) - alone
-    streams[Lane.SEGMENTS] += (segments - 1) * in_parts
+    streams[Lane.SEGMENTS] += (segments - 1) * (len(lanes) - alone)
+    streams[Lane.QUALITY] += quality
     present = math.fsum(shares[lane] for lane in Lane if streams[lane])
     given = total * math.fsum(shares.values())
-    part = {
+    return {
         lane: given * (shares[lane] / present) / streams[lane] if shares[lane] else 0.0
         for lane in Lane
         if streams[lane]
     }
-    budget = np.zeros((segments, len(lanes)))
-    budget[:, :in_parts] = part.get(Lane.SEGMENTS, 0.0)
-    budget[0] = [part[lane] for lane in lanes]
-    return budget

@@ -72,7 +72,7 @@ def observation_of(
 
 
 def _graded(finding: Finding, contract: Contract) -> Finding:
-    rules = contract.of(finding.column)
+    rules = contract.of(finding.column) if finding.detector.startswith(DETECTOR_PREFIX) else None
     return finding if rules is None else replace(finding, fixed_severity=Severity(rules.severity))
 
 

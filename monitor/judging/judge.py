@@ -14,24 +14,25 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, Engine, and_, exists, insert, select, update
 
-from alerting.finding import WindowObservation
-from detectors.base import Detector, Moment, Step
+from alerting.finding import Kind, WindowObservation
+from detectors.base import Detector, Step
 from detectors.digest import week_of
-from detectors.joint import judge_window, lanes_of
+from detectors.events import judge_events
+from detectors.quality.facts import Facts
 from detectors.reference import Reference
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.config.columns import contract_of
-from monitor.judging.budget import window_budget
+from monitor.judging.budget import event_budget
 from monitor.judging.contracts import judge_contract, observation_of
 from monitor.judging.judgements import (
     Due,
     Judged,
     Overtaken,
     Recomputed,
+    by_kind,
     insert_judgement,
     observe,
     result_rows,
@@ -332,21 +333,23 @@ class Judge:
     def _step(self, due: Due, reference: Reference, merged: Merged, outlook: Outlook) -> Step:
         """Let the detector judge a window; only the first judgement of the next window can raise an alarm."""
         detector = self._detector(due.key[0])
-        lanes, segments = lanes_of(reference, detector), len(reference.binning.groups)
-        budget = np.zeros((segments, len(lanes)))
-        if outlook.models:
-            budget = window_budget(
-                self._configuration.alerts,
-                due.spec.length_ms,
-                outlook.models,
-                lanes,
-                segments,
-                of_outcomes=False if self._has_labels else None,
-                alone=len(lanes) - len(reference.tensor.layout.lanes),
-            )
-        moment = Moment(due.start_ms, due.end_ms, budget)
-        stepped = judge_window(
-            detector, reference, merged.profile.counts, merged.sample, outlook.state or b"", moment
+        budget = event_budget(
+            self._configuration.alerts,
+            due.spec.length_ms,
+            outlook.models,
+            detector,
+            reference,
+            of_outcomes=False if self._has_labels else None,
+        )
+        stepped = judge_events(
+            detector,
+            reference,
+            Facts.of(merged.profile),
+            merged.sample,
+            outlook.state or b"",
+            start_ms=due.start_ms,
+            end_ms=due.end_ms,
+            budget=budget,
         )
         return permitted(stepped, outlook)
 
@@ -383,15 +386,17 @@ class Judge:
         verdicts: list[Verdict],
         ruled: list[Verdict],
     ) -> tuple[AlertChanged, ...]:
+        kinds = by_kind(verdicts)
         observation = WindowObservation.of(
             *due.key,
             due.start_ms,
             due.end_ms,
-            verdicts,
+            kinds[Kind.DRIFT],
             revision=due.revision + 1,
             reference_hash=pointer.hash,
         )
-        quality = observation_of(due, ruled, self._contract(due.key[0]), pointer.hash)
+        together = [*ruled, *kinds[Kind.QUALITY]]
+        quality = observation_of(due, together, self._contract(due.key[0]), pointer.hash)
         now_ms = self._clock.now_ms()
         return (
             *observe(connection, self._configuration, observation, now_ms),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, insert
 
 from alerting.alert import step
-from alerting.finding import WindowObservation
+from alerting.finding import Kind, WindowObservation
 from alerting.pipeline import outbox_rows
 from monitor.config import Configuration
 from monitor.profiling import Key
@@ -18,7 +18,7 @@ from monitor.store import alerts
 from monitor.store.tables import judgement
 from monitor.telemetry import AlertChanged
 from monitor.version import code_version
-from schemas.verdict import Decision, Verdict, without_alarms
+from schemas.verdict import QUALITY_PREFIX, Decision, Stream, Verdict, without_alarms
 from schemas.window import WindowSpec
 
 AGAIN = "{}: as judged first; too long ago to collect the evidence again"
@@ -59,6 +59,15 @@ class Judged:
     revision: int
     drifted: tuple[Verdict, ...]
     changes: tuple[str, ...]
+
+
+def by_kind(verdicts: Iterable[Verdict]) -> dict[Kind, list[Verdict]]:
+    """Verdicts on events by the kind of the incident that they speak to."""
+    found: dict[Kind, list[Verdict]] = {Kind.DRIFT: [], Kind.QUALITY: []}
+    for verdict in verdicts:
+        is_quality = verdict.detector.startswith(QUALITY_PREFIX)
+        found[Kind.QUALITY if is_quality else Kind.DRIFT].append(verdict)
+    return found
 
 
 @dataclass(frozen=True)
@@ -102,13 +111,13 @@ def observe(
     )
 
 
-def as_before(verdicts: list[Verdict], alarmed: Collection[tuple[str, str]]) -> list[Verdict]:
+def as_before(verdicts: list[Verdict], alarmed: Collection[Stream]) -> list[Verdict]:
     """Keep the alarms of the judgement before, whatever the evidence of this window on its own."""
     return [
         replace(
             verdict, decision=Decision.DRIFT, explanation=verdict.explanation or AGAIN.format(verdict.column)
         )
-        if (verdict.column, verdict.segment) in alarmed
+        if verdict.stream in alarmed
         else verdict
         for verdict in without_alarms(verdicts, but=alarmed)
     ]

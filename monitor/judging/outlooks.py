@@ -16,7 +16,7 @@ from detectors.base import Step
 from monitor.judging.judgements import Due, as_before
 from monitor.store import ledgers
 from monitor.store.ledgers import Book
-from schemas.verdict import Decision, without_alarms
+from schemas.verdict import Decision, Stream, without_alarms
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Outlook:
         The window is the next one of the ledger: the only case in which an alarm may be raised.
     head_ms : int or None
         Head of the ledger.
-    alarmed : frozenset of (column, segment)
+    alarmed : frozenset of Stream
         Alarms of the judgement before, where the window was judged already.
     week : tuple of dict
         Evidence for the digest that no further window will add to: rows of ``weekly_evidence``.
@@ -43,7 +43,7 @@ class Outlook:
     models: int
     is_next: bool
     head_ms: int | None
-    alarmed: frozenset[tuple[str, str]]
+    alarmed: frozenset[Stream]
     week: tuple[dict[str, Any], ...] = ()
 
 

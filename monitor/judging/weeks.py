@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from alerting.finding import shorten
 from detectors.digest import WeeklyEvidence
-from detectors.joint import weeks_in
+from detectors.events import weeks_in
 from detectors.moved import explain
 from detectors.tensor import ReferenceCounts
 from monitor.profiling import Key

@@ -21,6 +21,7 @@ from monitor.store.tables import (
     result,
 )
 from schemas.contract import DETECTOR_PREFIX
+from schemas.verdict import Stream
 
 KEPT_STATES = 64  # latest windows whose states are kept, to judge late revisions by
 PINNED_EVERY = 32  # one in so many is kept for good, to compute older results once more from there
@@ -149,19 +150,17 @@ def model_versions(connection: Connection) -> int:
     return int(connection.execute(select(func.count()).select_from(pairs)).scalar_one())
 
 
-def alarmed(
-    connection: Connection, key: Key, window: str, start_ms: int, revision: int
-) -> set[tuple[str, str]]:
-    """Streams (column, segment) in which one judgement of one window raised an alarm, broken rules apart."""
+def alarmed(connection: Connection, key: Key, window: str, start_ms: int, revision: int) -> set[Stream]:
+    """Streams in which one judgement of one window raised an alarm, broken rules apart."""
     r = result.c
     rows = connection.execute(
-        select(r.column, r.segment).where(
+        select(r.column, r.segment, r.detector).where(
             _mine(result, key), r.window == window, r.start_ms == start_ms,
             r.revision == revision, r.decision == "drift",
             ~r.detector.startswith(DETECTOR_PREFIX, autoescape=True),
         )
     )  # fmt: skip
-    return {(row.column, row.segment) for row in rows}
+    return {Stream(row.column, row.segment, row.detector) for row in rows}
 
 
 def _forget_old_states(connection: Connection, key: Key, book: Book) -> None:

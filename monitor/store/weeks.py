@@ -16,6 +16,7 @@ from monitor.store.ledgers import Key
 from monitor.store.sql import insert_new, inserting
 from monitor.store.tables import digest, ledger_head, reference_pointer, result, weekly_evidence, window_state
 from schemas.contract import DETECTOR_PREFIX
+from schemas.verdict import QUALITY_PREFIX
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def moved_in(connection: Connection, key: Key, window: str, start_ms: int) -> di
             r.start_ms == start_ms,
             r.revision == 1,
             ~r.detector.startswith(DETECTOR_PREFIX, autoescape=True),
+            ~r.detector.startswith(QUALITY_PREFIX, autoescape=True),
         )
     )
     return {(row.column, row.segment): row.moved for row in rows}

@@ -6,7 +6,7 @@ from alerting.alert import step
 from alerting.finding import Finding, Kind, WindowObservation, instant
 from alerting.notice import Notice, notice_of
 from alerting.policy import AlertPolicy
-from schemas.verdict import Lane, MovedBin
+from schemas.verdict import Lane, MovedBin, Stream
 
 START_MS = 1_767_261_600_000  # 2026-01-01T10:00:00Z
 WINDOW_MS = 600_000
@@ -45,7 +45,7 @@ def window(index=0, findings=(), *, revision=1, unsettled=(), kind=Kind.DRIFT, m
         revision,
         made,
         kind,
-        frozenset((column, "") for column in unsettled),
+        frozenset(Stream(column, "", "e-detector") for column in unsettled),
     )
 
 

@@ -211,7 +211,7 @@ def test_a_verdict_becomes_a_finding():
     still_off = replace(fine, column="plan", segment="origin=EWR", decision=Decision.ONGOING)
     observation = WindowObservation.of("churn", "1", 0, 60_000, [drift, fine, still_off], reference_hash="r")
     (made,) = observation.findings
-    assert observation.unsettled == {("plan", "origin=EWR")}
+    assert observation.unsettled == {("plan", "origin=EWR", "e-detector")}
     assert (made.psi, made.threshold_log, made.evidence_log) == (0.82, 0.0, 3.0)
     assert made.onset_at == instant(30_000)
     assert [bin_.psi for bin_ in made.moved] == [0.8, 0.7, 0.6]

@@ -52,7 +52,7 @@ def test_words_name_the_column_and_the_others() -> None:
         "churn v1: contract of age is broken in the window 00:00–01:00 UTC on 1 Jan 1970; also zip. "
         "age: 3 of 100 rows (3 %) are above 120, at most 0 allowed; first 00:01:00, last 00:02:00 UTC."
     )
-    assert TOPICS[Kind.QUALITY].format(column=alert.column) == "contract of age is broken"
+    assert TOPICS[Kind.QUALITY].format(column=alert.column) == "data quality, age"
 
 
 def test_state_survives_storing_and_older_states_are_read() -> None:

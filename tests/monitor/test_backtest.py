@@ -267,7 +267,11 @@ def test_a_planted_shift_is_found_when_it_comes_and_named(detector):
     assert (found["model"], found["windows"]) == ("m", DAYS - REFERENCE_DAYS)
     streams = ["age", "amount", "carrier", "multivariate.distance", "prediction"]
     streams += ["performance.error", "label"]
-    streams += ["multivariate.correlation"] if detector == "edetector" else []
+    if detector == "edetector":
+        streams += ["multivariate.correlation"]
+        columns = ["age", "amount", "carrier", "prediction"]
+        streams += [f"{name}: {rate}" for rate in ("missing", "invalid") for name in columns]
+        streams += ["carrier: unseen", "prediction: unseen"]
     assert found["results"] == found["windows"] * len(streams)
     (alert,) = found["alerts"]
     assert (alert["column"], alert["lane"], alert["state"]) == ("amount", "features", "firing")
