@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.meta.circles import modules_in_circles
 from tests.meta.project import PACKAGES, ROOT, files, modules, pyproject
 
 
@@ -47,9 +48,22 @@ def test_the_command_leads_to_a_function():
     assert callable(command.load())
 
 
+def test_modules_in_circles_can_be_imported_before_all_others():
+    circles = modules_in_circles()
+    assert {"detectors.psi", "monitor.config"} <= set(circles)
+    assert len(circles) < len(modules()) / 2
+    import_alone(circles)
+
+
+@pytest.mark.full
 def test_every_module_can_be_imported_before_all_others():
+    import_alone(modules())
+
+
+def import_alone(names: list[str]) -> None:
+    """Import each of some modules as the first one of the project."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.meta.import_alone", *modules()],
+        [sys.executable, "-m", "tests.meta.import_alone", *names],
         cwd=ROOT,
         capture_output=True,
         text=True,
