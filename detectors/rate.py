@@ -56,7 +56,9 @@ class RateEDetector(Detector):
     limit of the reference's rate at that time of the day or week. The false-alarm budget is kept as in
     `detectors.edetector.EDetector`, in the same two parts: what adds up over windows, and what a single
     window shows. A stream is settled after three windows in a row that are nothing unusual at the rate c
-    (5 %) and no evidence of their own. Slots count where the rate itself differs between them by more than
+    (5 %) and no evidence of their own, once all windows together speak against a rate that is higher by what
+    matters (see `detectors.rate_evidence.RateLimit.is_back`): a few small windows without a single count do
+    not end what is rare. Slots count where the rate itself differs between them by more than
     chance (5 %), whatever the other bins of the column do.
 
     `judge` looks at one window on its own, with a budget of 0.0001 for each stream.
@@ -124,7 +126,7 @@ class RateEDetector(Detector):
         found = ledger.step(evidence, budget - single, weights, states.is_resting, jump)
         states.mass[:] = ledger.mass
         effects = compare(reference.counts, window, reference.layout, reference.sd)
-        is_normal = limit.is_usual(x, n) & (found.window_log < 0)
+        is_normal = limit.is_usual(x, n) & (found.window_log < 0) & limit.is_back(states.mass)
         return conclude(
             self.name,
             reference,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from detectors.calibration import between_windows
@@ -20,6 +21,7 @@ from detectors.tilts import TILTS
 RISES = 0.0002 * 2.0 ** np.arange(TILTS)
 _LEAST_RIGHT = 0.05  # no alternative leaves less than this part of the rows that are not counted at c
 _LEAST_LOG = -600.0
+_LEFT_SHARE = 0.05
 _USUAL_LOG = float(np.log(0.05))
 
 
@@ -81,10 +83,13 @@ class RateLimit:
     rate : FloatArray
         ``[N]``: c; 1 where nothing is known, so that nothing is too much.
     variation : RateVariation
+    margin : FloatArray
+        ``[N]``: the part of c that is above the upper limit of the reference's rate.
     """
 
     rate: FloatArray
     variation: RateVariation
+    margin: FloatArray
 
     @classmethod
     def of(
@@ -116,8 +121,9 @@ class RateLimit:
         dispersion = 1 + variation.single.rows * variation.between
         hits, others = known / dispersion, np.maximum(rows - known, 0.0) / dispersion
         upper = special.betainccinv(hits + 1, np.maximum(others, 1e-9), special.ndtr(-z))
-        allowed = upper + np.maximum(margin, relative_margin * upper)
-        return cls(np.where((rows > 0) & (others > 0), np.minimum(allowed, 1.0), 1.0), variation)
+        above = np.maximum(margin, relative_margin * upper)
+        is_known = (rows > 0) & (others > 0)
+        return cls(np.where(is_known, np.minimum(upper + above, 1.0), 1.0), variation, above)
 
     def log_evalues(self, x: FloatArray, n: FloatArray) -> FloatArray:
         """Logarithms of the e-values of a window, ``[12, N]``.
@@ -152,6 +158,22 @@ class RateLimit:
         tail = np.where(variance > 0, np.exp(log_tail(t, known.single.freedom(n)[:, 0])), 0.0)
         probability = np.maximum(np.maximum(exact, tail), np.exp(_LEAST_LOG))
         return np.asarray(np.where((above > 0) & (n > 0), np.log(probability), 0.0))
+
+    def is_back(self, mass: NDArray[np.float32]) -> BoolArray:
+        """Whether the windows since an alarm speak for a rate that is not higher by what matters, ``[N]``.
+
+        Parameters
+        ----------
+        mass : float32 array [12, 1, N]
+            Of the alternatives, after the window; see `detectors.ledger.Ledger` for those that rest.
+
+        Notes
+        -----
+        At most a twentieth of the mass lies on rates that exceed c by twice the margin or more.
+        """
+        found = mass[:, 0].astype(np.float64)
+        high = np.where(RISES[:, None] >= 2 * self.margin, found, 0.0).sum(axis=0)
+        return np.asarray(high <= _LEFT_SHARE * found.sum(axis=0))
 
     def is_usual(self, x: FloatArray, n: FloatArray) -> BoolArray:
         """Whether so many counts in a window are nothing unusual at c, ``[N]``."""

@@ -1,5 +1,7 @@
 """The one-sided rate e-detector: its budget is kept, and first occurrences count."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,7 +23,7 @@ HOUR_MS = 3_600_000
 
 
 def limit_of(rate: float, streams: int = 1) -> RateLimit:
-    return RateLimit(np.full(streams, rate), RateVariation.nothing(streams))
+    return RateLimit(np.full(streams, rate), RateVariation.nothing(streams), np.full(streams, 0.01))
 
 
 def learned(x: IntArray, n: int, *, z: float, margin: float) -> RateLimit:
@@ -178,3 +180,36 @@ def test_the_upper_limit_is_that_of_clopper_and_pearson():
     expected = stats.beta.isf(stats.norm.sf(2.0), known[:2] + 1, 100.0 - known[:2])
     assert found.rate[:2] == pytest.approx(expected)
     assert found.rate[2] == 1.0
+
+
+def test_what_is_rare_does_not_come_and_go():
+    """Small windows without a single count do not end a fault; many of them do."""
+    rng = np.random.default_rng(5)
+    reference = planted_outcome_reference(seed=1)
+    detector = RateEDetector(margin=0.002)
+    pure = replace(
+        reference,
+        counts=moved_to_right(reference.counts),
+        windows=moved_to_right(reference.windows),
+    )
+    state, decided = b"", []
+    for at in range(240):
+        wrong = rng.binomial(165, 0.008) if at < 200 else 0
+        window = np.zeros_like(pure.counts)
+        window[:, 0, :2] = (165 - wrong, wrong)
+        moment = Moment(at * HOUR_MS, (at + 1) * HOUR_MS, np.full(window.shape[:2], 1e-3))
+        found = detector.step(pure, window, state, moment)
+        state = found.state
+        decided.append(next(v.decision for v in found.verdicts if (v.column, v.segment) == ("outcome", "")))
+    assert [at for at, one in enumerate(decided[:200]) if one is Decision.DRIFT] == [
+        decided.index(Decision.DRIFT)
+    ]
+    assert decided.index(Decision.DRIFT) < 20
+    assert set(decided[215:]) == {Decision.OK}
+
+
+def moved_to_right(counts: IntArray) -> IntArray:
+    """Counts of a model that is never wrong."""
+    moved = np.zeros_like(counts)
+    moved[..., 0] = counts.sum(axis=-1)
+    return moved

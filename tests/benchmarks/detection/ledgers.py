@@ -152,7 +152,7 @@ class RateLedgers(ManyBudgets):
         ours, at = self._detector, self._places
         of_all = self._counting.limit(start_ms, ours.z_reference, ours.margin, ours.relative_margin)
         known = RateVariation(of_all.variation.between[at], of_all.variation.single.at(at))
-        limit = RateLimit(of_all.rate[at], known)
+        limit = RateLimit(of_all.rate[at], known, of_all.margin[at])
         n = x.sum(axis=1).astype(np.float64)
         hits = x[np.arange(len(x)), self._counting.places[at]].astype(np.float64)
         evidence = limit.log_evalues(hits, n)[:, None]
