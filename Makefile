@@ -9,7 +9,7 @@ CODE := schemas detectors alerting monitor
 # Two workers halve the time; tests that need servers stay together on one of them (see tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
 
-.PHONY: help setup servers demo test test-full check bench bench-detection bench-estimation lock format clean
+.PHONY: help setup servers demo test test-full check fuzz bench bench-detection bench-estimation lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ check: setup ## Lint, formatting, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(CODE) tests
 	$(BIN)/lint-imports
+
+# The engine that is guided by coverage has wheels for Linux alone, hence an environment of its own.
+fuzz: ## Feed hostile bytes to every decoder for ten minutes each (ARGS='--seconds 60 --target format-arrow')
+	@deploy/setup/python.sh .venv-fuzz requirements-fuzz.lock
+	@.venv-fuzz/bin/python -m tests.fuzz.run $(ARGS)
 
 # The peer it is measured against needs older versions of two libraries, hence an environment of its own.
 bench: ## Measure throughput and detection delay (environment of its own, .venv-bench)

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from alerting.alert import Alert
-from alerting.finding import Finding
+from alerting.finding import Finding, instant
 from schemas.errors import StoreError
+from schemas.examples import Example
 
 FORMAT = 1
 SHOWN_FINDINGS = 50
@@ -109,4 +110,10 @@ def _finding(finding: Finding) -> dict[str, object]:
         "explanation": finding.explanation,
         "moved": list(finding.moved),
         "attribution": finding.attribution,
+        "examples": [_example(example) for example in finding.examples],
     }
+
+
+def _example(example: Example) -> dict[str, object]:
+    plain = example.plain()
+    return {"event_time": instant(plain.pop("event_ms")), **plain}

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 from schemas.attribution import Attribution
 from schemas.column import MULTIVARIATE_PREFIX
+from schemas.examples import Example
 from schemas.verdict import Decision, Lane, MovedBin, Stream, Verdict
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -20,6 +21,7 @@ MILLISECOND = timedelta(milliseconds=1)
 MAX_EXPLANATION = 300
 MAX_LABEL = 80
 SHOWN_BINS = 3
+SHOWN_EXAMPLES = 3
 LANE_ORDER = tuple(Lane)
 
 
@@ -87,6 +89,8 @@ class Finding:
         Filled in by the state machine from the policy, unless the finding has one of its own.
     fixed_severity : Severity or None
         Its own severity, whatever the policy says: that which a contract names.
+    examples : tuple of Example
+        Events that broke a rule, at most three.
     attribution : Attribution or None
         Where the change of the predictions comes from, for the finding on the predictions of all rows.
     """
@@ -112,6 +116,7 @@ class Finding:
     severity: Severity = Severity.INFO
     attribution: Attribution | None = None
     fixed_severity: Severity | None = None
+    examples: tuple[Example, ...] = ()
 
     @classmethod
     def of(cls, verdict: Verdict, start_ms: int, end_ms: int) -> Finding:
@@ -145,6 +150,7 @@ class Finding:
             moved=_most_moved(verdict.moved),
             onset_at=None if verdict.onset_ms is None else instant(verdict.onset_ms),
             attribution=verdict.attribution,
+            examples=verdict.examples[:SHOWN_EXAMPLES],
         )
 
     @property
@@ -158,6 +164,7 @@ class Finding:
         return (
             -self.severity.rank,
             LANE_ORDER.index(self.lane),
+            bool(self.segment),  # of data quality: all rows first
             self.column.startswith(MULTIVARIATE_PREFIX),  # a column of its own tells people more
             -(self.psi_debiased or 0.0),
             -(self.evidence_log or 0.0),

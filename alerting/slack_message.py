@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from alerting.alert import ChangeKind, State
-from alerting.finding import Finding, Kind
+from alerting.finding import SHOWN_EXAMPLES, Finding, Kind
 from alerting.notice import Notice
 from alerting.summary import WITH_FINDINGS, attribution_of, moved_text, psi_text, span, subject
 from schemas.attribution import Attribution, PartKind
@@ -75,7 +75,7 @@ def text_of(notice: Notice) -> str:
 
 
 def blocks_of(notice: Notice) -> list[Block]:
-    """Lay out the message of an incident; six blocks at most."""
+    """Lay out the message of an incident; seven blocks at most."""
     blocks: list[Block] = [
         {
             "type": "header",
@@ -87,6 +87,8 @@ def blocks_of(notice: Notice) -> list[Block]:
         blocks.append(section(columns_text(notice)))
     if (found := attribution_of(notice.alert.findings)) is not None and found.parts:
         blocks.append(section(escape(reasons_text(found), MAX_SECTION)))
+    if examples := examples_text(notice):
+        blocks.append(section(escape(examples, MAX_SECTION)))
     if notice.alert.state is not State.FIRING:
         blocks.append(section(escape(reply_of(notice), MAX_SECTION)))
     blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": context_of(notice)}]})
@@ -117,6 +119,12 @@ def reasons_text(found: Attribution) -> str:
         name = part.name if part.kind is not PartKind.ROWS else f"rows {part.name}"
         lines.append(f"• {name}: {part.part:+.2g} ({part.low:+.2g} to {part.high:+.2g}), {part.words}")
     return "\n".join(lines)
+
+
+def examples_text(notice: Notice) -> str:
+    """List events that broke rules, the first few; empty if none are known. Not escaped."""
+    lines = [f"• {example.words}" for finding in notice.alert.leading for example in finding.examples]
+    return "\n".join(["For example:", *lines[:SHOWN_EXAMPLES]]) if lines else ""
 
 
 def reply_of(notice: Notice) -> str:

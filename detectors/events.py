@@ -15,6 +15,7 @@ from detectors.quality.watching import judge_quality, streams_of
 from detectors.reference import Reference
 from detectors.sample import Sample
 from detectors.tensor import FloatArray
+from detectors.units import with_units
 
 _MAGIC = b"DLV1"
 _FOOTER = struct.Struct("<Q4s")  # bytes of the last part, and what shows that there is one
@@ -75,6 +76,7 @@ def judge_events(
     moment = Moment(start_ms, end_ms, budget.streams)
     first, last = _apart(state)
     found = judge_window(detector, reference, facts.counts, sample, first, moment)
+    found = found._replace(verdicts=with_units(reference, sample, found.verdicts))
     if not isinstance(detector, EDetector):
         return found
     quality = judge_quality(reference, facts, last, start_ms=start_ms, end_ms=end_ms, budget=budget.quality)

@@ -16,14 +16,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from detectors.arrivals import lag_bins
 from detectors.binning import Binning, NumericBins, PresenceBins
 from detectors.hashing import hash_numbers, hash_strings
 from schemas.batch import CODE_INVALID, INVALID, MISSING, Batch, Categories
-from schemas.checks.base import Mask
-from schemas.checks.catalog import violations
+from schemas.checks.catalog import Held, violations
 from schemas.column import ColumnSpec
-from schemas.contract import Contract, RuleKey
+from schemas.contract import Contract, RuleKey, Tally
 from schemas.errors import ProfileError
+from schemas.examples import Examples
+from schemas.showing import examples_of
 
 FEW = 4_096  # strings that are made into Python strings all together
 
@@ -79,9 +81,33 @@ class Prepared:
         return self.binning is not None and spec.name in self.binning.index
 
     @cached_property
-    def violations(self) -> list[tuple[RuleKey, Mask | None]]:
-        """Every rule that the rows were held against, and which of them break it; None for no row."""
+    def violations(self) -> list[Held]:
+        """Every rule that the rows were held against, and which of them break it."""
         return [] if self._contract is None else violations(self.batch, self._contract)
+
+    def add_violations(self, section: Section, tally: Tally) -> None:
+        """Count how many rows of a section were held against each rule, and how many broke it."""
+        for key, mask, skipped in self.violations:
+            held = section.rows
+            if skipped is not None:
+                held -= int(np.count_nonzero(skipped[section.start : section.stop]))
+            if mask is None:
+                tally.add(key, held)
+                continue
+            broken = np.flatnonzero(mask[section.start : section.stop]) + section.start
+            tally.add(key, held, self.batch.event_ms[broken])
+            if len(broken):
+                tally.show(key, self._examples(key, broken, tally.examples.get(key)))
+
+    def _examples(self, key: RuleKey, rows: NDArray[np.intp], known: Examples | None) -> Examples | None:
+        """Examples of rows that break a rule, besides those that are known."""
+        return None if self._contract is None else examples_of(self.batch, rows, key, self._contract, known)
+
+    @cached_property
+    def lag_bins(self) -> NDArray[np.intp] | None:
+        """Bin of the lag of each row, see `detectors.arrivals`; None where nothing is known of them."""
+        arrived = self.batch.arrived
+        return None if arrived is None else lag_bins(arrived.came_ms, self.batch.event_ms)
 
     # --- numbers --------------------------------------------------------------------------------------------
 

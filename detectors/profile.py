@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from detectors.arrivals import Arrivals
 from detectors.binning import Binning, Bins, NumericBins, SegmentValues, bins_for, rebin
 from detectors.cells import LIMIT, Cells, float_keys, keys_to_floats
 from detectors.hashing import hash_strings
@@ -49,6 +50,7 @@ class _State(msgspec.Struct, array_like=True):
     cells: dict[str, _CellState]
     sample: bytes = b""  # older profiles have none
     violations: TallyState = []  # nor this
+    arrivals: list[int] = []  # nor this
 
 
 class Profile:
@@ -78,6 +80,8 @@ class Profile:
         Whole rows; those of a profile that was read are decoded when they are asked for.
     violations : Tally
         How many rows break the hard rules of the contract.
+    arrivals : Arrivals
+        How the rows arrived.
 
     Guarantees
     ----------
@@ -98,6 +102,7 @@ class Profile:
         self.summaries: dict[str, Summary] = {}
         self.cells: dict[str, Cells] = {}
         self.violations = Tally()
+        self.arrivals = Arrivals()
 
     def _name_groups(self, labels: list[str]) -> None:
         self.groups = labels
@@ -154,13 +159,15 @@ class Profile:
             summary.count(int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == INVALID)))
             if not prepared.is_binned(spec):
                 self._count_cells(spec.name, np.zeros(section.rows, np.int64), status, groups)
-        self._add_violations(prepared, section)
+        prepared.add_violations(section, self.violations)
+        self._add_arrivals(prepared, section)
 
-    def _add_violations(self, prepared: Prepared, section: Section) -> None:
-        rows = slice(section.start, section.stop)
-        for key, mask in prepared.violations:
-            broken_ms = None if mask is None else prepared.batch.event_ms[rows][mask[rows]]
-            self.violations.add(key, section.rows, broken_ms)
+    def _add_arrivals(self, prepared: Prepared, section: Section) -> None:
+        arrived, bins = prepared.batch.arrived, prepared.lag_bins
+        if arrived is not None and bins is not None:
+            rows = slice(section.start, section.stop)
+            behind = int(np.count_nonzero(arrived.is_behind[rows]))
+            self.arrivals.add(section.rows, behind=behind, bins=bins[rows])
 
     def _add_numbers(self, prepared: Prepared, section: Section, groups: Groups) -> None:
         every = prepared.batch.numeric
@@ -310,6 +317,7 @@ class Profile:
                 raise ProfileError(msg)
             moved = self._merge_rows(other)
             self.violations.merge(other.violations)
+            self.arrivals.merge(other.arrivals)
             if self.sample.most:
                 self.sample.merge(other.sample)
             for name, summary in other.summaries.items():
@@ -383,6 +391,7 @@ class Profile:
                 target.cells[name] = self.cells[name]
         target._sample = self._sample
         target.violations.merge(self.violations)
+        target.arrivals.merge(self.arrivals)
         return target, straddling
 
     # --- bytes ----------------------------------------------------------------------------------------------
@@ -401,6 +410,7 @@ class Profile:
             },
             self._sample if isinstance(self._sample, bytes) else _encode_sample(self._sample),
             self.violations.state(),
+            self.arrivals.state(),
         )
         return seal(_MAGIC, state)
 
@@ -438,6 +448,7 @@ class Profile:
         if state.sample:
             profile._sample = state.sample
         profile.violations = Tally.from_state(state.violations)
+        profile.arrivals = Arrivals.from_state(state.arrivals)
         if binning is None:
             profile._name_groups(list(state.groups))
         profile.summaries = {s.spec.name: Summary.from_state(s) for s in state.summaries}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.binning import Binning
 from detectors.profile import Profile, choose_binning, moments
+from detectors.quality.learned import LearnedQuality
 from detectors.relations import MOST_LEARNED, Relations
 from detectors.sample import Sample, union
 from detectors.sealed import seal_raw, unseal, unseal_raw
@@ -40,6 +41,7 @@ class _State(msgspec.Struct, array_like=True):
     means: list[float]
     deviations: list[float]
     relations: bytes = b""  # older references have none
+    quality: bytes = b""  # nor this
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,8 @@ class Reference:
         others.
     relations : Relations or None
         What a sample of its rows says of rows as wholes; None without one.
+    quality : LearnedQuality or None
+        How its events arrived, and which of its sampled rows were whole; None where neither is known.
     """
 
     binning: Binning
@@ -81,6 +85,7 @@ class Reference:
     means: NDArray[np.float64]
     deviations: NDArray[np.float64]
     relations: Relations | None = field(default=None, repr=False, compare=False)
+    quality: LearnedQuality | None = field(default=None, repr=False, compare=False)
     _kept: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -164,9 +169,10 @@ class Reference:
                 self.means.tolist(),
                 self.deviations.tolist(),
                 b"" if self.relations is None else self.relations.to_bytes(),
+                b"" if self.quality is None else self.quality.to_bytes(),
             )
             fields = msgspec.structs.astuple(state)
-            if self.relations is None:
+            while fields[-1] == b"":
                 fields = fields[:-1]  # as before there were any
             self._kept["bytes"] = seal_raw(_MAGIC, msgspec.msgpack.encode(fields, order="deterministic"))
         return self._kept["bytes"]
@@ -199,6 +205,7 @@ class Reference:
             np.array(state.means, np.float64),
             np.array(state.deviations, np.float64),
             Relations.from_bytes(state.relations, state.binning) if state.relations else None,
+            LearnedQuality.from_bytes(state.quality, state.binning) if state.quality else None,
             {"bytes": bytes(data)},
         )
 
@@ -256,6 +263,14 @@ def build(
     gaps = np.diff(starts, append=starts[-1] + slice_ms)
     samples = {start: union(profile.sample for profile in profiles) for start, profiles in by_window.items()}
     relations = relate(binning, whole.counts[0], samples, kept, positive)
+    quality = LearnedQuality.learn(
+        binning,
+        whole.counts[0],
+        samples,
+        {start: profile.arrivals for start, profile in in_windows.items()},
+        slices=np.array(starts, np.int64),
+        slice_ms=slice_ms,
+    )
     return Reference(
         binning,
         *(span_ms or (starts[0], starts[-1] + slice_ms)),
@@ -268,6 +283,7 @@ def build(
         means,
         deviations,
         relations,
+        quality,
     )
 
 

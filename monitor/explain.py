@@ -17,7 +17,7 @@ from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.judging.contracts import formula
 from monitor.judging.judge import Judge
-from monitor.judging.judgements import EFFECTS
+from monitor.judging.judgements import EFFECTS, attribution_in, examples_in
 from monitor.performance.judge import OutcomeJudge
 from monitor.store import alerts
 from monitor.store.engine import reading
@@ -198,6 +198,9 @@ def _stored(row: Any) -> dict[str, Any]:
         "judged_at": instant(row.judged_at_ms),
         "effect": {name: getattr(row, name) for name in EFFECTS},
         "moved": json.loads(row.moved),
-        "attribution": None if row.attribution is None else json.loads(row.attribution),
+        "attribution": attribution_in(row.attribution),
+        "examples": [
+            {"event_time": instant(one.pop("event_ms")), **one} for one in examples_in(row.attribution)
+        ],
         "sources": json.loads(row.sources),
     }

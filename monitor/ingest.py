@@ -12,17 +12,20 @@ from sqlalchemy import Engine
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.dead_letters.replay import Replay
+from monitor.enforcement import tripped
 from monitor.intake import Intake
 from monitor.labels.labelling import model_id, place_id
+from monitor.pairs.taking import Pairs
 from monitor.partitions import EventTimes, Partition, owned_delta
-from monitor.profiling import Collected, Profiler
+from monitor.profiling import Collected, Profiler, Refused
 from monitor.registry import Registry
 from monitor.source.source import Source
+from monitor.stops import is_moot, reason_of
 from monitor.store import positions
 from monitor.store.joining import JoinedVersions, JoinWork
-from monitor.store.positions import Commit, Fault, PartitionDelta, Place, ReferencesChanged, SliceDelta
+from monitor.store.positions import Claim, Commit, Fault, PartitionDelta, Place, ReferencesChanged, SliceDelta
 from monitor.telemetry import Committed, LagSeen, PartitionReleased, Telemetry
-from schemas.errors import Fenced, Unavailable
+from schemas.errors import Fenced, Unavailable, UsageError
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +83,9 @@ class Ingest:
             configuration, source, clock, self._registry, self._profiler, self._owned, self._times
         )
         self._replay = Replay(
+            configuration, engine, clock, self._registry, self._profiler, self._owned, self._times
+        )
+        self._pairs = Pairs(
             configuration, engine, clock, self._registry, self._profiler, self._owned, self._times
         )
         self._committed_at = clock.monotonic()
@@ -148,6 +154,7 @@ class Ingest:
             self._look_after_stopped()
             if not self._must_rewind:
                 self._replay.take()
+                self._pairs.take()
 
     def _due(self) -> bool:
         held_bytes = self._profiler.size_bytes + self._intake.held_bytes
@@ -157,6 +164,7 @@ class Ingest:
             or self._intake.events >= self._configuration.ingest.commit_events
             or held_bytes >= self._configuration.ingest.memory_mib << 20
             or self._replay.has_more
+            or self._pairs.has_more
         )
 
     # --- messages that cannot be read yet ------------------------------------------------------------------
@@ -192,8 +200,29 @@ class Ingest:
         return starts
 
     def _claim(self, place: Place) -> Partition:
+        claim = self._claim_as_it_is(place)
+        if claim.stopped_reason and is_moot(claim.stopped_reason, self._configuration):
+            self._go_on(claim)
+            claim = self._claim_as_it_is(place)
+        if claim.stopped_reason:
+            logger.error("partition stopped: %s", claim.stopped_reason)
+        return Partition.of(claim, self._times.add_slot(claim.models), self._configuration.defaults.dedupe_ms)
+
+    def _go_on(self, stopped: Claim) -> None:
+        """Take up a partition that was stopped by a rule which the contract does not have any more."""
+        place = stopped.place
+        logger.info("%s/%d is read again: the rule that stopped it was changed", place.topic, place.partition)
+        try:
+            positions.resume(
+                self._engine, place, next_offset=stopped.next_offset,
+                topic_id=self._source.topic_id(place.topic), now_ms=self._clock.now_ms(),
+            )  # fmt: skip
+        except UsageError as error:
+            logger.info("somebody was faster: %s", error)
+
+    def _claim_as_it_is(self, place: Place) -> Claim:
         low, high = self._source.range_of(place)
-        claim = positions.claim(
+        return positions.claim(
             self._engine,
             place,
             kind=self._streams[place.topic].kind,
@@ -203,9 +232,6 @@ class Ingest:
             start_at_end=self._configuration.kafka.start == "latest",
             now_ms=self._clock.now_ms(),
         )
-        if claim.stopped_reason:
-            logger.error("partition stopped: %s", claim.stopped_reason)
-        return Partition.of(claim, self._times.add_slot(claim.models), self._configuration.defaults.dedupe_ms)
 
     def revoked(self, places: list[Place]) -> None:
         """Commit before partitions go to somebody else."""
@@ -284,6 +310,7 @@ class Ingest:
         self._profiler.drop()
         self._intake.drop()
         self._replay.drop()
+        self._pairs.drop()
 
     def _rewind(self) -> None:
         """Begin anew from the database with all our partitions; if it is away, at the next step."""
@@ -326,7 +353,10 @@ class Ingest:
             self._committed_at = self._clock.monotonic()
             return
         started = self._clock.monotonic()
-        work, models = self._gather()
+        collected = self._collect()
+        if self._stop_strained(collected):
+            return
+        work, models = self._gather(collected)
         self._committing = True
         try:
             self._keep_trying(work, within_s)
@@ -341,11 +371,45 @@ class Ingest:
         finally:
             self._committing = False
 
-    def _gather(self) -> tuple[Commit, dict[str, int]]:
-        """Collect what the workers made, and put the transaction together."""
+    def _collect(self) -> Collected:
+        """Wait for what the workers make."""
         self._intake.submit_all()
         self._replay.intake.submit_all()
-        collected = self._profiler.collect()
+        self._pairs.intake.submit_all()
+        return self._profiler.collect()
+
+    def _stop_strained(self, collected: Collected) -> bool:
+        """Stop partitions where too many rows break a rule, before any of these rows is committed.
+
+        Returns
+        -------
+        bool
+            Whether there were any. What is in memory is not kept apart by partition: the others are read once
+            more from their last commit.
+        """
+        by_slot = {p.slot: p for p in self._owned.values()}
+        for strained, strain in tripped(collected.strains):
+            partition = by_slot.get(strained.slot)
+            if partition is not None:
+                place = partition.claim.place
+                self._stop_reading(partition, reason_of(strained, strain, place.topic, place.partition))
+                self._must_rewind = True
+        return self._must_rewind
+
+    def _stop_reading(self, partition: Partition, reason: str) -> None:
+        try:
+            positions.stop(
+                self._engine, partition.claim, reason, low=None, next_offset=partition.committed,
+                now_ms=self._clock.now_ms(),
+            )  # fmt: skip
+        except (Unavailable, Fenced) as error:
+            place = partition.claim.place
+            logger.warning("cannot stop %s/%d yet: %s", place.topic, place.partition, error)
+        else:
+            logger.error("partition stopped: %s", reason)
+
+    def _gather(self, collected: Collected) -> tuple[Commit, dict[str, int]]:
+        """Put the transaction together."""
         self._bury_refused(collected)
         slices = [
             SliceDelta(model, version, slice_ms, profile.reference_hash, profile.rows, data)
@@ -361,25 +425,37 @@ class Ingest:
             windows=self._windows([(s.model, s.version, s.slice_ms) for s in slices]),
             dead_letters=list(self._intake.dead_letters),
             replayed=list(self._replay.settled),
+            halves=self._pairs.gather(self._replay.intake.halves, self._intake.halves),
             references_seen=self._registry.references_seen,
             joining=self._joining(collected),
             outcome_windows=self._outcome_windows,
-            **self._registry.news(collected.profiles, self._replay.intake.roles | self._intake.roles, now_ms),
+            **self._registry.news(collected.profiles, self._roles(), now_ms),
         )
         return work, _newest(deltas)
 
+    def _roles(self) -> dict[tuple[str, str], str]:
+        """Latest role of each model version."""
+        return self._replay.intake.roles | self._pairs.intake.roles | self._intake.roles
+
     def _bury_refused(self, collected: Collected) -> None:
-        """Keep messages with an event that only its worker could not read."""
+        """Keep messages with an event that only its worker could tell must not be counted."""
         by_slot = {p.slot: p for p in self._owned.values()}
-        for slot, offset, value, reason in collected.refused:
-            partition = by_slot.get(slot)
-            if partition is None or self._replay.refused(partition.claim.place, offset, reason):
-                continue
-            partition.outcomes["counted"] -= 1
+        messages: dict[tuple[int, int], list[Refused]] = {}
+        for event in sorted(collected.refused, key=lambda one: (one.slot, one.offset)):
+            partition = by_slot.get(event.slot)
+            if partition is not None and not self._is_noted(partition.claim.place, event):
+                messages.setdefault((event.slot, event.offset), []).append(event)
+        for (slot, offset), events in messages.items():
+            partition, first = by_slot[slot], events[0]
+            partition.outcomes["counted"] -= len(events)
             self._intake.bury(
-                partition.claim.place, "undecodable", reason, offset, value, None, self._clock.now_ms(),
-                is_remembered=True,
+                partition.claim.place, first.kind, first.reason, offset, first.value, first.raw,
+                first.stamp_ms, events=len(events), is_remembered=True,
             )  # fmt: skip
+
+    def _is_noted(self, place: Place, event: Refused) -> bool:
+        """Whether it is one that was not fetched, but taken in otherwise, which is noted there."""
+        return self._replay.refused(place, event) or self._pairs.refused(place, event)
 
     def _joining(self, collected: Collected) -> JoinWork | None:
         """Put together what has to be paired."""
@@ -480,13 +556,16 @@ class Ingest:
             if partition is not None:
                 partition.committed_up_to(delta)
             for outcome, fetched in delta.outcomes.items():
-                number = fetched + max(0, delta.replayed.get(outcome, 0))  # a counter never goes back
-                if number:
-                    name = "dead_letter" if outcome == "dead_lettered" else outcome.removesuffix("s")
-                    key = place.topic, "duplicate" if outcome == "duplicates" else name
-                    outcomes[key] = outcomes.get(key, 0) + number
+                _add(outcomes, place.topic, outcome, fetched + max(0, delta.replayed.get(outcome, 0)))
+        for (topic, _), numbers in work.halves.moved.items():
+            for outcome, number in numbers.items():
+                _add(outcomes, topic, outcome, number)
+        for (topic, _), repeated in work.halves.repeated.items():
+            _add(outcomes, topic, "duplicates", repeated)
+            outcomes[topic, "unpaired"] -= repeated
         self._intake.begin_anew()
         self._replay.begin_anew()
+        self._pairs.begin_anew()
         self._committed_at = self._clock.monotonic()
         self._source.show_position({place: delta.next_offset for place, delta in by_place.items()})
         self._telemetry.emit(Committed(self._committed_at - started, outcomes))
@@ -501,6 +580,13 @@ class Ingest:
         except Unavailable as error:
             logger.warning("%s; reading on from the database", error)
             self._must_rewind = True
+
+
+def _add(outcomes: dict[tuple[str, str], int], topic: str, outcome: str, number: int) -> None:
+    """Add to the counter of an outcome, which never goes back."""
+    if number > 0:
+        name = {"dead_lettered": "dead_letter", "duplicates": "duplicate"}.get(outcome, outcome)
+        outcomes[topic, name] = outcomes.get((topic, name), 0) + number
 
 
 def _newest(deltas: list[PartitionDelta]) -> dict[str, int]:

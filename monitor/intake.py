@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +14,11 @@ from numpy.typing import NDArray
 from detectors.hashing import hash_strings
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.dead_letters.letters import written_headers
 from monitor.decode import catalog
-from monitor.decode.batch import Events
-from monitor.decode.envelope import Envelopes, LabelEnvelopes
+from monitor.decode.batch import Events, Messages, ReadPlace
+from monitor.decode.envelope import Decoder, Envelopes, LabelEnvelopes
+from monitor.decode.halves import Half
 from monitor.decode.message import About, Message
 from monitor.labels.labelling import label_rows, model_id, place_id
 from monitor.labels.pairing import LabelRows
@@ -33,6 +33,7 @@ from schemas.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 FULL = 4_096  # events of one model version that are worth a task of their own
+LARGEST = 50_000  # events of a task: a few messages may hold more, for all workers
 WAITING = 500_000  # events that may wait for more of their model version
 LONGEST_DEAD_LETTER = 1_048_576
 
@@ -64,11 +65,17 @@ class Intake:
     owned : dict of Place to Partition
         Partitions that this process owns; their counters and positions move here.
     times : EventTimes
+    decoders : mapping of str to Decoder, optional
+        Of each topic; default: those that the streams say.
+    is_replay : bool
+        Whether the messages are dead letters that are taken in again.
 
     Attributes
     ----------
     dead_letters : list of dict
         Rows for messages that cannot be counted.
+    halves : list of dict
+        Rows for requests and responses that came alone.
     roles : dict
         Latest role of each model version.
     labels : list of LabelRows
@@ -90,17 +97,23 @@ class Intake:
         profiler: Profiler,
         owned: dict[Place, Partition],
         times: EventTimes,
+        decoders: Mapping[str, Decoder] | None = None,
+        *,
+        is_replay: bool = False,
     ) -> None:
         self._configuration, self._source, self._clock = configuration, source, clock
         self._registry, self._profiler = registry, profiler
-        self._owned, self._times = owned, times
-        self._decoders = {
-            stream.topic: catalog.build(stream.format, stream.reading()) for stream in configuration.streams
-        }
+        self._owned, self._times, self._is_replay = owned, times, is_replay
+        self._decoders = (
+            {stream.topic: catalog.build(stream.format, stream.reading()) for stream in configuration.streams}
+            if decoders is None
+            else decoders
+        )
         self._label_topics = {stream.topic for stream in configuration.streams if stream.kind == "labels"}
         self._waiting: dict[Key, Events] = {}
         self._waiting_events = 0
         self.dead_letters: list[dict[str, Any]] = []
+        self.halves: list[dict[str, Any]] = []
         self.roles: dict[Key, str] = {}
         self.labels: list[LabelRows] = []
         self.label_models: dict[int, str] = {}
@@ -110,6 +123,7 @@ class Intake:
     def begin_anew(self) -> None:
         """Forget what has been committed."""
         self.dead_letters.clear()
+        self.halves.clear()
         self.roles.clear()
         self.labels.clear()
         self.label_models.clear()
@@ -149,6 +163,7 @@ class Intake:
                 partition.next_offset = int(fetched.offset[mine][-1]) + 1
                 partition.fetched += int(mine.sum())
                 partition.end_seen = False
+                partition.stamp_ms = max(partition.stamp_ms or 0, int(fetched.timestamp_ms[mine].max()))
         return [
             p.claim.place for p in owned if p is not None and not p.stopped and p.claim.place.topic in left
         ]
@@ -174,24 +189,36 @@ class Intake:
 
     def _take_predictions(self, part: _Part, envelopes: Envelopes) -> None:
         self._bury_problems(part, envelopes.problems)
+        self._hold(part, envelopes.halves)
         self._count_further(part, envelopes.row)
         if not len(envelopes):
             return
         groups = _Groups(envelopes)
-        keep = self._sort_out(envelopes, groups, part)
-        for key, picked in groups.kept(keep):
-            events = self._waiting.get(key)
-            if events is None:
-                events = self._waiting[key] = Events()
-            before = len(events)
-            # Partition indexes of a fetch mean nothing later: slots do.
-            events.extend(envelopes, picked, part.values, self._slots(part.fetched)[part.place], part.offset)
+        sorted_out = self._sort_out(envelopes, groups, part)
+        messages = self._messages(part)
+        if sorted_out.repeated.any():
+            for key, picked in groups.kept(sorted_out.repeated):
+                every = envelopes.event_ms
+                self._waiting_of(key).repeated_ms.append(every if picked is None else every[picked])
+        for key, picked in groups.kept(sorted_out.keep):
+            for piece in _pieces(picked, len(envelopes)):
+                events = self._waiting_of(key)
+                before = len(events)
+                # Partition indexes of a fetch mean nothing later: slots do.
+                events.extend(envelopes, piece, messages, sorted_out.behind)
+                self._waiting_events += len(events) - before
+                if len(events) >= FULL:
+                    self._submit([key])
             self.roles[key] = envelopes.role[-1 if picked is None else picked[-1]]
-            self._waiting_events += len(events) - before
-            if len(events) >= FULL:
-                self._submit([key])
         if self._waiting_events >= WAITING:
             self.submit_all()
+
+    def _waiting_of(self, key: Key) -> Events:
+        """Events of a model version that wait to be profiled."""
+        events = self._waiting.get(key)
+        if events is None:
+            events = self._waiting[key] = Events(is_replay=self._is_replay)
+        return events
 
     def _take_labels(self, part: _Part, envelopes: LabelEnvelopes) -> None:
         fetched = part.fetched
@@ -229,8 +256,11 @@ class Intake:
 
         def message(row: int) -> Message:
             raw = part.raw[row]
-            headers = () if raw is None else self._source.headers_of(raw)
-            return Message(part.values[row], headers, int(part.stamp[row]))
+            topic = part.fetched.places[part.place[row]].topic
+            if raw is None:
+                return Message(part.values[row], (), int(part.stamp[row]), topic=topic)
+            headers, key = self._source.headers_of(raw), self._source.key_of(raw)
+            return Message(part.values[row], headers, int(part.stamp[row]), key=key, topic=topic)
 
         return message
 
@@ -244,6 +274,34 @@ class Intake:
         for at, partition in enumerate(self._partitions(part.fetched)):
             if partition is not None:
                 partition.fetched += int(further[part.place == at].sum())
+
+    def _hold(self, part: _Part, halves: Sequence[tuple[int, Half]]) -> None:
+        """Keep requests and responses that came alone; whether one is a repetition, the database knows."""
+        for row, half in halves:
+            place, raw = part.fetched.places[part.place[row]], part.raw[row]
+            partition = self._owned.get(place)
+            if partition is not None:
+                partition.outcomes["unpaired"] += 1
+            headers = [] if raw is None else self._source.headers_of(raw)
+            self.halves.append(
+                {
+                    "pair": half.digest,
+                    "side": half.side,
+                    "status": "waiting",
+                    "format": half.format,
+                    "name": half.key,
+                    "topic": place.topic,
+                    "partition": place.partition,
+                    "offset": int(part.offset[row]),
+                    "key": None if raw is None else self._source.key_of(raw),
+                    "value": part.values[row],
+                    "value_bytes": len(part.values[row]),
+                    "headers": written_headers(headers),
+                    "timestamp_ms": int(part.stamp[row]),
+                    "stored_at_ms": self._clock.now_ms(),
+                    "is_remembered": False,
+                }
+            )
 
     def _bury_problems(self, part: _Part, problems: Sequence[tuple[int, str]]) -> None:
         for row, reason in problems:
@@ -262,13 +320,22 @@ class Intake:
         offset, stamp = int(part.offset[row]), int(part.stamp[row])
         self.bury(place, kind, reason, offset, part.values[row], part.raw[row], stamp, events=events)
 
+    def _messages(self, part: _Part) -> Messages:
+        places = {
+            partition.slot: ReadPlace(place.topic, place.partition, partition.claim.judged_from)
+            for place in part.fetched.places
+            if (partition := self._owned.get(place)) is not None
+        }
+        slots = self._slots(part.fetched)[part.place]
+        return Messages(part.values, part.raw, slots, part.offset, part.stamp, places)
+
     def _partitions(self, fetched: Fetched) -> list[Partition | None]:
         return [self._owned.get(place) for place in fetched.places]
 
     def _slots(self, fetched: Fetched) -> NDArray[np.int64]:
         return np.array([-1 if p is None else p.slot for p in self._partitions(fetched)], np.int64)
 
-    def _sort_out(self, envelopes: Envelopes, groups: _Groups, part: _Part) -> NDArray[np.bool_]:
+    def _sort_out(self, envelopes: Envelopes, groups: _Groups, part: _Part) -> _Sorted:
         """Tell future, late and repeated events from those that count; moves event time."""
         now_ms = self._clock.now_ms()
         places, event_ms = part.place[envelopes.row], envelopes.event_ms
@@ -277,15 +344,16 @@ class Intake:
         future = _of_whole_messages(event_ms > latest, envelopes.row)
         self._bury_future(part, envelopes.row, event_ms, future)
         due = np.flatnonzero(~future)
-        late = np.zeros(len(event_ms), bool)
+        late, behind = np.zeros((2, len(event_ms)), bool)
         if len(due):
-            late[due] = self._times.late(
+            stream = (
                 self._slots(part.fetched)[places[due]],
                 self._times.index_of(groups.models)[groups.model[due]],
                 event_ms[due],
-                np.array([s.horizon_ms for s in settings])[groups.model[due]],
-                now_ms,
             )
+            limits = np.array([(s.lateness_ms, s.horizon_ms) for s in settings])[groups.model[due]]
+            behind[due] = self._times.behind(*stream, limits[:, 0])
+            late[due] = self._times.late(*stream, limits[:, 1], now_ms)
         repeated = np.zeros(len(event_ms), bool)
         identity = envelopes.id_hash ^ groups.salt
         # A record from the future would make the partition forget every id before it.
@@ -299,7 +367,7 @@ class Intake:
                 repeated[open_] = partition.seen.check(identity[open_], came_ms[open_])
             if mine.any():
                 self._count(partition, mine, future, late, repeated, event_ms, now_ms)
-        return ~(future | late | repeated)
+        return _Sorted(~(future | late | repeated), repeated, behind)
 
     def _count(
         self,
@@ -338,10 +406,9 @@ class Intake:
     ) -> None:
         """Keep a message that cannot be counted. Future ones are counted where they are told apart."""
         partition = self._owned.get(place)
-        if partition is not None and kind == "undecodable":
-            partition.outcomes["dead_lettered"] += 1
+        if partition is not None and kind != "future":
+            partition.outcomes["dead_lettered"] += events
         headers = [] if raw is None else self._source.headers_of(raw)
-        encoded = [[name, None if v is None else base64.b64encode(v).decode()] for name, v in headers]
         self.dead_letters.append(
             {
                 "topic": place.topic,
@@ -354,7 +421,7 @@ class Intake:
                 "value_bytes": len(value),
                 "timestamp_ms": stamp,
                 "stored_at_ms": self._clock.now_ms(),
-                "headers": json.dumps(encoded),
+                "headers": written_headers(headers),
                 "events": events,
                 "is_remembered": is_remembered,
             }
@@ -385,6 +452,24 @@ def _of_whole_messages(which: NDArray[np.bool_], row: NDArray[np.int64]) -> NDAr
         return which
     found: NDArray[np.bool_] = np.isin(row, row[which])
     return found
+
+
+class _Sorted(NamedTuple):
+    """Which events count, which of the others came once more, and which came out of order."""
+
+    keep: NDArray[np.bool_]
+    repeated: NDArray[np.bool_]
+    behind: NDArray[np.bool_]
+
+
+def _pieces(picked: list[int] | None, n: int) -> Iterator[list[int] | slice | None]:
+    """Parts of what was picked from `n` events, None being all, of which none is too large for a task."""
+    if picked is None and n <= LARGEST:
+        yield None
+        return
+    for first in range(0, n if picked is None else len(picked), LARGEST):
+        piece = slice(first, first + LARGEST)
+        yield piece if picked is None else picked[piece]
 
 
 class _Part:

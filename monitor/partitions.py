@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ class Partition:
     at_end_since_ms: int | None = None
     end_seen: bool = False
     replayed: dict[str, int] = field(default_factory=dict)
+    stamp_ms: int | None = None
 
     @classmethod
     def of(cls, claim: Claim, slot: int, dedupe_ms: int) -> Partition:
@@ -42,8 +43,27 @@ class Partition:
         seen.restore(claim.seen)
         return cls(
             claim, slot, seen, claim.next_offset, claim.next_offset, claim.max_event_ms, claim.reached_end,
-            claim.stopped_reason is not None,
+            claim.stopped_reason is not None, stamp_ms=claim.stamp_ms,
         )  # fmt: skip
+
+    def stand_in(self, next_offset: int, seen: Seen | None = None) -> Partition:
+        """Return a partition that stands elsewhere; what happens to it can be moved over afterwards.
+
+        Parameters
+        ----------
+        next_offset : int
+            Where it stands.
+        seen : Seen, optional
+            What it has seen; default: the same as this one, in which its events are remembered.
+        """
+        return replace(
+            self,
+            seen=self.seen if seen is None else seen,
+            next_offset=next_offset,
+            fetched=0,
+            outcomes=dict.fromkeys(OUTCOMES, 0),
+            replayed={},
+        )
 
     def at_end(self) -> None:
         """Note that everything there is was fetched."""
@@ -69,6 +89,7 @@ class Partition:
             seen=self.seen.take_new(),
             forget_before_ms=self.seen.forget_before_ms if self.fetched else None,
             replayed=dict(self.replayed),
+            stamp_ms=self.stamp_ms,
         )
 
     def committed_up_to(self, delta: PartitionDelta) -> None:
@@ -144,6 +165,24 @@ class EventTimes:
             )
         self.note(slot, model, event_ms, now_ms)
         return late
+
+    def behind(
+        self,
+        slot: NDArray[np.int64],
+        model: NDArray[np.int64],
+        event_ms: NDArray[np.int64],
+        lateness_ms: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        """Say which events come after one of their stream that is newer by more than what is allowed.
+
+        To be asked before they are taken in; see `late` for the parameters.
+        """
+        before = self.newest[slot, model]
+        ceiling = max(int(before.max()), int(event_ms.max()))
+        if int(event_ms.min()) >= ceiling - int(lateness_ms.min()):
+            return np.zeros(len(slot), bool)
+        newest = _running_newest(slot * len(self.newest[0]) + model, before, event_ms)
+        return np.asarray(event_ms < newest - lateness_ms)
 
     def note(
         self, slot: NDArray[np.int64], model: NDArray[np.int64], event_ms: NDArray[np.int64], now_ms: int

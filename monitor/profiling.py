@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,16 +19,17 @@ from detectors.binning import Binning
 from detectors.prepared import Prepared
 from detectors.profile import Profile
 from monitor import interpreter
-from monitor.config.columns import contract_of
 from monitor.config.settings import ModelSettings
 from monitor.decode.batch import Events, Outputs, make_batch
 from monitor.decode.columns import Columns
 from monitor.decode.features import FeatureDecoder
+from monitor.enforcement import Enforced, Strains, enforce, merged
 from monitor.labels.pairing import PredictionRows
 from monitor.labels.pending import Segments, Terms, pending_rows
 from schemas.batch import Batch
 from schemas.column import ColumnSpec, Kind, Source
 from schemas.contract import COUNT_BYTES
+from schemas.showing import examples_of
 
 TOGETHER = 16  # profiles that a worker serialises at a time
 WAITING_TASKS = 8  # for each worker: those of many small models come in bursts
@@ -62,7 +64,7 @@ class ModelState:
         self, settings: ModelSettings, specs: Iterable[ColumnSpec], pointers: tuple[Pointer, ...]
     ) -> None:
         self.settings = settings
-        self.contract = contract_of(settings.columns, settings.task)
+        self.contract = settings.build_contract()
         self.columns = Columns(
             {n: Kind(c.kind) for n, c in settings.columns.items() if c.kind}, settings.max_columns
         )
@@ -113,6 +115,32 @@ SliceKey = tuple[str, str, int]
 Work = tuple[Key, ModelState, Events]
 
 
+@dataclass(frozen=True)
+class Refused:
+    """One event that only its worker could tell must not be counted.
+
+    Parameters
+    ----------
+    slot, offset : int
+        Where its message was.
+    value : bytes
+    raw : object
+        The message as the source has it.
+    stamp_ms : int
+        Time of the record.
+    kind, reason : str
+        Of the dead letter.
+    """
+
+    slot: int
+    offset: int
+    value: bytes
+    raw: Any
+    stamp_ms: int
+    kind: str
+    reason: str
+
+
 @dataclass
 class Collected:
     """What the workers made since the last collection.
@@ -123,19 +151,22 @@ class Collected:
         Model, version and start of the slice; a key may come more than once.
     data : list of bytes
         The profiles, serialised.
-    refused : list of (int, int, bytes, str)
-        Events whose features cannot be read: partition index, offset, message, reason.
+    refused : list of Refused
+        Events whose features cannot be read, or that break the contract.
     pending : list of PredictionRows
         Predictions that wait for their labels.
     terms : dict of int to str
         What hashes in them stand for.
+    strains : dict
+        How much partitions strain the rules that can stop them.
     """
 
     profiles: list[tuple[SliceKey, Profile]] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
-    refused: list[tuple[int, int, bytes, str]] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
     pending: list[PredictionRows] = field(default_factory=list)
     terms: dict[int, str] = field(default_factory=dict)
+    strains: Strains = field(default_factory=dict)
 
 
 class Profiler:
@@ -153,9 +184,10 @@ class Profiler:
         self._workers, self._keeps_pending = workers, keeps_pending
         self._pending: list[PredictionRows] = []
         self._terms: dict[int, str] = {}
+        self._strains: Strains = {}
         self._pool = ThreadPoolExecutor(workers, "profile")
         self._room = threading.Semaphore(workers * WAITING_TASKS)
-        self._futures: list[Future[list[tuple[int, int, bytes, str]]]] = []
+        self._futures: list[Future[list[Refused]]] = []
         self._local = threading.local()
         self._lock = threading.Lock()
         self._shares: list[dict[SliceKey, Profile]] = []
@@ -195,6 +227,7 @@ class Profiler:
             for share in self._shares:
                 collected.profiles += share.items()
             collected.pending, collected.terms = self._pending, self._terms
+            collected.strains = self._strains
             self._forget()
         profiles = [profile for _, profile in collected.profiles]
         parts = [profiles[at : at + TOGETHER] for at in range(0, len(profiles), TOGETHER)]
@@ -215,7 +248,7 @@ class Profiler:
 
     def _forget(self) -> None:
         self._shares = []
-        self._pending, self._terms = [], {}
+        self._pending, self._terms, self._strains = [], {}, {}
         self._generation += 1
         self.size_bytes = 0
 
@@ -228,44 +261,94 @@ class Profiler:
         share: dict[SliceKey, Profile] = self._local.share
         return share
 
-    def _profile_all(self, work: Sequence[Work], generation: int) -> list[tuple[int, int, bytes, str]]:
-        refused = []
+    def _profile_all(self, work: Sequence[Work], generation: int) -> list[Refused]:
+        refused: list[Refused] = []
         for key, state, events in work:
             refused += self._profile(key, state, events, generation)
         return refused
 
-    def _profile(
-        self, key: Key, state: ModelState, events: Events, generation: int
-    ) -> list[tuple[int, int, bytes, str]]:
+    def _profile(self, key: Key, state: ModelState, events: Events, generation: int) -> list[Refused]:
+        self._repeat(key, state, events, generation)
+        if not len(events):
+            return []
         features, rows, problems = state.decoder.decode(events.features)
-        refused = []
-        if problems:
-            partition, offset = np.concatenate(events.partition), np.concatenate(events.offset)
-            refused = [(int(partition[i]), int(offset[i]), events.value[i], reason) for i, reason in problems]
+        refused = _refused(events, problems, "undecodable")
         if not len(rows):
             return refused
         batch = make_batch(events, rows, features, state.widen(events), state.settings.segments)
+        share = self._share(generation)
+        if state.contract.acting is not None:
+            enforced = enforce(state.contract, key[0], batch, events.places)
+            faults = [(int(rows[row]), reason) for row, reason in sorted(enforced.reasons.items())]
+            refused += _refused(events, faults, "contract")
+            if not events.is_replay:  # what was said of them when they came
+                self._note(key, state, batch, enforced, share)
+            batch = batch if enforced.kept is None else batch.take(enforced.kept)
+            if not len(batch):
+                return refused
+        self._add(key, state, batch, share)
+        return refused
+
+    def _repeat(self, key: Key, state: ModelState, events: Events, generation: int) -> None:
+        """Count events that came once more in the slices of their times."""
+        if not events.repeated_ms:
+            return
+        share, slice_ms = self._share(generation), state.settings.slice_ms
+        index = np.concatenate(events.repeated_ms) // slice_ms * slice_ms
+        starts, numbers = np.unique(index, return_counts=True)
+        for start, number in zip(starts.tolist(), numbers.tolist(), strict=True):
+            self._profile_of(key, state, start, state.pointer_at(start), share).arrivals.repeat(number)
+
+    def _note(
+        self, key: Key, state: ModelState, batch: Batch, enforced: Enforced, share: dict[SliceKey, Profile]
+    ) -> None:
+        """Note which rules rows break that are kept out, in their slices, and what strains partitions."""
+        with self._lock:
+            merged(self._strains, enforced.strains)
+        index = batch.event_ms // state.settings.slice_ms * state.settings.slice_ms
+        for rule, rows in enforced.broken:
+            for slice_ms in np.unique(index[rows]).tolist():
+                mine = rows[index[rows] == slice_ms]
+                pointer = state.pointer_at(slice_ms)
+                tally = self._profile_of(key, state, slice_ms, pointer, share).violations
+                tally.add(rule, len(mine), batch.event_ms[mine])
+                tally.show(rule, examples_of(batch, mine, rule, state.contract, tally.examples.get(rule)))
+
+    def _profile_of(
+        self,
+        key: Key,
+        state: ModelState,
+        slice_ms: int,
+        pointer: Pointer | None,
+        share: dict[SliceKey, Profile],
+    ) -> Profile:
+        slice_key = (*key, slice_ms)
+        profile = share.get(slice_key)
+        if profile is None:
+            binning, hash_ = (pointer.binning, pointer.hash) if pointer else (None, "")
+            profile = share[slice_key] = Profile(binning, hash_, state.settings.slice_sample_rows)
+        return profile
+
+    def _add(self, key: Key, state: ModelState, batch: Batch, share: dict[SliceKey, Profile]) -> None:
+        """Count the rows of a batch in the slices of their times."""
         if self._keeps_pending:
             self._keep_pending(key, state, batch)
-        share = self._share(generation)
         slice_ms = state.settings.slice_ms
         index = batch.event_ms // slice_ms * slice_ms
         for pointer, picked in _by_pointer(state, index):
-            binning, hash_ = (pointer.binning, pointer.hash) if pointer else (None, "")
+            binning = pointer.binning if pointer else None
             part = batch if picked is None else batch.take(picked)
             prepared = Prepared(part, binning, slice_ms, state.contract)
             for section in prepared.sections:
-                slice_key = (*key, section.slice_ms)
-                profile = share.get(slice_key)
-                if profile is None:
-                    profile = share[slice_key] = Profile(binning, hash_, state.settings.slice_sample_rows)
+                is_new = (*key, section.slice_ms) not in share
+                profile = self._profile_of(key, state, section.slice_ms, pointer, share)
+                if is_new:
                     self.size_bytes += profile.counts.nbytes + SUMMARY_BYTES * len(batch.columns)
                     self.size_bytes += 8 * profile.sample.most * len(batch.columns)
                     self.size_bytes += COUNT_BYTES * len(prepared.violations)
                 profile.add(prepared, section)
             if binning is None:
                 self.size_bytes += CELL_BYTES * len(batch) * len(batch.columns)
-        return refused
 
     def _keep_pending(self, key: Key, state: ModelState, batch: Batch) -> None:
         terms = Terms()
@@ -275,6 +358,19 @@ class Profiler:
                 self._pending.append(rows)
                 self._terms |= terms.texts
                 self.size_bytes += PENDING_BYTES * len(rows)
+
+
+def _refused(events: Events, problems: Sequence[tuple[int, str]], kind: str) -> list[Refused]:
+    """Events that go to the dead letters, by their places among the events, and why."""
+    if not problems:
+        return []
+    slot, offset, stamp = (
+        np.concatenate(column) for column in (events.partition, events.offset, events.stamp_ms)
+    )
+    return [
+        Refused(int(slot[i]), int(offset[i]), events.value[i], events.raw[i], int(stamp[i]), kind, reason)
+        for i, reason in problems
+    ]
 
 
 def _serialised(profiles: Sequence[Profile]) -> list[bytes]:

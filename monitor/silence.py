@@ -10,12 +10,16 @@ from sqlalchemy import Connection, Engine, select
 from alerting.alert import resolve
 from alerting.finding import Finding, Kind, WindowObservation, instant
 from alerting.pipeline import outbox_rows
+from detectors.base import Detector
+from detectors.quality.gaps import too_long
+from detectors.reference import Reference
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.judging.budget import event_budget
 from monitor.judging.judgements import observe
 from monitor.profiling import Key
 from monitor.references.lifecycle import ReferenceCache
-from monitor.store import alerts
+from monitor.store import alerts, ledgers
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.times import newest_events, watermarks
 from monitor.store.tables import alert, partition_state, reference_pointer, window_state
@@ -23,18 +27,20 @@ from monitor.telemetry import AlertChanged, Telemetry
 from schemas.duration import format_duration
 from schemas.verdict import Lane
 
-LONGER_THAN_USUAL = 3  # times the longest gap of the reference
+LONGER_THAN_USUAL = 3  # times the longest gap of the reference, at most
 DETECTOR = "silence"
+BY_CONTRACT = "longer than the contract allows"
 
 
 @dataclass(frozen=True)
 class Silence:
-    """A model whose newest window lies further back than usual."""
+    """A model whose newest event lies further back than usual; `usual` says what is."""
 
     key: Key
     since_ms: int
     until_ms: int
     is_silent: bool
+    usual: str
 
 
 class Silences:
@@ -58,6 +64,8 @@ class Silences:
             telemetry,
         )
         self._references = ReferenceCache()
+        self._detectors: dict[str, Detector] = {}
+        self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
     def sweep(self, models: Collection[str] | None = None) -> list[AlertChanged]:
         """Look at all models, or some, and at all partitions.
@@ -96,15 +104,52 @@ class Silences:
         for model, last_ms in newest.items():
             if model not in marks:
                 continue
-            window_ms = self._configuration.for_model(model).windows[0].length_ms
-            if marks[model] < last_ms + window_ms and model not in told:
+            settings = self._configuration.for_model(model)
+            if marks[model] < last_ms + settings.slice_ms and model not in told:
                 continue
             key = (model, self._latest_version(connection, model))
-            gap_ms = self._usual_gap(connection, key)
-            if gap_ms is not None:
-                until_ms = int(last_ms) + max(window_ms, LONGER_THAN_USUAL * gap_ms)
-                found.append(Silence(key, int(last_ms), until_ms, marks[model] >= until_ms))
+            if settings.freshness_ms is not None:
+                until_ms = int(last_ms) + settings.freshness_ms
+                found.append(Silence(key, int(last_ms), until_ms, marks[model] >= until_ms, BY_CONTRACT))
+                continue
+            reference = self._reference(connection, key)
+            if reference is not None:
+                wait_ms, usual = self._patience(connection, key, reference, int(last_ms))
+                until_ms = int(last_ms) + wait_ms
+                found.append(Silence(key, int(last_ms), until_ms, marks[model] >= until_ms, usual))
         return found
+
+    def _patience(
+        self, connection: Connection, key: Key, reference: Reference, last_ms: int
+    ) -> tuple[int, str]:
+        """How long after its last event a model may be silent, and why."""
+        settings = self._configuration.for_model(key[0])
+        window_ms = settings.windows[0].length_ms
+        at_most_ms = max(window_ms, LONGER_THAN_USUAL * reference.longest_gap_ms)
+        budget = event_budget(
+            self._configuration.alerts,
+            window_ms,
+            ledgers.model_versions(connection),
+            self._detector(key[0]),
+            reference,
+            of_outcomes=False if self._has_labels else None,
+        ).quality
+        gap = too_long(reference, last_ms // settings.slice_ms * settings.slice_ms, window_ms, budget)
+        # So long it is waited for late events anyway.
+        least_ms = settings.lateness_ms + settings.slice_ms
+        if gap is None or max(gap.length_ms, least_ms) >= at_most_ms:
+            return at_most_ms, "longer than the reference ever was without"
+        usual = (
+            f"the longest of {gap.known:,} gaps of the reference about that time was "
+            f"{format_duration(gap.longest_ms)}, one of {format_duration(gap.length_ms)} is beyond the budget"
+        )
+        return max(gap.length_ms, least_ms), usual
+
+    def _detector(self, model: str) -> Detector:
+        hash_ = self._configuration.hash_for(model)
+        if hash_ not in self._detectors:
+            self._detectors[hash_] = self._configuration.for_model(model).build_detector()
+        return self._detectors[hash_]
 
     def _latest_version(self, connection: Connection, model: str) -> str:
         """Version that delivered last: an older one that fell silent was replaced."""
@@ -112,12 +157,12 @@ class Silences:
         query = select(w.version).where(w.model == model).order_by(w.end_ms.desc()).limit(1)
         return connection.execute(query).scalar() or ""
 
-    def _usual_gap(self, connection: Connection, key: Key) -> int | None:
+    def _reference(self, connection: Connection, key: Key) -> Reference | None:
         p = reference_pointer.c
         hash_ = connection.execute(
             select(p.hash).where(p.model == key[0], p.version == key[1]).order_by(p.revision.desc()).limit(1)
         ).scalar()
-        return None if hash_ is None else self._references.get(connection, hash_).longest_gap_ms
+        return None if hash_ is None else self._references.get(connection, hash_)
 
     def _tell_silence(self, silence: Silence, now_ms: int) -> list[AlertChanged]:
         with reading(self._engine) as connection:
@@ -127,7 +172,7 @@ class Silences:
         if open_ is not None:
             return self._close(silence.key, Kind.NO_DATA, "events arrive again", now_ms)
         waited = format_duration(silence.until_ms - silence.since_ms)
-        text = f"no events for {waited} of event time, longer than the reference ever was without"
+        text = f"no events for {waited} of event time, {silence.usual}"
         return self._open(silence.key, Kind.NO_DATA, text, silence.since_ms, silence.until_ms, now_ms)
 
     def _tell_stopped(self, key: Key, reason: str | None, now_ms: int) -> list[AlertChanged]:

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from schemas.arrived import Arrived
 from schemas.column import ColumnSpec, Kind
+from schemas.origins import Origins
 
 OK, MISSING, INVALID = 0, 1, 2
 CODE_MISSING, CODE_INVALID = -1, -2
@@ -90,6 +92,10 @@ class Batch:
         Values of the columns or tags that the configuration names as segments.
     keys : uint64 array [n], optional
         A number for each event that looks random and depends on its id alone; rows are sampled by it.
+    origins : Origins, optional
+        Where the rows came from.
+    arrived : Arrived, optional
+        How they arrived.
     """
 
     event_ms: NDArray[np.int64]
@@ -102,6 +108,8 @@ class Batch:
     segments: dict[str, Categories] | None = None
     keys: NDArray[np.uint64] | None = None
     lists: dict[str, Lists] = field(default_factory=dict)
+    origins: Origins | None = None
+    arrived: Arrived | None = None
 
     def __len__(self) -> int:
         return len(self.event_ms)
@@ -116,8 +124,8 @@ class Batch:
         return Batch(
             event_ms=self.event_ms[rows],
             numeric=self.numeric,
-            numbers=self.numbers[:, rows],
-            status=self.status[:, rows],
+            numbers=np.take(self.numbers, rows, axis=1),  # an index would turn rows into columns in memory
+            status=np.take(self.status, rows, axis=1),
             categorical=self.categorical,
             categories=tuple(Categories(c.codes[rows], c.values) for c in self.categories),
             vectors=tuple((spec, status[rows]) for spec, status in self.vectors),
@@ -126,6 +134,8 @@ class Batch:
             else {name: Categories(c.codes[rows], c.values) for name, c in self.segments.items()},
             keys=None if self.keys is None else self.keys[rows],
             lists={name: lists.take(rows) for name, lists in self.lists.items()},
+            origins=None if self.origins is None else self.origins.take(rows),
+            arrived=None if self.arrived is None else self.arrived.take(rows),
         )
 
 
@@ -137,7 +147,7 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     batches : sequence of Batch
         At least one. A column that a batch does not have is missing in its rows. A name that stands for
         columns of several kinds stays several columns, see `with_kinds`. Only batches that all have keys give
-        a batch with keys.
+        a batch with keys. Where the rows came from, and how, is not known afterwards.
 
     Examples
     --------

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from schemas.attribution import Attribution
+from schemas.examples import Example
 
 QUALITY_PREFIX = "quality."
 """Results of a watch of data quality are those of a detector of this name: ``quality.missing``."""
@@ -78,7 +79,8 @@ class Verdict:
     `statistic` is compared with `threshold`; `threshold_source` says where that came from.
     `evidence_log` is the natural logarithm of the evidence, `budget` the expected number of false alarms that
     the stream could cost in this window, and `onset_ms` when the drift began, where a detector has them.
-    `attribution` says where a change of the mean prediction comes from.
+    `attribution` says where a change of the mean prediction comes from, `examples` are events that broke a
+    rule.
     """
 
     detector: str
@@ -98,6 +100,7 @@ class Verdict:
     budget: float | None = None
     onset_ms: int | None = None
     attribution: Attribution | None = None
+    examples: tuple[Example, ...] = ()
 
     @property
     def stream(self) -> Stream:

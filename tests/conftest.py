@@ -6,8 +6,13 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.kit.kafka import KafkaCluster
-from tests.kit.postgres import PostgresServer
+# Whoever imports one of these first: their assertions say what was compared.
+pytest.register_assert_rewrite(
+    *(f"tests.recovery.{name}" for name in ("world", "label_world", "pair_world")), "tests.monitor.pair_world"
+)
+
+from tests.kit.kafka import KafkaCluster  # noqa: E402 - once assertions are rewritten
+from tests.kit.postgres import PostgresServer  # noqa: E402
 
 # Examples are the same in every run, so that a failure comes from the change at hand; `make test-full`
 # searches on. Several processes share the machine, so how long one example takes says nothing.

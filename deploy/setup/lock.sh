@@ -28,3 +28,5 @@ echo "lock: requirements-build.lock (what builds source packages)"
 printf '%s\n' setuptools wheel setuptools-scm cython | compile "$@" - --constraints requirements.lock --output-file requirements-build.lock
 echo "lock: requirements-bench.lock (all of it with the peer of the benchmarks)"
 compile "$@" pyproject.toml --extra demo --extra dev --extra bench --output-file requirements-bench.lock
+echo "lock: requirements-fuzz.lock (all of it with the engine that fuzzing is guided by)"
+compile "$@" pyproject.toml --extra demo --extra dev --extra fuzz --output-file requirements-fuzz.lock

@@ -9,11 +9,11 @@ import numpy as np
 
 from detectors.quality.facts import Example
 from detectors.quality.planted import of_some, planted_facts, planted_reference
-from detectors.quality.rates import RateWatch
+from detectors.quality.rates import BinRateWatch
 from schemas.batch import INVALID, Batch
 
 
-class InvalidWatch(RateWatch):
+class InvalidWatch(BinRateWatch):
     """Watches the share of rows whose value is of another type than the column."""
 
     name: ClassVar[str] = "invalid"

@@ -9,11 +9,11 @@ import numpy as np
 
 from detectors.quality.facts import Example
 from detectors.quality.planted import of_some, planted_facts, planted_reference
-from detectors.quality.rates import RateWatch
+from detectors.quality.rates import BinRateWatch
 from schemas.batch import Batch, Categories
 
 
-class UnseenWatch(RateWatch):
+class UnseenWatch(BinRateWatch):
     """Watches the share of rows whose category the reference does not know."""
 
     name: ClassVar[str] = "unseen"

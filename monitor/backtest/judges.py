@@ -11,18 +11,24 @@ from monitor.backtest.plan import Job, OutcomeJob, Sharing
 from monitor.backtest.windows import Window
 from monitor.config import Configuration
 from monitor.judging.budget import event_budget
+from monitor.judging.contracts import judge_contract
 from monitor.performance.outcomes import outcome_budget, wait_ms
 from schemas.verdict import Verdict, without_alarms
 from schemas.window import WindowSpec
 
 
 class Judged(NamedTuple):
-    """A judged window; `state` is that of the detector afterwards, None if it did not take the window in."""
+    """A judged window.
+
+    `state` is that of the detector afterwards, None if it did not take the window in; `ruled` says what the
+    contract does.
+    """
 
     start_ms: int
     end_ms: int
     verdicts: list[Verdict]
     state: bytes | None
+    ruled: tuple[Verdict, ...] = ()
 
 
 class EventJudge:
@@ -43,6 +49,7 @@ class EventJudge:
         self._job, self._alerts, self._sharing = job, configuration.alerts, sharing
         self._of_outcomes = of_outcomes
         self._detector = job.history.settings.build_detector()
+        self._contract = job.history.settings.build_contract()
         self._evidence = _Evidence(job.spec)
 
     def judge(self, window: Window) -> Judged:
@@ -66,7 +73,8 @@ class EventJudge:
             end_ms=window.end_ms,
             budget=budget,
         )
-        return self._evidence.after(window, found)
+        judged = self._evidence.after(window, found)
+        return judged._replace(ruled=tuple(judge_contract(self._contract, window.ruled)))
 
 
 class OutcomeJudge:

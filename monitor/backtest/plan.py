@@ -66,6 +66,10 @@ class Job:
         Of a window, at most.
     of_outcomes : OutcomeJob or None
         None where there are no labels, or too few.
+    unreferenced : IntArray
+        First instants of the windows before the reference that are judged by the contract alone.
+    newest_ms : int
+        Time of the newest event of the table.
     """
 
     history: History
@@ -73,11 +77,17 @@ class Job:
     starts: IntArray
     sampled_rows: int
     of_outcomes: OutcomeJob | None
+    unreferenced: IntArray
+    newest_ms: int
 
     @property
     def spec(self) -> WindowSpec:
         """Shape of the windows."""
         return self.history.settings.windows[0]
+
+    def is_whole(self, end_ms: int) -> bool:
+        """Whether the table goes on to the end of a window; the last one may be cut off."""
+        return end_ms <= self.newest_ms + self.history.settings.slice_ms
 
     def objective(self) -> ObjectiveWatch | None:
         """Watch the objective of the model; None if there is none, or there are no labels."""
@@ -129,7 +139,10 @@ def plan(
         of_outcomes = _outcome_job(history, reference, newest_ms, most_rows, folder)
     except UnusableReference as error:
         reason = error
-    return Job(history, reference, starts, sampled, of_outcomes), reason
+    is_ruled = settings.reference.file is None and settings.build_contract().is_agreed
+    before = window_starts(slices.starts, spec, -FOREVER_MS) if is_ruled else np.zeros(0, np.int64)
+    job = Job(history, reference, starts, sampled, of_outcomes, before[before < first_ms], newest_ms)
+    return job, reason
 
 
 def _outcome_job(

@@ -14,11 +14,14 @@ from monitor.backtest.plan import Job, OutcomeJob, Sharing, plan
 from monitor.backtest.references import NothingToJudge
 from monitor.backtest.report import Backtest
 from monitor.backtest.survey import Survey, fallback_model, opener
+from monitor.backtest.unreferenced import RuledWindow, ruled_windows
 from monitor.backtest.weeks import Weeks
 from monitor.backtest.windows import windows_of
 from monitor.config import Configuration
+from monitor.judging.contracts import graded
 from monitor.judging.judgements import by_kind
 from monitor.performance.outcomes import by_kind as outcomes_by_kind
+from schemas.contract import Contract
 from schemas.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -148,12 +151,13 @@ class _Run:
         mine, outcomes = job.of_outcomes, None
         if mine is not None:
             outcomes = OutcomeJudge(job, mine, self._configuration, self._sharing)
-        objective = job.objective()
+        objective, contract = job.objective(), job.history.settings.build_contract()
+        for ruled in ruled_windows(job, contract):
+            self._note(ruled.verdicts)
+            self._tell(job, ruled, ruled.verdicts, Kind.QUALITY, "", contract)
         for window in windows_of(job, objective):
             judged = events.judge(window)
-            self._note(judged.verdicts)
-            for kind, verdicts in by_kind(judged.verdicts).items():
-                self._tell(job, judged, verdicts, kind, job.reference.hash)
+            self._take_events(job, judged, contract)
             self._weeks.take(job, judged)
             came = None if outcomes is None else outcomes.judge(window)
             if came is not None and mine is not None:
@@ -165,6 +169,13 @@ class _Run:
             self._progress(self._done, self._total)
         self._weeks.close(job)
 
+    def _take_events(self, job: Job, judged: Judged, contract: Contract) -> None:
+        self._note([*judged.verdicts, *judged.ruled])
+        kinds = by_kind(judged.verdicts)
+        kinds[Kind.QUALITY] = [*judged.ruled, *kinds[Kind.QUALITY]]
+        for kind, verdicts in kinds.items():
+            self._tell(job, judged, verdicts, kind, job.reference.hash, contract)
+
     def _take_outcomes(self, job: Job, mine: OutcomeJob, judged: Judged) -> None:
         self._note(judged.verdicts)
         for kind, verdicts in outcomes_by_kind(judged.verdicts).items():
@@ -175,11 +186,18 @@ class _Run:
         self._results += sum(1 for verdict in verdicts if verdict.n or verdict.m)
         self._spent += [verdict.budget for verdict in verdicts if verdict.budget is not None]
 
-    def _tell(self, job: Job, judged: Judged, verdicts: list[Verdict], kind: Kind, hash_: str) -> None:
+    def _tell(
+        self,
+        job: Job,
+        judged: Judged | RuledWindow,
+        verdicts: list[Verdict],
+        kind: Kind,
+        hash_: str,
+        contract: Contract | None = None,
+    ) -> None:
         window = judged.start_ms, judged.end_ms
-        self._incidents.take(
-            WindowObservation.of(*job.history.key, *window, verdicts, reference_hash=hash_, kind=kind)
-        )
+        seen = WindowObservation.of(*job.history.key, *window, verdicts, reference_hash=hash_, kind=kind)
+        self._incidents.take(seen if contract is None else graded(seen, contract))
 
 
 def _silent(_done: int, _total: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from detectors.outcomes import RECORD, Records
 from detectors.prepared import Prepared
 from detectors.quality.facts import Facts
+from detectors.ruled import RuleCounts
 from detectors.sample import Sample
-from detectors.tensor import IntArray
 from monitor.backtest.objective import ObjectiveWatch
 from monitor.backtest.outcomes import WindowOutcomes
 from monitor.backtest.plan import Job
@@ -35,6 +36,8 @@ class Window(NamedTuple):
         Some of them.
     records : records
         Outcomes, as they are known when these are judged.
+    ruled : RuleCounts
+        What the rows break of the contract.
     """
 
     start_ms: int
@@ -42,6 +45,7 @@ class Window(NamedTuple):
     facts: Facts
     sample: Sample
     records: Records
+    ruled: RuleCounts
 
 
 def windows_of(job: Job, objective: ObjectiveWatch | None = None) -> Iterator[Window]:
@@ -86,7 +90,9 @@ class _Pass:
         settings = job.history.settings
         self._job, self._objective = job, objective
         self.samples = TableSamples(settings.slice_ms, settings.slice_sample_rows, job.spec.every_ms)
-        self.counts: dict[int, IntArray] = {}
+        self._contract = settings.build_contract()
+        self.panes: dict[int, Facts] = {}
+        self._ruled: dict[int, RuleCounts] = {}
         self.outcomes = None if job.of_outcomes is None else WindowOutcomes(job.spec)
 
     def read(self, span: Span) -> None:
@@ -95,7 +101,8 @@ class _Pass:
         batches = self._job.history.batches(span)
         for batch in batches:
             self.samples.add(batch)
-            self._count(Prepared(batch, self._job.reference.binning, self._job.spec.every_ms))
+            binning, every_ms = self._job.reference.binning, self._job.spec.every_ms
+            self._count(Prepared(batch, binning, every_ms, self._contract))
             if self.outcomes is not None and of_outcomes is not None:
                 news = of_outcomes.outcomes.of(batch, batches.part)
                 self.outcomes.add(news)
@@ -105,13 +112,23 @@ class _Pass:
     def window(self, start_ms: int, sample: Sample) -> Window:
         """Put a window of the span together."""
         end_ms = start_ms + self._job.spec.length_ms
-        panes = (self.counts.get(pane) for pane in range(start_ms, end_ms, self._job.spec.every_ms))
-        counts = np.asarray(sum(pane for pane in panes if pane is not None), np.int64)
+        facts, panes = (
+            Facts.nothing(self._job.reference.binning),
+            range(start_ms, end_ms, self._job.spec.every_ms),
+        )
+        for pane in panes:
+            if (known := self.panes.get(pane)) is not None:
+                facts = facts.plus(known)
         records = _NO_RECORDS if self.outcomes is None else self.outcomes.of(start_ms)
-        return Window(start_ms, end_ms, Facts(counts), sample, records)
+        ruled = RuleCounts.sum(self._ruled[pane] for pane in panes if pane in self._ruled)
+        facts = replace(facts, sample=sample, is_whole=self._job.is_whole(end_ms))
+        return Window(start_ms, end_ms, facts, sample, records, ruled)
 
     def _count(self, prepared: Prepared) -> None:
         for section in prepared.sections:
-            new = prepared.counts(section)
-            known = self.counts.get(section.slice_ms)
-            self.counts[section.slice_ms] = new if known is None else known + new
+            new = Facts.of_section(prepared, section, self._job.reference.binning)
+            known = self.panes.get(section.slice_ms)
+            self.panes[section.slice_ms] = new if known is None else known.plus(new)
+            broken = RuleCounts.of_section(prepared, section, self._contract)
+            before = self._ruled.get(section.slice_ms)
+            self._ruled[section.slice_ms] = broken if before is None else RuleCounts.sum((before, broken))

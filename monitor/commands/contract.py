@@ -9,6 +9,8 @@ import click
 from monitor.cli import FINDINGS, FINE
 from monitor.options import configuration_option, json_option, print_json
 
+MOST_REVISIONS = 1_000
+
 
 @click.group("contract")
 def command() -> None:
@@ -29,6 +31,41 @@ def export(config: str, model: str, format_: str, contract_version: str) -> None
 
     contract = replace(contract_in(load(config), config, model), version=contract_version)
     click.echo(catalog.export(contract, format_), nl=False)
+
+
+@command.command("log")
+@configuration_option
+@click.argument("model")
+@json_option
+def log(config: str, model: str, as_json: bool) -> int:
+    """List what windows of a model were judged by, the newest revision first.
+
+    Exit codes: 0 fine, 2 no such model, 3 the database is away.
+    """
+    from monitor.config import load
+    from monitor.contracts.revisions import revisions
+    from monitor.store import engine as engines
+    from monitor.store.engine import reading
+    from monitor.web.documents import instant
+
+    engine = engines.create(load(config).database())
+    try:
+        with reading(engine) as connection:
+            found = revisions(connection, model, None, MOST_REVISIONS)
+    finally:
+        engine.dispose()
+    if as_json:
+        print_json({"model": model, "revisions": [one.as_dict() for one in found]})
+        return FINE
+    for one in found:
+        fits = "" if one.revision == 1 else "  compatible" if one.is_compatible else "  breaking"
+        click.echo(f"revision {one.revision}  since {instant(one.since_ms)}  {one.fingerprint[:12]}{fits}")
+        for change in one.changes:
+            kind = "breaking" if change.breaking else "compatible"
+            click.echo(f"  {kind}  {change.place}: {change.summary}")
+    if not found:
+        click.echo(f"no window of {model} was judged by a contract", err=True)
+    return FINE
 
 
 @command.command("diff")

@@ -64,6 +64,8 @@ def _show(one: dict[str, Any]) -> None:
     ]
     if one["attribution"]:
         lines[-1:-1] = _reasons(one["attribution"])
+    if one["examples"]:
+        lines[-1:-1] = _examples(one["examples"])
     if one["onset_at"]:
         lines.insert(4, f"  since       {one['onset_at']}")
     if one["identical"]:
@@ -84,6 +86,16 @@ def _reasons(found: dict[str, Any]) -> list[str]:
     for part in found["parts"]:
         what = f"{part['part']:+.3g} ({part['low']:+.3g} to {part['high']:+.3g})"
         lines.append(f"    {part['kind']:<9} {part['name']}: {what}, {part['words']}")
+    return lines
+
+
+def _examples(examples: list[dict[str, Any]]) -> list[str]:
+    """Write events that broke a rule, one a line."""
+    lines = []
+    for one in examples:
+        values = ", ".join(f"{name} {text or '(hidden)'}" for name, text in one["values"].items())
+        where = f"{one['topic']}/{one['partition']} at offset {one['offset']}"
+        lines.append(f"  example     {one['event_time']}  {one['event_id']}  {where}  {values}".rstrip())
     return lines
 
 

@@ -16,6 +16,7 @@ from monitor.config import Configuration, load
 from monitor.config.values import write_instant
 from monitor.options import configuration_option, json_option, print_json
 from monitor.source.kafka import KafkaSource
+from monitor.stops import rule_in
 from monitor.store import engine as engines
 from monitor.store import schema
 from monitor.store.engine import reading
@@ -55,22 +56,30 @@ def list_partitions(config: str, topic: str | None, as_json: bool) -> None:
 @click.option("--topic", required=True)
 @click.option("--partition", required=True, type=click.IntRange(min=0))
 @click.option(
-    "--at", required=True, metavar="earliest|latest|OFFSET", help="First message that is read then."
+    "--at",
+    required=True,
+    metavar="position|earliest|latest|OFFSET",
+    help="First message that is read then; position: where it stopped.",
 )
 @click.option("--yes", is_flag=True, help="Do not ask; needed without a terminal.")
 @json_option
 def resume_partition(config: str, topic: str, partition: int, at: str, yes: bool, as_json: bool) -> None:
-    """Accept that the events of a gap are lost, and let reading go on.
+    """Accept that the events of a gap are lost, or that events break a contract, and let reading go on.
+
+    A partition that a rule of a contract has stopped loses nothing with ``--at position``: what is in it by
+    now is taken in as the rule says of single events, and only what comes later can stop it again.
 
     The process that owns the partition reads on within a few seconds; if none runs, the next one does.
     """
     configuration, place = load(config), Place(topic, partition)
     with _database(configuration) as database:
         item = _stopped(database, place)
-        offset, topic_id = _start(configuration, place, at)
+        offset, end, topic_id = _start(configuration, place, at, item["next_offset"])
         if not yes:
             _ask(item, offset)
-        resume(database, place, next_offset=offset, topic_id=topic_id, now_ms=SystemClock().now_ms())
+        judged_from = None if rule_in(item["stopped_reason"]) is None else end
+        now_ms = SystemClock().now_ms()
+        resume(database, place, next_offset=offset, topic_id=topic_id, now_ms=now_ms, judged_from=judged_from)
     if as_json:
         print_json({"topic": topic, "partition": partition, "next_offset": offset, "topic_id": topic_id})
     else:
@@ -131,8 +140,8 @@ def _stopped(database: Engine, place: Place) -> dict[str, Any]:
     return found[0]
 
 
-def _start(configuration: Configuration, place: Place, at: str) -> tuple[int, str]:
-    """Offset to go on at, and the identity that the topic has now.
+def _start(configuration: Configuration, place: Place, at: str, position: int) -> tuple[int, int, str]:
+    """Offset to go on at, the end of the partition, and the identity that the topic has now.
 
     Raises
     ------
@@ -141,8 +150,8 @@ def _start(configuration: Configuration, place: Place, at: str) -> tuple[int, st
     Unavailable
         If Kafka does not answer.
     """
-    if at not in ("earliest", "latest") and not at.isdecimal():
-        msg = f"--at {at!r} is no place in a partition (use earliest, latest, or an offset)"
+    if at not in ("position", "earliest", "latest") and not at.isdecimal():
+        msg = f"--at {at!r} is no place in a partition (use position, earliest, latest, or an offset)"
         raise UsageError(msg)
     options = configuration.kafka.client_options()
     servers = str(options.pop("bootstrap.servers"))
@@ -156,18 +165,18 @@ def _start(configuration: Configuration, place: Place, at: str) -> tuple[int, st
         topic_id = source.topic_id(place.topic)
     finally:
         source.close()
-    offset = {"earliest": low, "latest": high}.get(at)
+    offset = {"position": position, "earliest": low, "latest": high}.get(at)
     offset = int(at) if offset is None else offset
     if not low <= offset <= high:
         msg = f"--at {at}: {place.topic}/{place.partition} has offsets {low} to {high} (use one of them)"
         raise UsageError(msg)
-    return offset, topic_id
+    return offset, high, topic_id
 
 
 def _ask(item: dict[str, Any], offset: int) -> None:
     name = f"{item['topic']}/{item['partition']}"
     if not sys.stdin.isatty():
-        msg = f"{name}: the events of the gap are given up for good (say --yes, as nobody can be asked here)"
+        msg = f"{name}: what is not read is given up for good (say --yes, as nobody can be asked here)"
         raise UsageError(msg)
     click.echo(f"{name} is stopped: {item['stopped_reason']}", err=True)
     click.echo(f"position {item['next_offset']}; what is not read before offset {offset} is lost", err=True)

@@ -24,7 +24,11 @@ from schemas.errors import UsageError
     "--id", "ids", type=click.IntRange(min=1), multiple=True, help="Only this one; may be repeated."
 )
 @click.option("--topic", help="Only those of this topic.")
-@click.option("--kind", type=click.Choice(["undecodable", "future"]), help="Only those of this kind.")
+@click.option(
+    "--kind",
+    type=click.Choice(["undecodable", "future", "contract", "unpaired"]),
+    help="Only those of this kind.",
+)
 @click.option("--reason", metavar="TEXT", help="Only those whose reason holds this text.")
 @click.option("--after", metavar="INSTANT", help="Only those that were stored then or later.")
 @click.option("--before", metavar="INSTANT", help="Only those that were stored earlier.")

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from monitor.config.alerts import DigestOptions, Route
+from monitor.config.columns import kinds_of
 from monitor.config.problem import Path, choices, nearest, show
 from monitor.config.section import Finding
 from monitor.config.service import Http, Stream, Topics
@@ -62,6 +63,11 @@ def problems_across(
         *_streams(streams, topics),
         *_http(http, streams),
         *_rules(defaults, defaults.model_fields_set, ("defaults",)),
+        *(
+            (("defaults", "columns", name, *path), message)
+            for name, column in defaults.columns.items()
+            for path, message in column.idle_rules()
+        ),
         *(finding for name, entry in models.items() for finding in _model(name, entry, defaults)),
         *(
             finding
@@ -127,7 +133,8 @@ def _model(name: str, entry: ModelSettings, defaults: ModelSettings) -> Iterator
         yield (*place, "dedupe"), "holds for all models of a topic alike (give it under defaults)"
     for column, contract in entry.columns.items():
         if not contract.contradictions():
-            for path, message in merged.columns[column].contradictions():
+            whole = merged.columns[column]
+            for path, message in (*whole.contradictions(), *whole.idle_rules()):
                 yield (*place, "columns", column, *path), message
 
 
@@ -156,6 +163,8 @@ def _rules(settings: ModelSettings, given: AbstractSet[str], place: Path) -> Ite
             f"tolerance_psi {settings.tolerance_psi:g} is above threshold_psi {settings.threshold_psi:g}"
         )
         yield (*place, "tolerance_psi" if "tolerance_psi" in given else "threshold_psi"), message
+    if given & {"rules", "columns"}:
+        yield from _cross_rules(settings, place)
     yield from _performance(settings, place)
     yield from _fairness(settings, place)
     if given & {"detector", "detector_parameters"}:
@@ -163,6 +172,13 @@ def _rules(settings: ModelSettings, given: AbstractSet[str], place: Path) -> Ite
     for index, segment in enumerate(settings.segments):
         if segment in settings.segments[:index]:
             yield (*place, "segments", index), f"{show(segment)} is listed twice"
+
+
+def _cross_rules(settings: ModelSettings, place: Path) -> Iterator[Finding]:
+    kinds = kinds_of(settings.columns)
+    for name, rule in settings.rules.items():
+        for problem in rule.problems(kinds):
+            yield (*place, "rules", name, "expression"), problem
 
 
 def _window_problem(window: WindowSpec, settings: ModelSettings) -> str | None:

@@ -13,7 +13,18 @@ from monitor.config.problem import choices, is_secret_name, nearest, show
 from monitor.config.schema_registry import Registry
 from monitor.config.secrets import is_pointer, name_of_secret, secret
 from monitor.config.section import Finding, Section, report
-from monitor.config.values import EnvironmentName, Name, Scalar, Share, Text, TopicName, Whole
+from monitor.config.values import (
+    DurationMs,
+    EnvironmentName,
+    Name,
+    Scalar,
+    Share,
+    Text,
+    TopicName,
+    Whole,
+    duration_between,
+    span,
+)
 from monitor.decode.reading import FieldRole, Reading
 
 OptionValue = str | int | float | bool
@@ -169,6 +180,8 @@ class Stream(Section):
     """Names of features that come without names, in their order; of records, the fields that are features."""
     threshold: Share = 0.5
     """Probability from which class 1 is predicted, by binary classifiers that send probabilities alone."""
+    pair_within_ms: Annotated[DurationMs, duration_between("1s", "30d")] = span("1h", alias="pair_within")
+    """How long a request or a response that came alone waits for the other, before it is a dead letter."""
 
     _registry: Registry | None = PrivateAttr(default=None)
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from monitor.config.columns import ColumnContract
+from monitor.config.columns import ColumnContract, contract_of
 from monitor.config.problem import choices, nearest, show
+from monitor.config.rules import CrossRule
 from monitor.config.section import Finding, Section, report
 from monitor.config.values import (
     DurationMs,
@@ -28,6 +29,7 @@ from schemas.duration import UNITS_MS
 if TYPE_CHECKING:
     from detectors.base import Detector
     from detectors.fairness_parts import FairnessRule
+    from schemas.contract import Contract
 
 Part = TypeVar("Part", bound=Section)
 
@@ -201,6 +203,13 @@ class FairnessOptions(Section):
         return tuple(FairnessRule(segment, limits, self.least_rows) for segment in self.segments)
 
 
+class QualityOptions(Section):
+    """What is kept of events that break the contract."""
+
+    examples: Annotated[Whole, Field(ge=0, le=20)] = 5
+    """Most events of a window that are shown as examples of each broken rule; 0 keeps none."""
+
+
 MOST_SAMPLED = 4_096  # rows of a slice
 
 
@@ -264,6 +273,15 @@ class ModelSettings(Section):
     """Columns that are watched; further ones are counted and not watched."""
     columns: dict[Name, ColumnContract] = Field(default={})
     """What is known of the columns; columns without an entry are inferred."""
+    rules: dict[Name, CrossRule] = Field(default={})
+    """Conditions about several columns of an event, by name."""
+    freshness_ms: Annotated[DurationMs, duration_between("1s", "3650d")] | None = Field(
+        None, alias="freshness", json_schema_extra={"examples": ["2h"]}
+    )
+    """How long the model may be without events before `no_data` is raised, in event time; if left out, that
+    depends on the gaps of the reference."""
+    quality: QualityOptions = QualityOptions()
+    """What is kept of events that break the contract."""
     sample_per_minute: Annotated[Whole, Field(ge=0, le=100_000)] = 32
     """Whole rows that are kept of each minute, chosen by chance, to tell how columns go together and where a
     change of the predictions comes from. 0 keeps none."""
@@ -310,6 +328,10 @@ class ModelSettings(Section):
         }
         return build(self.detector, inherited.get(self.detector, {}) | self.detector_parameters)
 
+    def build_contract(self) -> Contract:
+        """Build the hard rules."""
+        return contract_of(self.columns, self.task, rules=self.rules, examples=self.quality.examples)
+
     def build_early_warning(self) -> tuple[Detector, ...]:
         """Build the detectors of `labels.early_warning`."""
         from detectors.catalog import build
@@ -323,23 +345,29 @@ class ModelSettings(Section):
     def overlaid(self, entry: ModelSettings) -> ModelSettings:
         """Build the settings in effect: these, with what the entry says put on top.
 
-        `labels`, `detector_parameters`, `tags` and each of the `columns` merge key by key; everything else is
-        replaced as a whole. Detector parameters merge only while the detector stays the same.
+        `labels`, `detector_parameters`, `tags`, `rules` and each of the `columns` merge key by key; all the
+        rest is replaced as a whole. Detector parameters merge only while the detector stays the same.
         """
         changed = {name: getattr(entry, name) for name in entry.model_fields_set}
         if "labels" in changed:
             changed["labels"] = _overlaid(self.labels, entry.labels)
         if "columns" in changed:
             changed["columns"] = self.columns | {
-                name: _overlaid(self.columns[name], column) if name in self.columns else column
+                name: _overlaid_column(self.columns[name], column) if name in self.columns else column
                 for name, column in entry.columns.items()
             }
+        if "rules" in changed:
+            changed["rules"] = self.rules | entry.rules
         if "tags" in changed:
             changed["tags"] = self.tags | entry.tags
         same_detector = changed.get("detector", self.detector) == self.detector
         inherited = self.detector_parameters if same_detector else {}
         changed["detector_parameters"] = inherited | entry.detector_parameters
         return self.model_copy(update=changed)
+
+
+def _overlaid_column(base: ColumnContract, entry: ColumnContract) -> ColumnContract:
+    return _overlaid(base, entry).model_copy(update={"rules": base.rules | entry.rules})
 
 
 def _overlaid(base: Part, entry: Part) -> Part:

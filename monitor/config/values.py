@@ -19,6 +19,7 @@ from pydantic.types import Strict
 
 from monitor.config.problem import show
 from schemas.duration import UNITS_MS, format_duration, parse_duration
+from schemas.policy import LIMIT_PATTERN, Limit, read_limit, write_limit
 from schemas.window import WindowSpec
 
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h|d|w))+$"
@@ -203,6 +204,23 @@ Number = Annotated[float, Strict(), AllowInfNan(False)]
 
 Share = Annotated[float, Strict(), AllowInfNan(False), Field(ge=0, le=1)]
 """A part of one."""
+
+LimitValue = Annotated[
+    Limit,
+    BeforeValidator(read_limit),
+    PlainSerializer(write_limit, return_type=float | str),
+    WithJsonSchema(
+        {
+            "title": "Limit",
+            "type": ["number", "string"],
+            "minimum": 0,
+            "maximum": 1,
+            "pattern": LIMIT_PATTERN,
+            "examples": [0.01, "1 %", "5 rows"],
+        }
+    ),
+]
+"""Most rows that may break a rule, written ``0.01``, ``1 %`` or ``5 rows``."""
 
 Flag = Annotated[bool, Strict()]
 """``true`` or ``false``."""

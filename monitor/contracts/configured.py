@@ -7,6 +7,7 @@ from monitor.config.settings import ModelSettings
 from monitor.contracts.catalog import contract_of, importer_of
 from monitor.contracts.contract import Contract
 from monitor.contracts.document import read_document
+from schemas.duration import format_duration
 from schemas.errors import UsageError
 
 _SECTIONS = {"kafka", "streams", "models", "defaults"}
@@ -59,6 +60,8 @@ def of_settings(settings: ModelSettings, model: str) -> Contract:
         task=settings.task,
         positive_label=settings.positive_label,
         segments=settings.segments,
+        rules={name: rule.model_dump(exclude_none=True) for name, rule in settings.rules.items()},
+        freshness=None if settings.freshness_ms is None else format_duration(settings.freshness_ms),
         model=model,
     )
 

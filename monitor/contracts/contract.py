@@ -14,17 +14,21 @@ from pydantic import ValidationError
 from monitor.config.columns import ColumnContract
 from monitor.config.settings import TASKS
 from schemas.errors import UsageError
+from schemas.policy import read_limit, write_limit
 
 Options = Mapping[str, Any]
 """Options of a column, as they stand in ``driftline.yaml``."""
 
 NUMERIC, CATEGORICAL = "numeric", "categorical"
-DEFAULTS: Options = {"nullable": True, "required": True, "limit": 0.0, "severity": "warn"}
+DEFAULTS: Options = {
+    "nullable": True, "required": True, "limit": 0.0, "severity": "warn", "rules": {}, "personal": False,
+    "unique": False,
+}  # fmt: skip
 """What holds where a column does not say it."""
 SHARES = ("max_missing", "limit")
 OPTIONS = (
-    "kind", "min", "max", "values", "pattern", "nullable", "required",
-    "max_missing", "limit", "severity", "tolerance_psi",
+    "kind", "min", "max", "values", "pattern", "nullable", "required", "unique", "freshness",
+    "max_missing", "limit", "severity", "rules", "personal", "tolerance_psi",
 )  # fmt: skip
 MOST_VALUES = 10_000
 _LARGEST, _EXACT = 10**300, 2**53
@@ -46,6 +50,10 @@ class Contract:
         Label of the positive class.
     segments : tuple of str
         Columns by whose values the model is watched in parts.
+    rules : mapping of str to mapping
+        Options of each condition about several columns.
+    freshness : str, optional
+        How long the model may be without events, such as ``2h``.
     model : str, optional
         Name of the model; not compared.
     version : str, optional
@@ -66,6 +74,8 @@ class Contract:
     task: str | None = None
     positive_label: Any = None
     segments: tuple[str, ...] = ()
+    rules: Mapping[str, Options] = field(default_factory=dict)
+    freshness: str | None = None
     model: str | None = field(default=None, compare=False)
     version: str | None = field(default=None, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -77,6 +87,7 @@ class Contract:
         tidy = {name: tidied(options) for name, options in self.columns.items()}
         object.__setattr__(self, "columns", tidy)
         object.__setattr__(self, "segments", tuple(self.segments))
+        object.__setattr__(self, "rules", {name: _rule(said) for name, said in self.rules.items()})
 
     @property
     def fingerprint(self) -> str:
@@ -86,6 +97,8 @@ class Contract:
             "task": self.task,
             "positive_label": _plain_number(self.positive_label),
             "segments": self.segments,
+            **({"rules": self.rules} if self.rules else {}),
+            **({"freshness": self.freshness} if self.freshness else {}),
         }
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
@@ -98,6 +111,10 @@ class Contract:
             said["positive_label"] = self.positive_label
         if self.segments:
             said["segments"] = list(self.segments)
+        if self.freshness is not None:
+            said["freshness"] = self.freshness
+        if self.rules:
+            said["rules"] = {name: dict(options) for name, options in self.rules.items()}
         said["columns"] = {name: dict(options) for name, options in self.columns.items()}
         return said
 
@@ -111,7 +128,9 @@ def tidied(options: Options) -> dict[str, Any]:
     {'kind': 'categorical', 'values': ['a', 'b'], 'required': False}
     """
     said = {name: value for name, value in options.items() if value is not None}
-    said |= {name: round(said[name], _DIGITS) for name in SHARES if name in said}
+    said |= {name: _limit(said[name]) for name in SHARES if name in said}
+    if "rules" in said:
+        said["rules"] = {name: _rule(rule) for name, rule in said["rules"].items() if _rule(rule)}
     for name, default in DEFAULTS.items():
         if name in said and said[name] == default:
             del said[name]
@@ -124,6 +143,27 @@ def tidied(options: Options) -> dict[str, Any]:
     said |= {name: _plain_number(said[name]) for name in ("min", "max") if name in said}
     known = {name: said[name] for name in OPTIONS if name in said}
     return known | {name: value for name, value in said.items() if name not in known}
+
+
+def _rule(rule: Options) -> dict[str, Any]:
+    """Settings of a rule, without those that say nothing."""
+    said = {name: value for name, value in rule.items() if value is not None}
+    if "limit" in said:
+        said["limit"] = _limit(said["limit"])
+    if said.get("action") == "count":
+        del said["action"]
+    if not said.get("show", True):
+        del said["show"]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in said.items()}
+
+
+def _limit(value: Any) -> Any:
+    """Write equal limits alike: a share as a number, or a number of rows."""
+    try:
+        limit = read_limit(value)
+    except ValueError:
+        return value  # what is wrong with it is said where the options are checked
+    return round(limit.share, _DIGITS) if limit.rows is None else write_limit(limit)
 
 
 def problem_of(options: Options) -> str | None:

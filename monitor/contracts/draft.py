@@ -101,6 +101,10 @@ class ColumnDraft:
         """Say that values may not be missing."""
         self.options["nullable"] = False
 
+    def unique(self) -> None:
+        """Say that no value may come twice."""
+        self.options["unique"] = True
+
     def optional(self) -> None:
         """Say that events need not carry the column."""
         self.options["required"] = False
@@ -148,10 +152,23 @@ class ColumnDraft:
         return number
 
     def _share(self, option: str, share: Any) -> None:
+        if isinstance(share, str):
+            self._rows(option, share)
+            return
         if not is_finite_number(share) or not 0 <= share <= 1:
             self.left_out(f"{option} {show(share)} (not a share between 0 and 1)")
             return
-        self.options[option] = min(float(share), self.options.get(option, float(share)))
+        known = self.options.get(option, float(share))
+        if isinstance(known, str):
+            self.left_out(f"{option} {show(share)} (beside {known})")
+            return
+        self.options[option] = min(float(share), known)
+
+    def _rows(self, option: str, limit: str) -> None:
+        if option in self.options and self.options[option] != limit:
+            self.left_out(f"{option} {limit} (beside {show(self.options[option])})")
+            return
+        self.options[option] = limit
 
 
 class Draft:

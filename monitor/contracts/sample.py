@@ -13,6 +13,7 @@ from confluent_kafka import Message as Record
 
 from monitor.contracts.contract import is_finite_number
 from monitor.decode.catalog import AUTO, translated
+from monitor.decode.halves import Half, Pair
 from monitor.decode.message import Event, Message
 from monitor.decode.reading import Reading
 from monitor.frames.names import FEATURE_PREFIX, FIELDS
@@ -127,14 +128,30 @@ def _events(records: Iterable[Record]) -> tuple[list[Event], str | None]:
     decoder = translated(AUTO, Reading(model=_FALLBACK))
     events: list[Event] = []
     problem: str | None = None
+    halves: dict[tuple[str, str], Message] = {}
     for record in records:
-        stamp_ms = record.timestamp()[1]
         try:
-            message = Message(record.value() or b"", _headers(record), stamp_ms)
-            events += [one for one in decoder.translate(message, "predictions")[1] if "label" not in one]
+            message = _message(record)
+            _, found = decoder.read(message, "predictions")
+            if isinstance(found, Half):
+                halves[found.digest, found.side] = message
+                both = [halves.get((found.digest, side)) for side in ("request", "response")]
+                found = [] if None in both else decoder.join(Pair(found.format, *filter(None, both)))
+            events += [one for one in found if "label" not in one]
         except EventError as error:
             problem = problem or str(error)
     return events, problem
+
+
+def _message(record: Record) -> Message:
+    key = record.key()
+    return Message(
+        record.value() or b"",
+        _headers(record),
+        record.timestamp()[1],
+        key=key.encode() if isinstance(key, str) else key,
+        topic=record.topic() or "",
+    )
 
 
 def _headers(record: Record) -> list[tuple[str, bytes | None]]:

@@ -49,6 +49,10 @@ class ArrivalTimes(EventTimes):
         self.note(slot, model, event_ms, now_ms)
         return np.asarray(late)
 
+    def behind(self, slot: Times, model: Times, event_ms: Times, lateness_ms: Times) -> NDArray[np.bool_]:
+        """Say of none that it came out of order: what had come before a letter is not known any more."""
+        return np.zeros(len(slot), bool)
+
     def known(self, event_ms: Times) -> Times:
         """Event times, none of them later than the arrival."""
         return np.minimum(event_ms, self.arrived_ms) if self.arrived_ms > 0 else event_ms

@@ -76,6 +76,12 @@ class Settled:
     outcome: str | None = None
 
 
+def written_headers(headers: Iterable[tuple[str, bytes | None]]) -> str:
+    """Headers as they are kept in a row, which `read_headers` reads."""
+    encoded = [[name, None if v is None else base64.b64encode(v).decode()] for name, v in headers]
+    return json.dumps(encoded)
+
+
 def read_headers(text: str) -> Headers:
     """Headers as they are kept in a row."""
     return [(name, None if value is None else base64.b64decode(value)) for name, value in json.loads(text)]

@@ -27,7 +27,10 @@ LOOK_S = 2.0
 MOST_LETTERS = 100  # of one transaction
 MOST_BYTES = 4 << 20
 SHORTENED_BYTES = 1_024  # of what brokers refuse for its size
-STAGES = {"undecodable": "VALUE_CONVERTER", "future": "TRANSFORMATION"}
+STAGES = {
+    "undecodable": "VALUE_CONVERTER", "unpaired": "TRANSFORMATION", "future": "TRANSFORMATION",
+    "contract": "TRANSFORMATION",
+}  # fmt: skip
 TIMEOUT_S = 10.0
 OPTIONS: dict[str, Any] = {
     "acks": "all",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,22 @@ from monitor.decode import catalog
 from monitor.decode.message import Message
 from monitor.intake import Intake
 from monitor.partitions import EventTimes, Partition
-from monitor.profiling import Profiler
+from monitor.profiling import Profiler, Refused
 from monitor.registry import Registry
 from monitor.seen import Seen
 from monitor.source.source import Fetched
 from monitor.store.engine import reading
-from monitor.store.positions import OUTCOMES, Place
+from monitor.store.positions import Place
 from schemas.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 
 MOST_LETTERS = 250  # of one commit
 MOST_BYTES = 8 << 20
-COLUMN = {"undecodable": "dead_lettered", "future": "future"}
+COLUMN = {
+    "undecodable": "dead_lettered", "unpaired": "dead_lettered", "future": "future",
+    "contract": "dead_lettered",
+}  # fmt: skip
 """Where a letter of each kind is counted."""
 
 
@@ -75,8 +77,9 @@ class Replay:
         self._times = ArrivalTimes(times)
         self._standing_in: dict[Place, Partition] = {}
         self.intake = Intake(
-            configuration, _Letters(), clock, registry, profiler, self._standing_in, self._times
-        )
+            configuration, _Letters(), clock, registry, profiler, self._standing_in, self._times,
+            is_replay=True,
+        )  # fmt: skip
         self.settled: list[Settled] = []
 
     @property
@@ -106,17 +109,21 @@ class Replay:
         self.settled = []
         self.intake.drop()
 
-    def refused(self, place: Place, offset: int, reason: str) -> bool:
-        """Take note of an event that only its worker could not read; False if it is of no letter."""
+    def refused(self, place: Place, event: Refused) -> bool:
+        """Take note of an event that only its worker could refuse; False if it is of no letter."""
         for letter in self.settled:  # workers hardly ever find anything
-            if (letter.topic, letter.partition, letter.offset) == (place.topic, place.partition, offset):
+            if (letter.topic, letter.partition, letter.offset) == (
+                place.topic,
+                place.partition,
+                event.offset,
+            ):
                 break
         else:
             return False
         _add(self._owned[place].replayed, {"counted": -1, "dead_lettered": 1})
         letter.events += 1
         letter.is_remembered = True
-        letter.status, letter.kind, letter.reason = REFUSED, "undecodable", reason
+        letter.status, letter.kind, letter.reason = REFUSED, event.kind, event.reason
         return True
 
     # --- one letter ----------------------------------------------------------------------------------------
@@ -129,16 +136,20 @@ class Replay:
 
     def _replay(self, letter: Letter) -> bool:
         """Take a letter; False if something that is needed to read it is away: it stays marked."""
-        if letter.is_remembered and (number := self._events_of(letter)) > 1:
-            reason = f"its message holds {number} events, of which others were counted"
+        if letter.is_remembered and (reason := self._counted_besides(letter)):
             self._refuse(letter, letter.kind, reason, letter.events)
             return True
         place = Place(letter.topic, letter.partition)
         partition = self._owned[place]
-        stand_in = self._standing_in[place] = _stand_in(partition, letter)
+        # An id that is remembered from this very letter does not make it a duplicate.
+        seen = Seen(0) if letter.is_remembered else None
+        stand_in = self._standing_in[place] = partition.stand_in(letter.offset, seen)
         self._times.arrived_ms = letter.timestamp_ms
+        before = len(self.intake.halves)
         if self.intake.take(_fetched(place, letter)):
             return False
+        for row in self.intake.halves[before:]:
+            row["is_remembered"] = letter.is_remembered
         self._settle(letter, stand_in.outcomes)
         _add(partition.replayed, stand_in.outcomes)
         _add(partition.replayed, {COLUMN[letter.kind]: -letter.events})
@@ -159,12 +170,14 @@ class Replay:
     def _refuse(self, letter: Letter, kind: str, reason: str, events: int) -> None:
         self.settled.append(_settled(letter, REFUSED, kind=kind, reason=reason, events=events))
 
-    def _events_of(self, letter: Letter) -> int:
+    def _counted_besides(self, letter: Letter) -> str | None:
+        """Say what else of a letter's message was counted, so that it cannot be taken once more."""
         stream = next(one for one in self._configuration.streams if one.topic == letter.topic)
         decoder = catalog.build(stream.format, stream.reading())
         read = decoder.decode_labels if stream.kind == "labels" else decoder.decode
-        message = Message(letter.value, letter.headers, letter.timestamp_ms)
-        return len(read([letter.value], lambda _: message))
+        about = Message(letter.value, letter.headers, letter.timestamp_ms, key=letter.key, topic=letter.topic)
+        number = len(read([letter.value], lambda _: about))
+        return f"its message holds {number} events, of which others were counted" if number > 1 else None
 
 
 class _Letters:
@@ -177,19 +190,6 @@ class _Letters:
     def headers_of(self, message: Letter) -> Headers:
         """Headers of a message."""
         return message.headers
-
-
-def _stand_in(partition: Partition, letter: Letter) -> Partition:
-    """A partition that stands where the letter does; what happens to it is moved over afterwards."""
-    return replace(
-        partition,
-        # An id that is remembered from this very letter does not make it a duplicate.
-        seen=Seen(0) if letter.is_remembered else partition.seen,
-        next_offset=letter.offset,
-        fetched=0,
-        outcomes=dict.fromkeys(OUTCOMES, 0),
-        replayed={},
-    )
 
 
 def _fetched(place: Place, letter: Letter) -> Fetched:

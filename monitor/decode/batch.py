@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitor.decode.envelope import Envelopes
+from monitor.decode.feature_block import Cells, FeatureParts
 from monitor.decode.features import Features, category_text, category_texts
+from schemas.arrived import Arrived
 from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, OK, Batch, Categories
 from schemas.column import ERROR, LATENCY, PREDICTION, SCORE, ColumnSpec, Kind, Source
+from schemas.origins import Origins
 
 MOST_CLASSES = 50
 MOST_NUMERIC_SEGMENTS = 1_000
@@ -22,18 +25,56 @@ LATENCY_SPEC = ColumnSpec(LATENCY, Kind.NUMERIC, Source.LATENCY)
 ERROR_SPEC = ColumnSpec(ERROR, Kind.CATEGORICAL, Source.ERROR)
 
 
+class ReadPlace(NamedTuple):
+    """A partition that events came from; rows before `judged_from` never stop it."""
+
+    topic: str
+    partition: int
+    judged_from: int = 0
+
+
+@dataclass(frozen=True)
+class Messages:
+    """Messages of a fetch, in columns.
+
+    Parameters
+    ----------
+    values : sequence of bytes
+    raw : sequence
+        The same, as the source has them.
+    slot, offset, stamp_ms : int64 arrays [n]
+        Partition by its number, offset, and time of the record.
+    places : mapping of int to ReadPlace
+        What slots stand for.
+    """
+
+    values: Sequence[bytes]
+    raw: Sequence[Any]
+    slot: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    stamp_ms: NDArray[np.int64]
+    places: Mapping[int, ReadPlace]
+
+
 @dataclass
 class Events:
     """Events of one model version waiting to be profiled, in columns; see `Envelopes` for the fields.
 
-    `partition` and `offset` say where each came from, `value` is its message, `keys` are the hashes of ids.
+    `partition` and `offset` say where each came from, `value` is its message, `raw` the same as the source
+    has it, `stamp_ms` when it arrived; `keys` are the hashes of ids, `behind` says whether it came out of
+    order, where that is known. `places` says which partitions the numbers in `partition` stand for, and
+    `is_replay` whether they were dead letters. `repeated_ms` are the times of further events, which came once
+    more.
     """
 
     partition: list[NDArray[np.int64]] = field(default_factory=list)
     offset: list[NDArray[np.int64]] = field(default_factory=list)
     event_ms: list[NDArray[np.int64]] = field(default_factory=list)
     value: list[bytes] = field(default_factory=list)
-    features: list[Any] = field(default_factory=list)
+    raw: list[Any] = field(default_factory=list)
+    stamp_ms: list[NDArray[np.int64]] = field(default_factory=list)
+    event_id: list[str] = field(default_factory=list)
+    features: FeatureParts = field(default_factory=FeatureParts)
     prediction: list[Any] = field(default_factory=list)
     score: list[Any] = field(default_factory=list)
     scores: list[Any] = field(default_factory=list)
@@ -41,6 +82,10 @@ class Events:
     error: list[Any] = field(default_factory=list)
     tags: list[Any] = field(default_factory=list)
     keys: list[NDArray[np.uint64]] = field(default_factory=list)
+    behind: list[NDArray[np.bool_]] = field(default_factory=list)
+    repeated_ms: list[NDArray[np.int64]] = field(default_factory=list)
+    places: dict[int, ReadPlace] = field(default_factory=dict)
+    is_replay: bool = False
 
     def __len__(self) -> int:
         return len(self.features)
@@ -48,30 +93,43 @@ class Events:
     def extend(
         self,
         envelopes: Envelopes,
-        at: Sequence[int] | None,
-        values: Sequence[bytes],
-        partition: NDArray[np.int64],
-        offset: NDArray[np.int64],
+        at: Sequence[int] | slice | None,
+        messages: Messages,
+        behind: NDArray[np.bool_] | None = None,
     ) -> None:
         """Append events.
 
         Parameters
         ----------
         envelopes : Envelopes
-        at : sequence of int or None
+        at : sequence of int, slice or None
             Which of the envelopes; None for all.
-        values, partition, offset
-            Of the messages that the envelopes' `row` counts.
+        messages : Messages
+            Those that the envelopes' `row` counts.
+        behind : bool array, optional
+            Which of the envelopes came out of order; default: nothing is known of how they arrived.
         """
         rows = envelopes.row if at is None else envelopes.row[at]
-        self.partition.append(partition[rows])
-        self.offset.append(offset[rows])
+        self.partition.append(messages.slot[rows])
+        self.offset.append(messages.offset[rows])
+        self.stamp_ms.append(messages.stamp_ms[rows])
+        self.places.update(messages.places)
         self.event_ms.append(envelopes.event_ms if at is None else envelopes.event_ms[at])
         self.keys.append(envelopes.id_hash if at is None else envelopes.id_hash[at])
-        self.value += [values[row] for row in rows.tolist()]
-        for name in ("features", "prediction", "score", "scores", "latency_ms", "error", "tags"):
+        if behind is not None:
+            self.behind.append(behind if at is None else behind[at])
+        at_rows = rows.tolist()
+        self.value += [messages.values[row] for row in at_rows]
+        self.raw += [messages.raw[row] for row in at_rows]
+        for name in ("event_id", "features", "prediction", "score", "scores", "latency_ms", "error", "tags"):
             column = getattr(envelopes, name)
-            getattr(self, name).extend(column if at is None else [column[i] for i in at])
+            getattr(self, name).extend(column if at is None else _picked(column, at))
+
+
+def _picked(column: Any, at: Sequence[int] | slice) -> Any:
+    if isinstance(at, slice):
+        return column[at]
+    return column.take(at) if isinstance(column, Cells) else [column[i] for i in at]
 
 
 @dataclass(frozen=True)
@@ -160,6 +218,8 @@ def make_batch(
     return Batch(
         event_ms=event_ms if every else event_ms[rows],
         keys=keys if every else keys[rows],
+        origins=_origins(events, None if every else rows),
+        arrived=_arrived(events, None if every else rows),
         numeric=features.numeric + tuple(spec for spec, _ in numeric),
         numbers=np.vstack([features.numbers, *values]) if values else features.numbers,
         status=np.vstack([features.status, *status]) if status else features.status,
@@ -169,6 +229,22 @@ def make_batch(
         lists=features.lists,
         segments={name: _segment(name, features, picked(events.tags)) for name in segments} or None,
     )
+
+
+def _origins(events: Events, rows: NDArray[np.int64] | None) -> Origins | None:
+    """Where events came from; None for rows of a table, which come from no message."""
+    if not events.partition:
+        return None
+    places = {slot: (place.topic, place.partition) for slot, place in events.places.items()}
+    slot, offset = (np.concatenate(column) for column in (events.partition, events.offset))
+    return Origins(events.event_id, slot, offset, places, rows)
+
+
+def _arrived(events: Events, rows: NDArray[np.int64] | None) -> Arrived | None:
+    if not events.behind:
+        return None
+    arrived = Arrived(np.concatenate(events.stamp_ms), np.concatenate(events.behind))
+    return arrived if rows is None else arrived.take(rows)
 
 
 def to_numbers(values: list[Any]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:

@@ -11,7 +11,7 @@ from typing import Any
 from monitor.decode import formats as package
 from monitor.decode.envelope import Decoder
 from monitor.decode.json import Json
-from monitor.decode.reading import Format, Reading, Wrapping
+from monitor.decode.reading import AnyFormat, Reading
 from monitor.decode.translated import Translated
 from schemas.errors import UsageError
 
@@ -19,9 +19,9 @@ AUTO = "auto"
 
 
 @cache
-def every() -> tuple[Format | Wrapping, ...]:
+def every() -> tuple[AnyFormat, ...]:
     """All formats, in the order in which they are asked whether a message is theirs."""
-    found: dict[str, Format | Wrapping] = {}
+    found: dict[str, AnyFormat] = {}
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         for _, item in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             if item.__module__ == module.name and callable(getattr(item, "matches", None)):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from monitor.decode.halves import Half
 from monitor.decode.message import About
 
 Scalar = bool | int | float | str | None
@@ -24,25 +24,29 @@ class Envelopes:
     row : int64 array [events]
         Message that each event came in.
     problems : list of (int, str)
-        Messages that are not events, and why. Each message is in `row`, once for each of its events, or here.
+        Messages that are not events, and why. Each message is in `row`, once for each of its events, or here,
+        or in `halves`.
     event_ms : int64 array [events]
         Event time, epoch milliseconds.
     id_hash : uint64 array [events]
-    model, version : list of str
-    features : list of bytes-like
-        JSON objects, syntactically valid UTF-8.
+    event_id, model, version : list of str
+    features : sequence of bytes-like or Cell
+        JSON objects, syntactically valid UTF-8; or places in columns.
     prediction, score, scores, latency_ms, error, tags : list
         None where an event has none.
     role : list of str
+    halves : list of (int, Half)
+        Messages that are requests or responses alone.
     """
 
     row: NDArray[np.int64]
     problems: list[tuple[int, str]]
     event_ms: NDArray[np.int64]
     id_hash: NDArray[np.uint64]
+    event_id: list[str]
     model: list[str]
     version: list[str]
-    features: list[msgspec.Raw]
+    features: Sequence[Any]
     prediction: list[Scalar]
     score: list[float | None]
     scores: list[dict[str, float] | None]
@@ -50,6 +54,7 @@ class Envelopes:
     error: list[str | None]
     tags: list[dict[str, Scalar] | None]
     role: list[str]
+    halves: list[tuple[int, Half]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.model)

@@ -23,10 +23,11 @@ import pyarrow.json as pj
 from numpy.typing import NDArray
 
 from monitor.decode.columns import Column, Columns, Snapshot
+from monitor.decode.feature_block import Cells, FeatureParts, blocks_of
 from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, Categories, Lists
 from schemas.column import ColumnSpec, Kind, feature_name
 
-Raws = Sequence[msgspec.Raw | bytes]
+Raws = Sequence[Any]  # JSON objects, bytes-like, or cells of a `FeatureBlock`
 Tables = list[tuple[NDArray[np.int64], pa.Table]]
 Flats = list[tuple[int, dict[tuple[str, ...], Any]]]
 
@@ -62,8 +63,13 @@ class FeatureDecoder:
         self.columns = columns
         self._typed: tuple[pa.Schema, msgspec.json.Decoder[Any]] | None = None
 
-    def decode(self, raws: Raws) -> tuple[Features, NDArray[np.int64], list[tuple[int, str]]]:
+    def decode(self, raws: Raws | FeatureParts) -> tuple[Features, NDArray[np.int64], list[tuple[int, str]]]:
         """Decode objects.
+
+        Parameters
+        ----------
+        raws : sequence of bytes-like or `Cell`, or FeatureParts
+            JSON, or places in columns.
 
         Returns
         -------
@@ -76,7 +82,14 @@ class FeatureDecoder:
         """
         snapshot = self.columns.now
         every = np.arange(len(raws))
-        if snapshot.fast and len(raws) and (table := _read(raws, snapshot)) is not None:
+        cells = [raws] if isinstance(raws, Cells) else raws.cells if isinstance(raws, FeatureParts) else None
+        if cells is not None and (of_blocks := _tables(cells, snapshot)) is not None:
+            return _assemble(snapshot, len(raws), of_blocks, []), every, []
+        if not isinstance(raws, list):
+            raws = raws.listed() if isinstance(raws, FeatureParts) else list(raws)
+        if tuple in set(map(type, raws)):
+            pass  # some came in columns: those are looked for below
+        elif snapshot.fast and len(raws) and (table := _read(raws, snapshot)) is not None:
             return _assemble(snapshot, len(raws), [(every, table)], []), every, []
         tables, slow, problems = self._apart(raws)
         snapshot = self.columns.now
@@ -94,7 +107,10 @@ class FeatureDecoder:
         slow: Flats = []
         problems: list[tuple[int, str]] = []
         every = np.arange(len(raws))
-        for rows in (every[:TEACHERS], every[TEACHERS:]):
+        for part in (every[:TEACHERS], every[TEACHERS:]):
+            blocks, rows = _from_blocks(raws, part, self.columns.now)
+            tables += blocks
+            raws = _as_json(raws, rows)
             read = self._together(raws, rows)
             tables += read
             left = np.setdiff1d(rows, np.concatenate([done for done, _ in read])) if read else rows
@@ -194,6 +210,46 @@ def _whole(digits: str) -> int | float:
         if len(digits) < LONGEST_NUMBER
         else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
     )
+
+
+def _tables(several: Sequence[Cells], snapshot: Snapshot) -> Tables | None:
+    """Take all rows out of columns; None if some do not fit those that are known."""
+    found: Tables = []
+    first = 0
+    for cells in several:
+        table = cells.block.table(cells.rows, snapshot)
+        if table is None:
+            return None
+        found.append((np.arange(first, first + len(cells)), table))
+        first += len(cells)
+    return found
+
+
+def _from_blocks(raws: Raws, rows: NDArray[np.int64], snapshot: Snapshot) -> tuple[Tables, NDArray[np.int64]]:
+    """Take rows out of columns where they fit those that are known; returns also the other rows."""
+    picked = raws if len(rows) == len(raws) else [raws[row] for row in rows.tolist()]
+    left = np.ones(len(rows), bool)
+    in_blocks = np.flatnonzero(np.array([type(raw) is tuple for raw in picked], bool))
+    cells = picked if len(in_blocks) == len(rows) else [picked[at] for at in in_blocks.tolist()]
+    tables: Tables = []
+    for block, at, of_block in blocks_of(cells):
+        table = block.table(of_block, snapshot)
+        if table is not None:
+            tables.append((rows[in_blocks[at]], table))
+            left[in_blocks[at]] = False
+    return tables, rows[left]
+
+
+def _as_json(raws: Raws, rows: NDArray[np.int64]) -> Raws:
+    """The same with some rows as JSON, also where they came in columns."""
+    cells = [row for row in rows.tolist() if type(raws[row]) is tuple]
+    if not cells:
+        return raws
+    written: list[Any] = list(raws)
+    for block, at, of_block in blocks_of([raws[row] for row in cells]):
+        for row, raw in zip(at.tolist(), block.raws(of_block), strict=True):
+            written[cells[row]] = raw
+    return written
 
 
 def _read(raws: Raws, snapshot: Snapshot) -> pa.Table | None:

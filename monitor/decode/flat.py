@@ -11,6 +11,7 @@ from monitor.decode.reading import ROLES, Reading
 from schemas.errors import EventError
 
 _UNITS = ((1e11, 1_000), (1e14, 1), (1e17, 1e-3))  # below: seconds, milliseconds, microseconds
+_OF_JSON = frozenset({type(None), bool, int, float, str})
 
 
 def flat_event(
@@ -108,6 +109,8 @@ def instant(value: Any) -> str | int:
 
 def plain(value: Any) -> Any:
     """Turn a value of another type system into one of JSON; bytes that are no text are left out."""
+    if type(value) in _OF_JSON:
+        return value
     if isinstance(value, datetime | date):
         return instant(value)
     if isinstance(value, bytes):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -15,14 +15,18 @@ from detectors.hashing import hash_strings
 from monitor.decode.envelope import Envelopes, LabelEnvelopes, Scalar
 from monitor.decode.message import About, reason_of
 
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
+LONGEST_ID, LONGEST_NAME = 1_024, 256
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
+EventId = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_ID)]
+ModelRole = Literal["champion", "challenger", "shadow"]
+MODEL_ROLES: tuple[str, ...] = get_args(ModelRole)
 LONGEST_VERSION = 256
 LONGEST_LABEL = 1_024
 EARLIEST_MS, LATEST_MS = 0, 253_402_300_800_000  # 1970 to 9999
 
 
 class _Event(msgspec.Struct, gc=False):
-    event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    event_id: EventId
     model: Name
     timestamp: str | int
     version: Name | int = "unversioned"
@@ -33,11 +37,11 @@ class _Event(msgspec.Struct, gc=False):
     latency_ms: float | None = None
     error: str | None = None
     tags: dict[str, Scalar] | None = None
-    role: Literal["champion", "challenger", "shadow"] = "champion"
+    role: ModelRole = "champion"
 
 
 class _Label(msgspec.Struct, gc=False):
-    event_id: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)]
+    event_id: EventId
     model: Name
     timestamp: str | int
     label: bool | int | float | str
@@ -70,11 +74,13 @@ class Json:
             keep = [at for at in range(len(events)) if at not in wrong]
             event_ms, row, events = event_ms[keep], row[keep], [events[at] for at in keep]
             versions = [versions[at] for at in keep]
+        ids = [event.event_id for event in events]
         return Envelopes(
             row=row,
             problems=problems,
             event_ms=event_ms,
-            id_hash=hash_strings(pa.array([event.event_id for event in events], pa.string())),
+            id_hash=hash_strings(pa.array(ids, pa.string())),
+            event_id=ids,
             model=[event.model for event in events],
             version=versions,
             features=[event.features for event in events],
@@ -149,17 +155,16 @@ def unstorable_names(models: Sequence[str], versions: Sequence[str]) -> list[tup
     """Find models and versions whose names PostgreSQL could not keep."""
     wrong: dict[int, str] = {}
     for field, names in (("model", models), ("version", versions)):
-        for name in set(names):
-            reason = (
-                "a NUL character"
-                if "\0" in name
-                else f"more than {LONGEST_VERSION} digits"
-                if len(name) > LONGEST_VERSION
-                else None
-            )
-            if reason is not None:
-                wrong |= {at: f"{field}: has {reason}" for at, other in enumerate(names) if other == name}
+        reasons = {name: reason for name in set(names) if (reason := _unstorable(name)) is not None}
+        if reasons:
+            wrong |= {at: f"{field}: has {reasons[name]}" for at, name in enumerate(names) if name in reasons}
     return sorted(wrong.items())
+
+
+def _unstorable(name: str) -> str | None:
+    if "\0" in name:
+        return "a NUL character"
+    return f"more than {LONGEST_VERSION} digits" if len(name) > LONGEST_VERSION else None
 
 
 def wrong_features(features: Sequence[msgspec.Raw]) -> list[tuple[int, str]]:

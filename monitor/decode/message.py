@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -27,8 +28,12 @@ class Message:
     headers : sequence of (str, bytes or None)
     timestamp_ms : int
         Of the Kafka record; the time of events that tell none.
-    document : object
+    read : object
         The value as Python objects, where something has read it already.
+    key : bytes, optional
+        Of the Kafka record.
+    topic : str
+        That it came in; empty: not known.
 
     Examples
     --------
@@ -41,6 +46,9 @@ class Message:
     headers: Headers = ()
     timestamp_ms: int = 0
     read: Any = field(default=msgspec.UNSET, repr=False)
+    key: bytes | None = None
+    topic: str = ""
+    _named: dict[str, bytes] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def document(self) -> Any:
@@ -76,11 +84,13 @@ class Message:
 
     def header(self, name: str) -> str | None:
         """A header, whatever its case, and with ``-`` and ``_`` for each other; None if there is none."""
-        wanted = _plain(name)
-        for key, value in self.headers:
-            if value is not None and _plain(key) == wanted:
-                return value.decode("utf-8", "replace")
-        return None
+        if self._named is None:
+            self._named = {}
+            for key, value in self.headers:
+                if value is not None:
+                    self._named.setdefault(_plain(key), value)
+        found = self._named.get(_plain(name))
+        return None if found is None else found.decode("utf-8", "replace")
 
     @property
     def content_type(self) -> str:
@@ -95,6 +105,7 @@ class Message:
 About = Callable[[int], Message]
 
 
+@lru_cache(maxsize=1_024)
 def _plain(name: str) -> str:
     return name.lower().replace("_", "-")
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol, get_args, runtime_checkable
 
+from monitor.decode.halves import Half
 from monitor.decode.message import Event, Message
 from monitor.decode.registry import SchemaRegistry
 
@@ -70,6 +71,8 @@ class Example:
         What a stream has to say of such messages.
     is_recognised : bool
         ``auto`` tells the format without being told.
+    other : Message, optional
+        The response, where `message` is a request alone.
     """
 
     message: Message
@@ -77,6 +80,7 @@ class Example:
     kind: Kind = "predictions"
     reading: Reading = field(default_factory=Reading)
     is_recognised: bool = True
+    other: Message | None = None
 
 
 @runtime_checkable
@@ -110,6 +114,43 @@ class Format(Protocol):
         ...
 
 
+@runtime_checkable
+class Paired(Protocol):
+    """A format whose requests and responses are messages of their own."""
+
+    name: ClassVar[str]
+    order: ClassVar[int]
+
+    def matches(self, message: Message) -> bool:
+        """Whether a message is in this format."""
+        ...
+
+    def half(self, message: Message) -> Half:
+        """Tell which half a message is, and what it shares with the other.
+
+        Raises
+        ------
+        EventError
+            If it does not say.
+        """
+        ...
+
+    def joined(self, request: Message, response: Message, reading: Reading) -> list[Event]:
+        """Turn a request and its response into events in native form.
+
+        Raises
+        ------
+        EventError
+            If they cannot be read.
+        """
+        ...
+
+    @classmethod
+    def examples(cls) -> tuple[Example, ...]:
+        """Requests in this format, with their responses, written from its specification."""
+        ...
+
+
 class Wrapping(Protocol):
     """A format whose messages hold messages of another format."""
 
@@ -134,3 +175,6 @@ class Wrapping(Protocol):
     def examples(cls) -> tuple[Example, ...]:
         """Messages in this format, written from its specification."""
         ...
+
+
+AnyFormat = Format | Paired | Wrapping

@@ -57,13 +57,15 @@ def document_of(schema: Schema, payload: bytes) -> Any:
     >>> document_of(Schema("AVRO", text), b"\x54")
     {'x': 42}
     """
-    parsed = _parsed(schema)
+    parsed = parsed_schema(schema)
     stream = io.BytesIO(payload)
     try:
         read: Any = fastavro.schemaless_reader(stream, parsed, None)
         document = plain(read["value"])
     except _UNREADABLE as error:
-        msg = f"registry: does not follow its Avro schema ({type(error).__name__}: {str(error)[:200]})"
+        # What fastavro says of an end that comes too early has the address of an object in it.
+        said = "it ends too early" if isinstance(error, EOFError) else str(error)[:200]
+        msg = f"registry: does not follow its Avro schema ({type(error).__name__}: {said})"
         raise EventError(msg) from error
     left = len(payload) - stream.tell()
     if left:
@@ -73,7 +75,7 @@ def document_of(schema: Schema, payload: bytes) -> Any:
 
 
 @lru_cache(maxsize=_MOST_SCHEMAS)
-def _parsed(schema: Schema) -> Any:
+def parsed_schema(schema: Schema) -> Any:
     """Make a schema ready, as that of the only field of a record, which is written just the same.
 
     Only a record can carry the types that it refers to.

@@ -46,6 +46,7 @@ _WRAPPERS = frozenset(
 )
 _DEEPEST = 16  # messages declared inside each other
 _LONGEST_VARINT = 5
+_VALUE = 2  # number of the field of a map's entries that holds the value
 _MOST_SCHEMAS = 1_000
 
 
@@ -67,7 +68,7 @@ def document_of(schema: Schema, payload: bytes) -> Any:
     try:
         message.ParseFromString(payload[at:])
         return _document(message)
-    except (DecodeError, json_format.Error, ValueError, TypeError, RecursionError) as error:
+    except (DecodeError, json_format.Error, ValueError, TypeError, LookupError, RecursionError) as error:
         msg = f"registry: does not follow its Protobuf schema ({str(error)[:200]})"
         raise EventError(msg) from error
 
@@ -167,7 +168,7 @@ def _value(field: Any, value: Any) -> Any:
         return _single(field, value)
     inner = field.message_type
     if inner is not None and inner.GetOptions().map_entry:
-        kind = inner.fields_by_name["value"]
+        kind = inner.fields_by_number[_VALUE]
         return {str(key): _single(kind, item) for key, item in value.items()}
     return [_single(field, item) for item in value]
 

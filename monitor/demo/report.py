@@ -221,8 +221,9 @@ def _streams(findings: Sequence[Finding]) -> tuple[str, ...]:
 
 def _planted(opened_ms: int, streams: set[str]) -> str | None:
     """Name the fault that an alert opened with, if there is one."""
+    columns = {stream.partition(" where ")[0] for stream in streams}
     for fault in FAULTS:
-        if fault.from_ms <= opened_ms < fault.to_ms and stream_of(fault) in streams:
+        if fault.from_ms <= opened_ms < fault.to_ms and stream_of(fault) in streams | columns:
             return fault.name
     return None
 

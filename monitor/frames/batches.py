@@ -220,7 +220,8 @@ class Batches:
         read = _Read.of(part, self.layout.features)
         # Without outputs and tags, which are lists of Python values there: those come in columns here.
         nothing: list[Any] = [None] * part.num_rows
-        events = Events(event_ms=[times], features=nothing, tags=nothing, keys=[keys])
+        events = Events(event_ms=[times], tags=nothing, keys=[keys])
+        events.features.extend(nothing)
         made = make_batch(events, np.arange(part.num_rows), read.features(), Outputs(), self._segments)
         outputs = _Read.of(part, self.layout.outputs)
         segments = made.segments

@@ -1,7 +1,8 @@
 """From a table to a reference, in two passes over it and in memory that does not grow with its rows.
 
 The first pass counts all rows on cells and chooses the bins; the second counts each window on these bins. The
-reference is the same, to the last bit, as one learned from a stream of the same rows.
+reference is the same, to the last bit, as one learned from a stream of the same rows, but for how events
+arrived, which a table does not know.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from detectors.binning import Binning
 from detectors.prepared import Prepared
 from detectors.profile import Profile
+from detectors.quality.learned import LearnedQuality
 from detectors.reference import Reference, build, kept_groups, relate
 from detectors.sample import MOST_ROWS
 from monitor.config.settings import ModelSettings
@@ -129,18 +131,22 @@ def reference_from_table(
         relations = relate(made.binning, made.counts[0], whole, 1, positive)
         if relations is not None:
             relations = replace(relations, windows=relations.windows[:0])
+        quality = LearnedQuality.learn(made.binning, made.counts[0], whole, {}, slices=none, slice_ms=0)
         return replace(
             made, from_ms=0, to_ms=0, longest_gap_ms=0, window_starts=none, windows=windows,
-            relations=relations, _kept={},
+            relations=relations, quality=quality, _kept={},
         )  # fmt: skip
     starts, windows, samples = _count_windows(batches, made.binning, settings)
-    relations = relate(
-        made.binning, made.counts[0], samples.windows(starts, length_ms), windows.shape[1], positive
+    of_windows = samples.windows(starts, length_ms)
+    relations = relate(made.binning, made.counts[0], of_windows, windows.shape[1], positive)
+    quality = LearnedQuality.learn(
+        made.binning, made.counts[0], of_windows, {}, slices=slices, slice_ms=settings.slice_ms
     )
     gap_ms = int(np.diff(slices, append=last).max())
     return replace(
-        made, longest_gap_ms=gap_ms, window_starts=starts, windows=windows, relations=relations, _kept={}
-    )
+        made, longest_gap_ms=gap_ms, window_starts=starts, windows=windows, relations=relations,
+        quality=quality, _kept={},
+    )  # fmt: skip
 
 
 def windows_of_frame(

@@ -6,27 +6,35 @@ from dataclasses import replace
 from datetime import datetime
 
 from alerting.finding import Finding, Kind, Severity, WindowObservation, instant
-from detectors.profile import Profile
+from detectors.ruled import RuleCounts, Values
 from monitor.judging.judgements import Due
 from schemas.checks.catalog import checks
 from schemas.column import ERROR, FAIRNESS_PREFIX, LABEL, MULTIVARIATE_PREFIX
-from schemas.contract import DETECTOR_PREFIX, SCORE_SUMS, Contract, Count, Rule
+from schemas.contract import DETECTOR_PREFIX, SCORE_SUMS, ColumnRules, Contract, Count, Rule, RuleKey
+from schemas.examples import Example
+from schemas.policy import percent
 from schemas.verdict import Decision, Lane, Verdict
 
 REQUIRED = "required"
 _REQUIRED_FORMULA = "rows without the column, against all rows but one: some row of a window has to have it"
+UNIQUE = "unique"
+STANDARD_ERRORS = 4  # of the estimate of different values; see the statistics page
+_UNIQUE_FORMULA = (
+    "rows with a value less the estimated number of different values (HyperLogLog), against "
+    f"{STANDARD_ERRORS} standard errors of the estimate and the limit"
+)
 # Columns that may be named and are not expected in events.
 _NOT_EXPECTED = (MULTIVARIATE_PREFIX, FAIRNESS_PREFIX, "performance.", f"{LABEL}.")
 
 
-def judge_contract(contract: Contract, profile: Profile) -> list[Verdict]:
+def judge_contract(contract: Contract, counts: RuleCounts) -> list[Verdict]:
     """Hold what was counted in a window against the limits of a contract.
 
     Parameters
     ----------
     contract : Contract
         As it is now. Counts of rules with other terms, from before the contract changed, are left out.
-    profile : Profile
+    counts : RuleCounts
         Of all rows of the window.
 
     Returns
@@ -36,12 +44,22 @@ def judge_contract(contract: Contract, profile: Profile) -> list[Verdict]:
         statistic is the number of rows that break the rule, `n` that of the rows that were held against it.
     """
     found = []
-    for key, count in sorted(profile.violations.counts.items()):
+    for key, count in sorted(counts.violations.counts.items()):
         check = checks().get(key.check)
         rule = None if check is None else check.rule(key.column, contract)
-        if rule is not None and rule.terms == key.terms:
-            found.append(_verdict(key.check, key.column, rule, count))
-    return found + _presence(contract, profile)
+        if rule is not None and rule.counted_as == key.terms:
+            verdict = _verdict(key.check, key.column, rule, count)
+            found.append(replace(verdict, examples=_examples(contract, counts, key)))
+    return found + _presence(contract, counts) + _uniqueness(contract, counts)
+
+
+def _examples(contract: Contract, counts: RuleCounts, key: RuleKey) -> tuple[Example, ...]:
+    """Events that broke a rule, in order of time, with what may be shown of them now."""
+    examples = counts.violations.examples.get(key)
+    if examples is None:
+        return ()
+    shown = [example.without(contract.hidden) for example in examples.kept[: contract.examples]]
+    return tuple(sorted(shown, key=lambda example: (example.event_ms, example.key)))
 
 
 def formula(detector: str) -> str | None:
@@ -51,6 +69,8 @@ def formula(detector: str) -> str | None:
         return None
     if name == REQUIRED:
         return _REQUIRED_FORMULA
+    if name == UNIQUE:
+        return _UNIQUE_FORMULA
     check = checks().get(name)
     return None if check is None else check.formula
 
@@ -58,7 +78,7 @@ def formula(detector: str) -> str | None:
 def observation_of(
     due: Due, verdicts: list[Verdict], contract: Contract, reference_hash: str
 ) -> WindowObservation:
-    """Say to the incident on quality which rules a window breaks, each as severe as its column says."""
+    """Say to the incident on quality what is wrong with a window."""
     seen = WindowObservation.of(
         *due.key,
         due.start_ms,
@@ -68,35 +88,51 @@ def observation_of(
         reference_hash=reference_hash,
         kind=Kind.QUALITY,
     )
+    return graded(seen, contract)
+
+
+def graded(seen: WindowObservation, contract: Contract) -> WindowObservation:
+    """Make broken rules as severe as their columns say."""
     return replace(seen, findings=tuple(_graded(finding, contract) for finding in seen.findings))
 
 
 def _graded(finding: Finding, contract: Contract) -> Finding:
-    rules = contract.of(finding.column) if finding.detector.startswith(DETECTOR_PREFIX) else None
-    return finding if rules is None else replace(finding, fixed_severity=Severity(rules.severity))
+    name = finding.detector.removeprefix(DETECTOR_PREFIX)
+    severity = None if name == finding.detector else _severity(name, finding.column, contract)
+    return finding if severity is None else replace(finding, fixed_severity=Severity(severity))
+
+
+def _severity(name: str, column: str, contract: Contract) -> str | None:
+    check = checks().get(name)
+    if check is not None:
+        rule = check.rule(column, contract)
+        return None if rule is None else rule.policy.severity
+    rules = contract.of(column)
+    return None if rules is None else rules.policy_of(name).severity
 
 
 def _verdict(check: str, column: str, rule: Rule, count: Count) -> Verdict:
-    is_broken = count.rows > 0 and count.broken / count.rows > rule.limit
+    limit = rule.policy.limit
+    is_broken = limit.is_passed(count.broken, count.rows)
     return _of_rule(
         check,
         column,
         is_broken=is_broken,
         rows=count.rows,
         broken=count.broken,
-        threshold=rule.limit * count.rows,
-        source=f"contract: at most {percent(rule.limit)} of rows",
+        threshold=limit.most(count.rows),
+        source=f"contract: at most {limit}",
         explanation=_explanation(column, rule, count) if is_broken else "",
     )
 
 
-def _presence(contract: Contract, profile: Profile) -> list[Verdict]:
+def _presence(contract: Contract, counts: RuleCounts) -> list[Verdict]:
     """Verdicts on columns that some row has to have."""
-    if not profile.rows:
+    if not counts.rows:
         return []
     names = sorted(rules.column for rules in contract.columns if rules.required)
-    absent = {name: profile.missing(name) for name in names if _is_expected(name)}
-    return [_presence_of(name, missing, profile.rows) for name, missing in absent.items()]
+    absent = {name: counts.missing(name) for name in names if _is_expected(name)}
+    return [_presence_of(name, missing, counts.rows) for name, missing in absent.items()]
 
 
 def _presence_of(column: str, missing: int, rows: int) -> Verdict:
@@ -111,6 +147,35 @@ def _presence_of(column: str, missing: int, rows: int) -> Verdict:
         threshold=float(rows - 1),
         source="contract: in at least one row",
         explanation=gone if is_gone else "",
+    )
+
+
+def _uniqueness(contract: Contract, counts: RuleCounts) -> list[Verdict]:
+    """Verdicts on columns of which no value may come twice, as far as an estimate can tell."""
+    columns = sorted((rules for rules in contract.columns if rules.is_unique), key=lambda rules: rules.column)
+    known = [(rules, counts.columns[rules.column]) for rules in columns if rules.column in counts.columns]
+    return [_uniqueness_of(rules, values) for rules, values in known if values.ok]
+
+
+def _uniqueness_of(rules: ColumnRules, values: Values) -> Verdict:
+    rows, sketch, limit = values.ok, values.distinct, rules.policy_of(UNIQUE).limit
+    different, error = sketch.estimate(), STANDARD_ERRORS * sketch.relative_error
+    repeats = max(0, rows - round(different))
+    threshold = error * rows + limit.most(rows)
+    is_broken = repeats > threshold
+    text = (
+        f"{rules.column}: about {round(different):,} different values in {rows:,} rows (± {percent(error)}): "
+        f"about {percent(repeats / rows)} are repeats; fewer than {percent(threshold / rows)} cannot be seen"
+    )
+    return _of_rule(
+        UNIQUE,
+        rules.column,
+        is_broken=is_broken,
+        rows=rows,
+        broken=repeats,
+        threshold=threshold,
+        source=f"contract: unique, within {percent(error)} of the estimate, and at most {limit}",
+        explanation=text if is_broken else "",
     )
 
 
@@ -147,33 +212,8 @@ def _of_rule(
 def _explanation(column: str, rule: Rule, count: Count) -> str:
     return (
         f"{column}: {count.broken:,} of {count.rows:,} rows ({percent(count.broken / count.rows)}) "
-        f"{rule.words}, at most {allowed(rule.limit, count.rows):,} allowed; {_when(count)}"
+        f"{rule.words}, at most {rule.policy.limit.allowed(count.rows):,} allowed; {_when(count)}"
     )
-
-
-def allowed(limit: float, rows: int) -> int:
-    """Largest number of rows whose share is not above a limit.
-
-    Examples
-    --------
-    >>> allowed(0.0, 2_000), allowed(0.29, 100), allowed(0.001, 10)
-    (0, 29, 0)
-    """
-    most = int(limit * rows)
-    return most + 1 if (most + 1) / rows <= limit else most
-
-
-def percent(share: float) -> str:
-    """Write a share of rows with two digits at least.
-
-    Examples
-    --------
-    >>> percent(0.0155), percent(0.02), percent(0.5), percent(0.0004), percent(0), percent(1)
-    ('1.6 %', '2 %', '50 %', '0.04 %', '0 %', '100 %')
-    """
-    value = 100 * share
-    digits = f"{value:.1f}" if value >= 1 else f"{value:.2g}"
-    return f"{digits.removesuffix('.0')} %"
 
 
 def _when(count: Count) -> str:

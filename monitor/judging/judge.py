@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, exists, insert, select, update
+from sqlalchemy import Connection, Engine, exists, insert, select
 
 from alerting.finding import Kind, WindowObservation
 from detectors.base import Detector, Step
@@ -22,12 +22,15 @@ from detectors.digest import week_of
 from detectors.events import judge_events
 from detectors.quality.facts import Facts
 from detectors.reference import Reference
+from detectors.ruled import RuleCounts
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.config.columns import contract_of
+from monitor.contracts import revisions
+from monitor.contracts.configured import of_settings
 from monitor.judging.budget import event_budget
 from monitor.judging.contracts import judge_contract, observation_of
 from monitor.judging.judgements import (
+    MOST_WINDOWS,
     Due,
     Judged,
     Overtaken,
@@ -35,11 +38,14 @@ from monitor.judging.judgements import (
     by_kind,
     insert_judgement,
     observe,
+    read_slices,
     result_rows,
+    take,
 )
 from monitor.judging.merging import Merged, merge_slices
 from monitor.judging.outlooks import NO_OUTLOOK, Outlook, entry_of, outlook_of, permitted
 from monitor.judging.tidying import JudgedSpan, Tidier
+from monitor.judging.unreferenced import UnreferencedWindows
 from monitor.judging.weeks import part_of
 from monitor.profiling import Key, Pointer
 from monitor.references.configured import ConfiguredReferences
@@ -48,7 +54,6 @@ from monitor.registry import read_columns
 from monitor.store import ledgers, weeks
 from monitor.store.engine import immediate, reading
 from monitor.store.ledgers import EVENTS
-from monitor.store.queries.slices import slices_between
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import (
     judgement,
@@ -64,8 +69,6 @@ from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec
 
 logger = logging.getLogger(__name__)
-
-MOST_WINDOWS = 500  # judged in one sweep
 
 
 class Judge:
@@ -100,6 +103,8 @@ class Judge:
         self._configured = ConfiguredReferences(engine, configuration.folder)
         self._detectors: dict[str, Detector] = {}
         self._contracts: dict[str, Contract] = {}
+        self._noted: set[str] = set()
+        self._unreferenced = UnreferencedWindows(configuration, engine, clock, telemetry)
         self._tidier = Tidier(configuration, engine, clock)
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
@@ -118,9 +123,11 @@ class Judge:
             marks = watermarks(connection, self._configuration, now_ms, models)
             unlearned = self._without_reference(connection, marks)
             specs = read_columns(connection, set(marks)) if models is not None else read_columns(connection)
+        done: list[Judged] = []
         for key in unlearned:
-            settings = self._configuration.for_model(key[0])
             known = specs.get(key, {})
+            done += self._unreferenced.judge(key, self._contract(key[0]), marks[key[0]], known)
+            settings = self._configuration.for_model(key[0])
             if settings.reference.file is not None:
                 learned = self._configured.build(key, settings, known, now_ms)
             else:
@@ -136,7 +143,7 @@ class Judge:
             pointers = {
                 key: pointers_of(connection, self._references, key) for key in {due.key for due in found}
             }
-        done: list[Judged] = []
+        self._note_contracts({due.key[0] for due in found})
         for due in found:
             if self._stop.is_set():
                 break
@@ -145,6 +152,15 @@ class Judge:
             if judged is not None:
                 done.append(judged)
         return done
+
+    def _note_contracts(self, models: Collection[str]) -> None:
+        """Remember what windows of some models are going to be judged by, once for each state of it."""
+        for model in sorted(set(models) - self._noted):
+            contract = of_settings(self._configuration.for_model(model), model)
+            made = revisions.note(self._engine, model, contract, self._clock.now_ms())
+            if made is not None:
+                logger.info("model %s: revision %d of its contract", model, made.revision)
+            self._noted.add(model)
 
     def _without_reference(self, connection: Connection, marks: Mapping[str, int]) -> list[Key]:
         pointers = exists().where(
@@ -193,7 +209,7 @@ class Judge:
             reference = self._references.get(connection, pointer.hash)
             outlook = self._outlook(connection, due, pointer) if is_base else NO_OUTLOOK
         stepped = self._step(due, reference, merged, outlook)
-        ruled = judge_contract(self._contract(due.key[0]), merged.profile)
+        ruled = judge_contract(self._contract(due.key[0]), RuleCounts.of(merged.profile))
         try:
             changes = self._write(due, pointer, merged, outlook, stepped, ruled, is_base=is_base)
         except Overtaken:
@@ -226,7 +242,7 @@ class Judge:
             If the window changed, or somebody else judged it; nothing was written.
         """
         with immediate(self._engine) as connection:
-            if not _take(connection, due):
+            if not take(connection, due):
                 raise Overtaken
             if outlook.is_next and stepped.state:
                 entry = entry_of(due, pointer.hash, outlook, stepped)
@@ -258,19 +274,30 @@ class Judge:
             key = (row.model, row.version)
             spec = WindowSpec.parse(row.window)
             due = Due(key, spec, row.start_ms, 0, 0, row.revision - 1)
+            specs = read_columns(connection, [row.model]).get(key, {})
+            if row.reference_hash is None:
+                return self._recompute_rules(row, due, specs)
             reference = self._references.get(connection, row.reference_hash)
             pointer = Pointer(0, row.reference_hash, reference.binning)
-            specs = read_columns(connection, [row.model]).get(key, {})
             merged = merge_slices(read_slices(connection, due), specs, pointer)
             is_base = spec == self._configuration.for_model(row.model).windows[0]
             outlook = self._outlook_back_then(connection, due, pointer) if is_base else NO_OUTLOOK
         stepped = self._step(due, reference, merged, outlook)
-        ruled = judge_contract(self._contract(due.key[0]), merged.profile)
+        ruled = judge_contract(self._contract(due.key[0]), RuleCounts.of(merged.profile))
         rows = result_rows(judgement_id, due, [*stepped.verdicts, *ruled])
+        return self._recomputed(row, rows, merged, state_is_kept=outlook.state is not None)
+
+    def _recompute_rules(self, row: Any, due: Due, specs: Mapping[str, ColumnSpec]) -> Recomputed:
+        merged, ruled = self._unreferenced.recompute(due, self._contract(due.key[0]), specs)
+        return self._recomputed(row, result_rows(row.id, due, ruled), merged, state_is_kept=True)
+
+    def _recomputed(
+        self, row: Any, rows: list[dict[str, Any]], merged: Merged, *, state_is_kept: bool
+    ) -> Recomputed:
         return Recomputed(
             rows,
             json.dumps(merged.sources, separators=(",", ":")) == row.sources,
-            outlook.state is not None,
+            state_is_kept,
             self._configuration.hash_for(row.model) == row.configuration_hash,
         )
 
@@ -341,11 +368,12 @@ class Judge:
             reference,
             of_outcomes=False if self._has_labels else None,
         )
+        sample = merged.sample
         stepped = judge_events(
             detector,
             reference,
-            Facts.of(merged.profile),
-            merged.sample,
+            Facts.of(merged.profile, sample),
+            sample,
             outlook.state or b"",
             start_ms=due.start_ms,
             end_ms=due.end_ms,
@@ -362,8 +390,7 @@ class Judge:
     def _contract(self, model: str) -> Contract:
         hash_ = self._configuration.hash_for(model)
         if hash_ not in self._contracts:
-            settings = self._configuration.for_model(model)
-            self._contracts[hash_] = contract_of(settings.columns, settings.task)
+            self._contracts[hash_] = self._configuration.for_model(model).build_contract()
         return self._contracts[hash_]
 
     def _insert_judgement(self, connection: Connection, due: Due, pointer: Pointer, merged: Merged) -> int:
@@ -412,28 +439,3 @@ class Judge:
             If the database is away.
         """
         self._tidier.tidy()
-
-
-def read_slices(connection: Connection, due: Due) -> list[Any]:
-    """Stored slices of a window."""
-    return slices_between(connection, due.key, due.start_ms, due.end_ms)
-
-
-def _take(connection: Connection, due: Due) -> bool:
-    w = window_state.c
-    done = connection.execute(
-        update(window_state)
-        .where(
-            and_(
-                w.model == due.key[0],
-                w.version == due.key[1],
-                w.window == str(due.spec),
-                w.start_ms == due.start_ms,
-                w.touched == due.touched,
-                w.judged == due.judged,
-                w.revision == due.revision,
-            )
-        )
-        .values(judged=due.touched, revision=due.revision + 1)
-    )
-    return done.rowcount == 1

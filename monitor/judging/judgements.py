@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, and_, insert, update
 
 from alerting.alert import step
 from alerting.finding import Kind, WindowObservation
@@ -15,13 +15,16 @@ from alerting.pipeline import outbox_rows
 from monitor.config import Configuration
 from monitor.profiling import Key
 from monitor.store import alerts
-from monitor.store.tables import judgement
+from monitor.store.queries.slices import slices_between
+from monitor.store.tables import judgement, window_state
 from monitor.telemetry import AlertChanged
 from monitor.version import code_version
 from schemas.verdict import QUALITY_PREFIX, Decision, Stream, Verdict, without_alarms
 from schemas.window import WindowSpec
 
 AGAIN = "{}: as judged first; too long ago to collect the evidence again"
+MOST_WINDOWS = 500  # judged in one sweep
+EXAMPLES = "examples"
 EFFECTS = (
     "psi", "psi_debiased", "psi_low", "psi_high", "js", "hellinger", "total_variation", "linf", "chi2", "g",
     "cramers_v", "ks", "wasserstein", "wasserstein_error",
@@ -134,7 +137,7 @@ def insert_judgement(
     *,
     rows: int,
     excluded_rows: int,
-    reference_hash: str,
+    reference_hash: str | None,
     configuration_hash: str,
     sources: str,
     now_ms: int,
@@ -152,6 +155,24 @@ def insert_judgement(
 def result_rows(judgement_id: int, due: Due, verdicts: Collection[Verdict]) -> list[dict[str, Any]]:
     """Rows of the table ``result`` for all verdicts on anything."""
     return [_result_row(judgement_id, due, verdict) for verdict in verdicts if verdict.n or verdict.m]
+
+
+def _behind(verdict: Verdict) -> str | None:
+    """What is behind a verdict, as JSON: an attribution, or examples of events that broke a rule."""
+    if verdict.examples:
+        return json.dumps({EXAMPLES: [example.plain() for example in verdict.examples]})
+    return None if verdict.attribution is None else json.dumps(asdict(verdict.attribution))
+
+
+def examples_in(attribution: str | None) -> list[dict[str, Any]]:
+    """Examples that were stored with a result."""
+    return [] if attribution is None else list(json.loads(attribution).get(EXAMPLES, ()))
+
+
+def attribution_in(attribution: str | None) -> dict[str, Any] | None:
+    """Attribution that was stored with a result."""
+    found: dict[str, Any] | None = None if attribution is None else json.loads(attribution)
+    return None if found is None or EXAMPLES in found else found
 
 
 def _result_row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]:
@@ -173,8 +194,34 @@ def _result_row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]
         "evidence_log": verdict.evidence_log,
         **{name: None if effects is None else getattr(effects, name) for name in EFFECTS},
         "moved": json.dumps([asdict(moved) for moved in verdict.moved]),
-        "attribution": None if verdict.attribution is None else json.dumps(asdict(verdict.attribution)),
+        "attribution": _behind(verdict),
         "explanation": verdict.explanation,
         "budget": verdict.budget,
         "onset_at_ms": verdict.onset_ms,
     }
+
+
+def read_slices(connection: Connection, due: Due) -> list[Any]:
+    """Stored slices of a window."""
+    return slices_between(connection, due.key, due.start_ms, due.end_ms)
+
+
+def take(connection: Connection, due: Due) -> bool:
+    """Mark a window as judged; False if it changed, or somebody else judged it, since it was read."""
+    w = window_state.c
+    done = connection.execute(
+        update(window_state)
+        .where(
+            and_(
+                w.model == due.key[0],
+                w.version == due.key[1],
+                w.window == str(due.spec),
+                w.start_ms == due.start_ms,
+                w.touched == due.touched,
+                w.judged == due.judged,
+                w.revision == due.revision,
+            )
+        )
+        .values(judged=due.touched, revision=due.revision + 1)
+    )
+    return done.rowcount == 1

@@ -379,13 +379,25 @@ def learn_and_promote(
     }
     with immediate(engine) as connection:
         keep(connection, new, metadata, now_ms)
-        every = settings.windows[0].every_ms
-        first = -(-span.to_ms // every) * every
+        first = _first_window(span, settings)
         if not promote(
             connection, key, new.hash, from_ms=first, by="driftline", now_ms=now_ms, only_first=True
         ):
             return None
     return new
+
+
+def first_boundary(
+    connection: Connection, key: Key, settings: ModelSettings, watermark_ms: int
+) -> int | None:
+    """First window that a reference learned now would judge; None if it is not time to learn one."""
+    span = learnable(connection, key, settings, watermark_ms)
+    return None if span is None else _first_window(span, settings)
+
+
+def _first_window(span: Span, settings: ModelSettings) -> int:
+    every = settings.windows[0].every_ms
+    return -(-span.to_ms // every) * every
 
 
 def describe(binning: Binning) -> dict[str, int]:

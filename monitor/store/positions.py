@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, insert, select, update
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
 
 from monitor.dead_letters.letters import Settled, settle, was_settled
 from monitor.labels.pairing import FATES
+from monitor.store import halves
 from monitor.store.engine import immediate, reading
+from monitor.store.halves import HalfWork, StoredHalf
 from monitor.store.joining import JoinWork, join
 from monitor.store.sql import insert_new, upsert
 from monitor.store.tables import (
@@ -36,8 +38,10 @@ from monitor.store.tables import (
 )
 from schemas.errors import Fenced, UsageError
 
-OUTCOMES = ("counted", "late", "future", "dead_lettered", "duplicates")
+OUTCOMES = ("counted", "late", "future", "dead_lettered", "duplicates", "unpaired", "paired")
 REFERENCES = "references"  # counter that every promotion raises
+MARK = "[contract rule "
+"""In the reasons of partitions that a rule has stopped."""
 Fault = Callable[[str], None]
 
 
@@ -58,7 +62,9 @@ class Claim:
     """What a reader owns after a claim.
 
     `stopped_reason` is set if the partition must not be read; `seen` are the stored buckets of event-id
-    hashes, and `models` the newest event time of each model in the partition.
+    hashes, `models` the newest event time of each model in the partition, and `stamp_ms` the newest timestamp
+    of its records. Rows before offset `judged_from` do not stop it again, whatever rules they break: somebody
+    has accepted them.
     """
 
     place: Place
@@ -70,6 +76,8 @@ class Claim:
     stopped_reason: str | None
     seen: list[tuple[int, bytes]]
     models: dict[str, int]
+    stamp_ms: int | None = None
+    judged_from: int = 0
 
 
 @dataclass
@@ -89,6 +97,7 @@ class PartitionDelta:
     seen: list[tuple[int, bytes]] = field(default_factory=list)
     forget_before_ms: int | None = None
     replayed: dict[str, int] = field(default_factory=dict)  # by outcome; what letters counted for goes off
+    stamp_ms: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,6 +123,7 @@ class Commit:
     columns: list[dict[str, Any]] = field(default_factory=list)
     dead_letters: list[dict[str, Any]] = field(default_factory=list)
     replayed: list[Settled] = field(default_factory=list)
+    halves: HalfWork = field(default_factory=HalfWork)
     references_seen: int = 0
     joining: JoinWork | None = None
     outcome_windows: Callable[[list[tuple[str, str, int]]], list[dict[str, Any]]] = lambda _: []
@@ -196,7 +206,17 @@ def claim(
             stopped,
             [tuple(r) for r in connection.execute(_of(place, dedupe, dedupe.c.bucket_ms, dedupe.c.hashes))],
             {r.model: r.max_event_ms for r in connection.execute(_of(place, partition_model))},
+            row.stamp_ms,
+            _accepted_up_to(connection, place),
         )
+
+
+def _accepted_up_to(connection: Connection, place: Place) -> int:
+    """Offset up to which rows may break rules that would stop the partition."""
+    query = _of(place, gap, func.max(gap.c.to_offset)).where(
+        gap.c.accepted_at_ms.is_not(None), gap.c.reason.contains(MARK, autoescape=True)
+    )
+    return connection.execute(query).scalar() or 0
 
 
 def _of(place: Place, table: Any, *columns: Any) -> Any:
@@ -262,8 +282,25 @@ def stop(
         )
 
 
-def resume(engine: Engine, place: Place, *, next_offset: int, topic_id: str, now_ms: int) -> None:
+def resume(
+    engine: Engine,
+    place: Place,
+    *,
+    next_offset: int,
+    topic_id: str,
+    now_ms: int,
+    judged_from: int | None = None,
+) -> None:
     """Accept the gaps of a stopped partition and let reading go on; the next claim takes it up.
+
+    Parameters
+    ----------
+    next_offset : int
+        Where to go on.
+    topic_id : str
+        Identity that the topic has now.
+    judged_from : int, optional
+        Offset before which rows do not stop the partition once more, if a rule has stopped it.
 
     Raises
     ------
@@ -290,7 +327,7 @@ def resume(engine: Engine, place: Place, *, next_offset: int, topic_id: str, now
             .where(
                 gap.c.topic == place.topic, gap.c.partition == place.partition, gap.c.accepted_at_ms.is_(None)
             )
-            .values(accepted_at_ms=now_ms)
+            .values(accepted_at_ms=now_ms, **({} if judged_from is None else {"to_offset": judged_from}))
         )
 
 
@@ -315,8 +352,8 @@ def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_faul
     Raises
     ------
     Fenced
-        If any of the partitions belongs to somebody else, or a dead letter was replayed already; nothing was
-        kept.
+        If any of the partitions belongs to somebody else, or a dead letter or a half was taken in already;
+        nothing was kept.
     ReferencesChanged
         If a reference was promoted since the profiles were begun; nothing was kept.
     Unavailable
@@ -324,9 +361,7 @@ def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_faul
     """
     with immediate(engine) as connection:
         fault("begun")
-        for delta in work.partitions:
-            if connection.execute(_moved(delta, now_ms)).rowcount != 1:
-                raise Fenced(_fenced(delta.claim.place))
+        _move(connection, work, now_ms)
         fault("positions")
         _check_references(connection, work.references_seen)
         insert_new(connection, model_version, work.versions)
@@ -339,6 +374,10 @@ def commit(engine: Engine, work: Commit, *, now_ms: int, fault: Fault = _no_faul
         insert_new(connection, dead_letter, work.dead_letters)
         settle(connection, work.replayed, now_ms)
         fault("dead letters")
+        halves.keep(connection, work.halves, now_ms)
+        for at, repeated in work.halves.repeated.items():
+            connection.execute(_counted(Place(*at), {"unpaired": -repeated, "duplicates": repeated}))
+        fault("halves")
         _insert_seen(connection, work.partitions)
         fault("seen")
         _upsert_model_times(connection, work.partitions)
@@ -376,6 +415,8 @@ def settled(engine: Engine, work: Commit) -> bool:
             if delta.from_offset != delta.next_offset:
                 kept.append(state.next_offset == delta.next_offset)
         kept += [was_settled(connection, letter) for letter in work.replayed]
+        taken_out = halves.was_kept(connection, work.halves)
+        kept += [] if taken_out is None else [taken_out]
     return bool(kept) and all(kept)
 
 
@@ -393,6 +434,28 @@ def _guard(owned: Claim, next_offset: int) -> Any:
     )
 
 
+def _move(connection: Connection, work: Commit, now_ms: int) -> None:
+    """Move positions and counters; in one order of all places, so that nobody waits in a circle."""
+    deltas = {delta.claim.place: delta for delta in work.partitions}
+    moved = {Place(*at): numbers for at, numbers in work.halves.moved.items()}
+    for place in sorted(deltas.keys() | moved.keys()):
+        if place in deltas and connection.execute(_moved(deltas[place], now_ms)).rowcount != 1:
+            raise Fenced(_fenced(place))
+        if place in moved:
+            connection.execute(_counted(place, moved[place]))
+
+
+def _counted(place: Place, numbers: dict[str, int]) -> Any:
+    """Add to counters of a partition, also of one that somebody else reads."""
+    c = partition_state.c
+    values = {name: c[name] + number for name, number in numbers.items()}
+    return (
+        update(partition_state)
+        .where(c.topic == place.topic, c.partition == place.partition)
+        .values(values | {"fetched": c.fetched + sum(numbers.values())})
+    )
+
+
 def _moved(delta: PartitionDelta, now_ms: int) -> Any:
     c = partition_state.c
     values: dict[str, Any] = {
@@ -405,6 +468,8 @@ def _moved(delta: PartitionDelta, now_ms: int) -> Any:
     }
     if delta.max_event_ms is not None:
         values["max_event_ms"] = delta.max_event_ms
+    if delta.stamp_ms is not None:
+        values["stamp_ms"] = delta.stamp_ms
     if delta.last_event_at_ms is not None:
         values["last_event_at_ms"] = delta.last_event_at_ms
     return update(partition_state).where(_guard(delta.claim, delta.from_offset)).values(values)
@@ -441,12 +506,22 @@ def _insert_slices(connection: Connection, work: Commit) -> None:
 
 
 def _sources(work: Commit) -> str:
-    return source_ranges(work.partitions, work.replayed)
+    return source_ranges(work.partitions, work.replayed, work.halves.paired)
 
 
-def source_ranges(partitions: Iterable[PartitionDelta], replayed: Iterable[Settled] = ()) -> str:
+def source_ranges(
+    partitions: Iterable[PartitionDelta],
+    replayed: Iterable[Settled] = (),
+    paired: Iterable[StoredHalf] = (),
+) -> str:
     """Offsets that a commit takes in, as JSON ``{topic: {partition: [[from, to], …]}}``, without `to`."""
     ranges: dict[str, dict[str, list[list[int]]]] = {}
+    for half in sorted(paired, key=lambda half: half.offset):
+        mine = ranges.setdefault(half.topic, {}).setdefault(str(half.partition), [])
+        if mine and mine[-1][1] == half.offset:
+            mine[-1][1] += 1
+        else:
+            mine.append([half.offset, half.offset + 1])
     for letter in replayed:
         if letter.status == "replayed":
             mine = ranges.setdefault(letter.topic, {}).setdefault(str(letter.partition), [])

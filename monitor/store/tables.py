@@ -44,6 +44,21 @@ partition_state = Table(
     Column("future", BigInteger, nullable=False),
     Column("dead_lettered", BigInteger, nullable=False),
     Column("duplicates", BigInteger, nullable=False),
+    Column(
+        "unpaired",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="requests and responses that wait for each other",
+    ),
+    Column(
+        "paired",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="requests whose events are counted with their responses",
+    ),
+    Column("stamp_ms", BigInteger, comment="newest timestamp of the Kafka records that were read"),
     Column("max_event_ms", BigInteger),
     Column("last_event_at_ms", BigInteger, comment="wall clock when the last event arrived"),
     Column(
@@ -99,7 +114,7 @@ dead_letter = Table(
     Column("topic", String(249), nullable=False),
     Column("partition", Integer, nullable=False),
     Column("offset", BigInteger, nullable=False),
-    Column("kind", String(16), nullable=False, comment="undecodable | future"),
+    Column("kind", String(16), nullable=False, comment="undecodable | future | contract | unpaired"),
     Column("reason", Text, nullable=False),
     Column("key", LargeBinary),
     Column("value", LargeBinary, nullable=False),
@@ -147,6 +162,52 @@ Index(
     dead_letter.c.id,
     sqlite_where=dead_letter.c.relayed_at_ms.is_(None),
     postgresql_where=dead_letter.c.relayed_at_ms.is_(None),
+)
+
+# --- requests and responses that come apart -----------------------------------------------------------------
+
+half_message = Table(
+    "half_message",
+    metadata,
+    Column("id", Serial, primary_key=True),
+    Column("pair", String(32), nullable=False, comment="digest of what both halves share"),
+    Column("side", String(8), nullable=False, comment="request | response"),
+    Column("status", String(8), nullable=False, comment="waiting | paired"),
+    Column("format", String(32), nullable=False),
+    Column("name", Text, nullable=False, comment="what both halves share, for people"),
+    Column("topic", String(249), nullable=False),
+    Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("key", LargeBinary),
+    Column("value", LargeBinary, nullable=False, comment="empty once it is paired"),
+    Column("value_bytes", BigInteger, nullable=False),
+    Column("headers", Text, nullable=False, comment="JSON: [[name, base64], …]"),
+    Column("timestamp_ms", BigInteger, nullable=False, comment="of the Kafka record"),
+    Column("stored_at_ms", BigInteger, nullable=False, comment="wall clock"),
+    Column(
+        "is_remembered",
+        Boolean,
+        nullable=False,
+        comment="the ids of its events are: it was a dead letter, one whose events were told later",
+    ),
+    Column("paired_at_ms", BigInteger, comment="wall clock; remembered a while, to tell repetitions"),
+    UniqueConstraint("pair", "side"),
+)
+Index(
+    "half_waiting",
+    half_message.c.topic,
+    half_message.c.partition,
+    half_message.c.side,
+    sqlite_where=half_message.c.status == "waiting",
+    postgresql_where=half_message.c.status == "waiting",
+)
+Index(
+    "half_paired",
+    half_message.c.topic,
+    half_message.c.partition,
+    half_message.c.paired_at_ms,
+    sqlite_where=half_message.c.status == "paired",
+    postgresql_where=half_message.c.status == "paired",
 )
 
 # --- what is watched ----------------------------------------------------------------------------------------
@@ -614,6 +675,18 @@ outbox = Table(
     Column("last_error", Text),
     Index("outbox_due", "state", "not_before_ms"),
     Index("outbox_order", "receiver", "alert_id", "sequence"),
+)
+
+contract_revision = Table(
+    "contract_revision",
+    metadata,
+    Column("model", Text, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("fingerprint", String(64), nullable=False, comment="SHA-256 of what is agreed"),
+    Column("settings", Text, nullable=False, comment="JSON, as in the configuration"),
+    Column("since_ms", BigInteger, nullable=False, comment="wall clock"),
+    Column("changes", Text, nullable=False, comment="JSON: from the revision before"),
+    PrimaryKeyConstraint("model", "revision"),
 )
 
 receiver_state = Table(

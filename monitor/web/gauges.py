@@ -15,6 +15,7 @@ from monitor.judging.merging import merge_slices
 from monitor.profiling import Pointer
 from monitor.registry import read_columns
 from monitor.store.engine import reading
+from monitor.store.halves import unpaired_by_topic
 from monitor.store.queries.alerts import open_total
 from monitor.store.queries.budget import newest_end_ms, spent
 from monitor.store.queries.latest import Latest, effects, latest_judgements, version_total
@@ -67,6 +68,7 @@ class Snapshot:
     evidence: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
     performance: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
     coverage: dict[tuple[str, str], float] = field(default_factory=dict)
+    unpaired: dict[str, int] = field(default_factory=dict)
     budget_spent: float | None = None
     alerts_open: int | None = None
     dropped: int = 0
@@ -105,6 +107,7 @@ class Gauges:
             snapshot.watermarks = dict(sorted(marks.items())[:MOST_SERIES])
             snapshot.dropped = len(marks) - len(snapshot.watermarks)
             snapshot.dropped += max(0, version_total(connection) - MOST_VERSIONS)  # at least one each
+            snapshot.unpaired = unpaired_by_topic(connection, MOST_SERIES)
             snapshot.budget_spent = self._spent(connection)
             shown = self._add_effects(connection, latest, snapshot)
             self._add_quality(connection, latest, shown, snapshot)
@@ -130,7 +133,9 @@ class Gauges:
             labels = (of[row.judgement_id].model, of[row.judgement_id].version, row.column)
             found = values.setdefault(labels, {})
             if row.evidence_log is not None:
-                evidence[*labels, row.lane] = row.evidence_log
+                # Several watches of quality may look at a column: the one that found most.
+                known = evidence.get((*labels, row.lane), row.evidence_log)
+                evidence[*labels, row.lane] = max(known, row.evidence_log)
             for name in EFFECTS:
                 if getattr(row, name) is not None:
                     found.setdefault(name, getattr(row, name))
@@ -228,6 +233,9 @@ def families(snapshot: Snapshot | None) -> list[GaugeMetricFamily]:
     found.append(_plain("performance_ratio", text, by_metric, known.performance))
     text = "Share of the predictions of the latest judged window that have a label."
     found.append(_plain("label_coverage_ratio", text, ["model", "version"], known.coverage))
+    text = "Requests and responses that came alone and wait for each other."
+    unpaired = {(topic,): number for topic, number in known.unpaired.items()}
+    found.append(_plain("unpaired_messages", text, ["topic"], unpaired))
     budget = {} if known.budget_spent is None else {(): known.budget_spent}
     text = "False alarms that could be expected of the windows judged in the latest period of the budget."
     found.append(_plain("alert_budget_spent", text, [], budget))

@@ -16,7 +16,7 @@ class AllowedCheck(ColumnCheck):
     """Counts values that are not in the list."""
 
     name: ClassVar[str] = "allowed"
-    formula: ClassVar[str] = "rows with a value that is not among the agreed ones, against limit · rows"
+    formula: ClassVar[str] = "rows with a value that is not among the agreed ones, against the limit"
 
     def applies(self, rules: ColumnRules) -> bool:
         """Whether the contract lists values."""
@@ -27,7 +27,9 @@ class AllowedCheck(ColumnCheck):
         if rules.values is None:
             return None
         terms = terms_of(sorted(rules.values), sorted(rules.numbers))
-        return Rule(terms, f"are none of {listed(rules.values)}", rules.limit, rules.severity)
+        return Rule(
+            terms, f"are none of {listed(rules.values)}", rules.policy_of(self.name), "is not allowed"
+        )
 
     def mask(self, rules: ColumnRules, values: Values) -> Mask | None:
         """Look at the distinct values, then at the rows that hold a wrong one."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, OK, Batch, Categories
 from schemas.column import Kind
 from schemas.contract import ColumnRules, Contract, Rule
+from schemas.expressions.truth import Truth
 
 Mask = NDArray[np.bool_]
 
@@ -53,6 +54,18 @@ class Check(ABC):
     @abstractmethod
     def masks(self, columns: Columns, contract: Contract) -> dict[str, Mask | None]:
         """Find the rows that break the rules; None where none does. Only columns with a rule are in it."""
+
+    def skipped(self, _columns: Columns, _contract: Contract) -> dict[str, Mask]:
+        """Find the rows that cannot be held against a rule, by column; columns without any are left out."""
+        return {}
+
+    def columns(self, contract: Contract) -> tuple[str, ...]:
+        """Columns that the contract may have a rule of this kind for."""
+        return tuple(rules.column for rules in contract.columns)
+
+    def shown(self, column: str, _contract: Contract) -> tuple[str, ...]:
+        """Columns whose values show what is wrong with a row."""
+        return (column,)
 
     @classmethod
     @abstractmethod
@@ -152,7 +165,13 @@ class Values:
 
 
 class Columns:
-    """The columns of a batch by name."""
+    """The columns of a batch by name.
+
+    Attributes
+    ----------
+    truths : dict of str to Truth
+        Of the expressions that were evaluated already.
+    """
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
@@ -160,6 +179,7 @@ class Columns:
         self._categorical = {spec.name: i for i, spec in enumerate(batch.categorical)}
         self._vectors = {spec.name: status for spec, status in batch.vectors}
         self._values: dict[str, Values] = {}
+        self.truths: dict[str, Truth] = {}
 
     @cached_property
     def _is_clean(self) -> list[bool]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 from functools import cache
 from inspect import isabstract, isclass
 from types import ModuleType
+from typing import NamedTuple
 
 import schemas.checks as package
 from schemas.batch import Batch
 from schemas.checks.base import Check, Columns, Mask
-from schemas.contract import Contract, RuleKey
+from schemas.contract import Contract, Rule, RuleKey
 
 INFRASTRUCTURE = ("base", "catalog", "example_batches")
 
@@ -28,7 +30,7 @@ def checks() -> dict[str, Check]:
     Examples
     --------
     >>> list(checks())
-    ['allowed', 'missing', 'pattern', 'probability', 'range', 'type']
+    ['agreement', 'allowed', 'fresh', 'missing', 'pattern', 'probability', 'range', 'type']
     """
     found: dict[str, Check] = {}
     for module in sorted(info.name for info in pkgutil.iter_modules(package.__path__)):
@@ -62,26 +64,49 @@ def declared(module: ModuleType) -> list[type[Check]]:
     return kinds
 
 
-def violations(batch: Batch, contract: Contract) -> list[tuple[RuleKey, Mask | None]]:
-    """Hold a batch against a contract.
+class Held(NamedTuple):
+    """A rule that a batch was held against.
 
-    Returns
-    -------
-    list of (RuleKey, bool array [n] or None)
-        Every rule that the batch was held against, and which rows break it; None for no row.
+    Parameters
+    ----------
+    key : RuleKey
+    broken : bool array [n] or None
+        Which rows break it; None for no row.
+    skipped : bool array [n] or None
+        Which rows could not be held against it; None for no row.
     """
+
+    key: RuleKey
+    broken: Mask | None
+    skipped: Mask | None = None
+
+
+def violations(batch: Batch, contract: Contract) -> list[Held]:
+    """Hold a batch against a contract; returns every rule that it was held against."""
     columns = Columns(batch)
-    return [
-        (_key(check, column, contract), mask)
-        for check in checks().values()
-        for column, mask in check.masks(columns, contract).items()
-    ]
+    found = []
+    for check in checks().values():
+        masks = check.masks(columns, contract)
+        skipped = check.skipped(columns, contract)
+        found += [
+            Held(_key(check, column, contract), mask, skipped.get(column)) for column, mask in masks.items()
+        ]
+    return found
+
+
+def rules_of(contract: Contract) -> Iterator[tuple[RuleKey, Rule]]:
+    """Every rule that a contract says, and what violations of it are counted by."""
+    for check in checks().values():
+        for column in check.columns(contract):
+            rule = check.rule(column, contract)
+            if rule is not None:
+                yield _key(check, column, contract), rule
 
 
 def _key(check: Check, column: str, contract: Contract) -> RuleKey:
     known = contract.keys.get((check.name, column))
     if known is None:
         rule = check.rule(column, contract)
-        known = RuleKey(check.name, column, "" if rule is None else rule.terms)
+        known = RuleKey(check.name, column, "" if rule is None else rule.counted_as)
         contract.keys[check.name, column] = known
     return known

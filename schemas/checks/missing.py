@@ -13,7 +13,7 @@ class MissingCheck(ColumnCheck):
     """Counts missing values, where a column is not nullable or only so many may be missing."""
 
     name: ClassVar[str] = "missing"
-    formula: ClassVar[str] = "rows without a value, against max_missing · rows (limit · rows without one)"
+    formula: ClassVar[str] = "rows without a value, against the limit (max_missing, or limit without one)"
 
     def applies(self, rules: ColumnRules) -> bool:
         """Whether missing values break the contract."""
@@ -23,7 +23,7 @@ class MissingCheck(ColumnCheck):
         """Return the rule on a column."""
         if not rules.counts_missing:
             return None
-        return Rule("", "are without a value", rules.missing_limit, rules.severity)
+        return Rule("", "are without a value", rules.policy_of(self.name), "is missing")
 
     def mask(self, rules: ColumnRules, values: Values) -> Mask | None:
         """Find rows without a value."""

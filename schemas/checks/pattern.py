@@ -18,7 +18,7 @@ class PatternCheck(ColumnCheck):
     """Counts names that do not match. RE2 takes time linear in the length of a name, whatever the pattern."""
 
     name: ClassVar[str] = "pattern"
-    formula: ClassVar[str] = "rows with a value that the pattern does not match whole, against limit · rows"
+    formula: ClassVar[str] = "rows with a value that the pattern does not match whole, against the limit"
 
     def applies(self, rules: ColumnRules) -> bool:
         """Whether the contract has a pattern."""
@@ -29,7 +29,8 @@ class PatternCheck(ColumnCheck):
         if rules.pattern is None:
             return None
         shown = rules.pattern if len(rules.pattern) <= SHOWN else rules.pattern[: SHOWN - 1] + "…"
-        return Rule(terms_of(rules.pattern), f"do not match {shown}", rules.limit, rules.severity)
+        policy = rules.policy_of(self.name)
+        return Rule(terms_of(rules.pattern), f"do not match {shown}", policy, f"does not match {shown}")
 
     def mask(self, rules: ColumnRules, values: Values) -> Mask | None:
         """Look at the distinct values, then at the rows that hold a wrong one."""

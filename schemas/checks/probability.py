@@ -11,6 +11,7 @@ from schemas.checks.base import Check, Columns, Example, Mask, some
 from schemas.checks.example_batches import WRONG, batch
 from schemas.column import SCORE, Source
 from schemas.contract import SCORE_SUMS, ColumnRules, Contract, Rule
+from schemas.policy import Policy
 
 TOLERANCE = 1e-3
 ROUNDED = 5e-4  # what a score may lose that is written with three digits
@@ -27,7 +28,7 @@ class ProbabilityCheck(Check):
     name: ClassVar[str] = "probability"
     formula: ClassVar[str] = (
         "rows with a score outside 0 to 1, or whose scores do not add up to 1 but for rounding "
-        f"(the larger of {TOLERANCE} and {ROUNDED} for each class), against limit · rows"
+        f"(the larger of {TOLERANCE} and {ROUNDED} for each class), against the limit"
     )
 
     def rule(self, column: str, contract: Contract) -> Rule | None:
@@ -35,8 +36,10 @@ class ProbabilityCheck(Check):
         rules = contract.of(column)
         if not contract.probabilities or (rules is not None and rules.has_bounds):
             return None
-        words = "do not add up to 1" if column == SCORE_SUMS else "are not between 0 and 1"
-        return Rule("", words, *((0.0, None) if rules is None else (rules.limit, rules.severity)))
+        plural, singular = ("do", "does") if column == SCORE_SUMS else ("are", "is")
+        words = "not add up to 1" if column == SCORE_SUMS else "not between 0 and 1"
+        policy = Policy(severity=None) if rules is None else rules.policy_of(self.name)
+        return Rule("", f"{plural} {words}", policy, f"{singular} {words}")
 
     def masks(self, columns: Columns, contract: Contract) -> dict[str, Mask | None]:
         """Look at all scores."""
@@ -52,6 +55,10 @@ class ProbabilityCheck(Check):
         if 1 < len(classes) < MOST_CLASSES and all(name in found for name in classes):
             found[SCORE_SUMS] = _sums(columns, [scores[name] for name in classes])
         return found
+
+    def shown(self, column: str, _contract: Contract) -> tuple[str, ...]:
+        """Return the score; for the sum of all, no column shows what is wrong."""
+        return () if column == SCORE_SUMS else (column,)
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:

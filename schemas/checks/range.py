@@ -14,7 +14,7 @@ class RangeCheck(ColumnCheck):
     """Counts numbers below `min` or above `max`."""
 
     name: ClassVar[str] = "range"
-    formula: ClassVar[str] = "rows with a number below min or above max, against limit · rows"
+    formula: ClassVar[str] = "rows with a number below min or above max, against the limit"
 
     def applies(self, rules: ColumnRules) -> bool:
         """Whether the contract has bounds."""
@@ -24,7 +24,8 @@ class RangeCheck(ColumnCheck):
         """Return the rule on a column."""
         if not rules.has_bounds:
             return None
-        return Rule(terms_of(rules.low, rules.high), _words(rules), rules.limit, rules.severity)
+        words, policy = _words(rules), rules.policy_of(self.name)
+        return Rule(terms_of(rules.low, rules.high), f"are {words}", policy, f"is {words}")
 
     def mask(self, rules: ColumnRules, values: Values) -> Mask | None:
         """Find numbers outside; the extremes tell first whether there can be any."""
@@ -65,7 +66,7 @@ class RangeCheck(ColumnCheck):
 
 def _words(rules: ColumnRules) -> str:
     if rules.low is None:
-        return f"are above {rules.high:g}"
+        return f"above {rules.high:g}"
     if rules.high is None:
-        return f"are below {rules.low:g}"
-    return f"are outside {rules.low:g} to {rules.high:g}"
+        return f"below {rules.low:g}"
+    return f"outside {rules.low:g} to {rules.high:g}"

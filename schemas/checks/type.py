@@ -14,7 +14,7 @@ class TypeCheck(ColumnCheck):
     """Counts values of another type: text where numbers are agreed, lists where names are."""
 
     name: ClassVar[str] = "type"
-    formula: ClassVar[str] = "rows whose value is of another type than agreed, against limit · rows"
+    formula: ClassVar[str] = "rows whose value is of another type than agreed, against the limit"
 
     def applies(self, rules: ColumnRules) -> bool:
         """Whether the contract says what values are."""
@@ -25,7 +25,8 @@ class TypeCheck(ColumnCheck):
         if not self.applies(rules):
             return None
         expected = "" if rules.kind is None else f" ({rules.kind} is agreed)"
-        return Rule(terms_of(rules.kind), f"are of another type{expected}", rules.limit, rules.severity)
+        policy, fault = rules.policy_of(self.name), f"is of another type{expected}"
+        return Rule(terms_of(rules.kind), f"are of another type{expected}", policy, fault)
 
     def mask(self, rules: ColumnRules, values: Values) -> Mask | None:
         """Find invalid values; in a column of another kind all values are."""

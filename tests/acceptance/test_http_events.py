@@ -46,6 +46,7 @@ def accounting(url: str, topic: str, **expected: int) -> dict[str, int] | None:
     return found if {name: found.get(name) for name in expected} == expected else None
 
 
+@pytest.mark.full
 def test_what_was_answered_for_is_counted_once(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("s3cret\n")
     path, base = tmp_path / "driftline.yaml", f"http://127.0.0.1:{(port := free_port())}"

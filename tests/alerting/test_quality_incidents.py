@@ -9,8 +9,10 @@ import msgspec
 from alerting.alert import Alert, step
 from alerting.codec import document, from_bytes, to_bytes
 from alerting.finding import Finding, Kind, Severity, WindowObservation, instant
+from alerting.notice import notice_of
 from alerting.policy import AlertPolicy
-from alerting.slack_message import TOPICS
+from alerting.slack_message import TOPICS, blocks_of
+from schemas.examples import Example
 from schemas.verdict import Lane
 
 HOUR = 3_600_000
@@ -25,9 +27,12 @@ def broken(column: str, severity: Severity | None = None, hour: int = 0) -> Find
     return replace(made, fixed_severity=severity)
 
 
+def window_of(*findings: Finding) -> WindowObservation:
+    return WindowObservation("churn", "1", 0, HOUR, findings=findings, kind=Kind.QUALITY)
+
+
 def opened(*findings: Finding, policy: AlertPolicy | None = None) -> Alert:
-    window = WindowObservation("churn", "1", 0, HOUR, findings=findings, kind=Kind.QUALITY)
-    alert, changes = step(None, window, policy or AlertPolicy())
+    alert, changes = step(None, window_of(*findings), policy or AlertPolicy())
     assert alert is not None
     assert len(changes) == 1
     return alert
@@ -63,3 +68,18 @@ def test_state_survives_storing_and_older_states_are_read() -> None:
     for finding in plain["alert"]["findings"]:
         del finding["fixed_severity"]
     assert from_bytes(msgspec.json.encode(plain)).severity is Severity.WARN
+
+
+def test_examples_are_shown_in_slack_and_to_webhooks_without_what_is_personal() -> None:
+    seen = Example(1, 60_000, "e7", "flights", 0, 12, (("age", "130"), ("name", None)))
+    finding = replace(broken("age"), examples=(seen,))
+    alert = opened(finding)
+    assert from_bytes(to_bytes(alert)) == alert
+    (shown,) = document(alert)["findings"]
+    assert shown["examples"] == [
+        {"event_time": "1970-01-01T00:01:00Z", "event_id": "e7", "topic": "flights", "partition": 0,
+         "offset": 12, "values": {"age": "130", "name": None}}
+    ]  # fmt: skip
+    notice = notice_of("n", step(None, window_of(finding), AlertPolicy())[1][0], alert, "")
+    texts = [block["text"]["text"] for block in blocks_of(notice) if block["type"] == "section"]
+    assert "For example:\n• age 130, name (hidden); event e7, flights/0 at offset 12" in texts

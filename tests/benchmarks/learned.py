@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from detectors.profile import Profile, profile_batch
 from detectors.reference import build
 from monitor.config import Configuration
-from monitor.decode.batch import Events, make_batch
+from monitor.decode.batch import Events, Messages, make_batch
 from monitor.decode.json import Json
 from monitor.profiling import ModelState
 from monitor.references.lifecycle import keep, promote
@@ -23,7 +23,8 @@ def promote_references(engine: Engine, configuration: Configuration, models: int
     settings = configuration.for_model("m000")
     envelopes = Json().decode([value for value, _ in events(Shape("", ROWS), FIRST_MS)])
     waiting = Events()
-    waiting.extend(envelopes, None, [b""] * ROWS, envelopes.row, envelopes.row)
+    none, row = [b""] * ROWS, envelopes.row
+    waiting.extend(envelopes, None, Messages(none, none, row, row, row, {}))
     state = ModelState(settings, (), ())
     features, rows, _ = state.decoder.decode(waiting.features)
     batch = make_batch(waiting, rows, features, state.widen(waiting), settings.segments)

@@ -7,11 +7,12 @@ from typing import NamedTuple
 
 
 class Reading(NamedTuple):
-    """State of a run at one instant; `at_s` on a monotonic clock."""
+    """State of a run at one instant; `at_s` on a monotonic clock, `cpu_s` all that the process has worked."""
 
     at_s: float
     events: int
     resident_bytes: int = 0
+    cpu_s: float = 0.0
 
 
 def rate(readings: Sequence[Reading], warm_up: int) -> dict[str, float]:
@@ -34,4 +35,10 @@ def rate(readings: Sequence[Reading], warm_up: int) -> dict[str, float]:
         msg = f"nothing was measured after the warm-up: {list(readings)[-3:]}"
         raise RuntimeError(msg)
     events, seconds = steady[-1].events - steady[0].events, steady[-1].at_s - steady[0].at_s
-    return {"events": events, "seconds": seconds, "rate": events / seconds}
+    cpu_s = steady[-1].cpu_s - steady[0].cpu_s
+    return {
+        "events": events,
+        "seconds": seconds,
+        "rate": events / seconds,
+        "cpu_us": cpu_s / max(events, 1) * 1e6,
+    }

@@ -51,7 +51,8 @@ class Watch(Telemetry):
         if isinstance(event, Committed):
             self.commit_s += event.seconds
             before = self.readings[-1].events if self.readings else 0
-            reading = Reading(time.monotonic(), before + sum(event.outcomes.values()), resident_bytes())
+            events = before + sum(event.outcomes.values())
+            reading = Reading(time.monotonic(), events, resident_bytes(), time.process_time())
             self.readings.append(reading)
             if reading.events >= self._wanted:
                 self._stop.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import msgspec
@@ -46,6 +46,9 @@ class Shape:
     models: int = 1
     wrong: str = ""
     per_s: int = 10_000
+
+
+Writer = Callable[[Shape, int], Iterator[tuple[bytes, int]]]
 
 
 def feature_objects(seed: int = 1) -> list[bytes]:
@@ -109,16 +112,24 @@ def producer_of(cluster: KafkaCluster) -> Producer:
     )
 
 
-def produce(cluster: KafkaCluster, shape: Shape) -> None:
-    """Create a topic and fill it; the youngest event is a few seconds old."""
+def produce(cluster: KafkaCluster, shape: Shape, write: Writer | None = None) -> None:
+    """Create a topic and fill it; the youngest event is a few seconds old.
+
+    Parameters
+    ----------
+    cluster : KafkaCluster
+    shape : Shape
+    write : callable, optional
+        Makes the messages of a shape from a time on, with the time of each; default: `events`.
+    """
     cluster.create_topic(shape.topic, PARTITIONS)
     producer = producer_of(cluster)
     span_ms = shape.events * 1000 // shape.per_s
     first_ms = time.time_ns() // 1_000_000 - span_ms - 5_000
     send = producer.produce
-    for number, (value, at_ms) in enumerate(events(shape, first_ms)):
+    for number, (value, at_ms) in enumerate((write or events)(shape, first_ms)):
         send(shape.topic, value, partition=number // _BLOCK % PARTITIONS, timestamp=at_ms)
-        if number % 100_000 == 0:
+        if number % 1_000 == 0:
             producer.poll(0)
     if producer.flush(120):
         msg = f"the broker did not take all events of {shape.topic}"

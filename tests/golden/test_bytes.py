@@ -4,14 +4,17 @@ If a format changes on purpose, give it a new version, keep reading the old one,
 ``python -m tests.golden.test_bytes``.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
 from detectors.cells import keys_to_floats
+from detectors.hashing import hash_numbers
 from detectors.profile import Profile, profile_batch
 from detectors.reference import Reference, build
+from schemas.arrived import Arrived
 from schemas.batch import Batch, Categories
 from schemas.column import ColumnSpec, Kind, Source
 
@@ -19,6 +22,7 @@ FOLDER = Path(__file__).parent
 SLICE_MS = 60_000
 N = 40
 HASH = "fe49a7839106903cd21486f2e8555c8f3c97248a5a45582b065adf195e2092bb"
+HASH_WITH_QUALITY = "bcd0d668a3bdc989eb0d308b48001a09905e5deb90f98ce23e29170db7c5637c"
 
 
 def batch() -> Batch:
@@ -54,6 +58,20 @@ def reference() -> Reference:
     )
 
 
+def arrived() -> Batch:
+    """Build the same rows with keys, and with how they arrived."""
+    i = np.arange(N)
+    rows = batch()
+    return replace(rows, keys=hash_numbers(i / 8), arrived=Arrived(rows.event_ms + 7 ** (i % 12), i % 9 == 0))
+
+
+def with_quality() -> Reference:
+    """Build a reference of them."""
+    slices = profile_batch(arrived(), SLICE_MS, sample_rows=N)
+    slices[0].arrivals.repeat(3)
+    return build(slices, slice_ms=SLICE_MS, window_ms=SLICE_MS, segments=("origin",), max_segment_values=1)
+
+
 def made() -> dict[str, bytes]:
     """Write everything anew."""
     new = reference()
@@ -62,6 +80,8 @@ def made() -> dict[str, bytes]:
         "reference.bin": new.to_bytes(),
         "profile-learned.bin": profile_batch(batch(), SLICE_MS)[SLICE_MS].to_bytes(),
         "profile-binned.bin": binned[SLICE_MS].to_bytes(),
+        "reference-quality.bin": with_quality().to_bytes(),
+        "profile-arrived.bin": profile_batch(arrived(), SLICE_MS, sample_rows=N)[SLICE_MS].to_bytes(),
     }
 
 
@@ -88,10 +108,31 @@ def test_references_are_named_by_the_same_hash_as_ever() -> None:
     assert reference().hash == stored.hash == HASH
 
 
+def test_what_references_know_of_quality_is_read_as_it_was_meant() -> None:
+    stored = Reference.from_bytes((FOLDER / "reference-quality.bin").read_bytes())
+    assert with_quality().hash == stored.hash == HASH_WITH_QUALITY
+    assert stored.quality is not None
+    assert stored.quality.arrivals.tolist() == [[20, 3, 3], [20, 0, 2]]
+    assert stored.quality.lags.sum(axis=1).tolist() == [20, 20]
+    assert stored.quality.complete.sum() == 0  # no feature is in nearly all rows
+    assert stored.quality.decimals.sum(axis=(0, 1)).tolist() == [0, 13, 51, 0, 0, 0]
+    assert stored.quality.gaps.tolist() == [[0, 1, 1]]
+    assert Reference.from_bytes((FOLDER / "reference.bin").read_bytes()).quality is None
+
+
+def test_how_rows_arrived_is_read_as_it_was_meant() -> None:
+    stored = Profile.from_bytes((FOLDER / "profile-arrived.bin").read_bytes()).arrivals
+    assert (stored.told, stored.repeated, stored.behind) == (20, 0, 2)
+    [new] = [profile_batch(arrived(), SLICE_MS)[SLICE_MS].arrivals]
+    assert stored.lags.tolist() == new.lags.tolist()
+    older = Profile.from_bytes((FOLDER / "profile-learned.bin").read_bytes()).arrivals
+    assert (older.told, older.lags.sum()) == (0, 0)
+
+
 def test_profiles_carry_the_same_state_as_ever() -> None:
     """Their sketches are other libraries' bytes: compared by what they say."""
     for name, data in made().items():
-        if name == "reference.bin":
+        if name.startswith("reference"):
             continue
         binning = reference().binning if "binned" in name else None
         old = Profile.from_bytes((FOLDER / name).read_bytes(), binning)
@@ -114,7 +155,10 @@ def test_profiles_carry_the_same_state_as_ever() -> None:
 
 def test_the_files_are_small() -> None:
     sizes = {path.name: path.stat().st_size for path in FOLDER.glob("*.bin")}
-    assert set(sizes) == {"reference.bin", "profile-learned.bin", "profile-binned.bin"}
+    assert set(sizes) == {
+        "reference.bin", "profile-learned.bin", "profile-binned.bin", "reference-quality.bin",
+        "profile-arrived.bin",
+    }  # fmt: skip
     assert all(size < 4_000 for size in sizes.values())
 
 

@@ -10,10 +10,11 @@ from pydantic import ValidationError
 from monitor.config.columns import ColumnContract, contract_of
 from schemas.column import Kind
 from schemas.contract import ColumnRules
+from schemas.policy import Action, Brake, Limit, Policy
 
 
 def rules(**options: Any) -> ColumnRules:
-    return ColumnContract.model_validate(options).rules("x")
+    return ColumnContract.model_validate(options).hard_rules("x")
 
 
 def test_a_column_that_is_only_named_has_to_be_there_and_nothing_else() -> None:
@@ -24,14 +25,16 @@ def test_a_column_that_is_only_named_has_to_be_there_and_nothing_else() -> None:
 def test_options_become_rules() -> None:
     made = rules(kind="numeric", min=0, max=5.5, nullable=False, limit=0.1, severity="page")
     assert made == ColumnRules(
-        "x", Kind.NUMERIC, 0.0, 5.5, counts_missing=True, limit=0.1, missing_limit=0.1, severity="page"
+        "x", Kind.NUMERIC, 0.0, 5.5, counts_missing=True, policy=Policy(Limit(0.1), "page")
     )
 
 
 def test_missing_values_have_a_limit_of_their_own() -> None:
     made = rules(max_missing=0.2, limit=0.5)
-    assert (made.counts_missing, made.missing_limit, made.limit) == (True, 0.2, 0.5)
-    assert rules(nullable=False, max_missing=0.2).missing_limit == 0.2
+    assert (made.counts_missing, made.policy.limit) == (True, Limit(0.5))
+    assert made.policy_of("missing").limit == Limit(0.2)
+    assert made.policy_of("range").limit == Limit(0.5)
+    assert rules(nullable=False, max_missing="20 rows").policy_of("missing").limit == Limit(rows=20)
     assert not rules(limit=0.5).counts_missing
 
 
@@ -47,6 +50,24 @@ def test_values_are_named_as_events_name_them() -> None:
     assert made.numbers == (1.0, 2.0, 1.0, 0.5)
 
 
+def test_single_rules_differ_from_what_the_column_says() -> None:
+    made = rules(
+        values=["UA"], limit="1 %", severity="info", max_missing=0.3,
+        rules={
+            "allowed": {"limit": "5 rows", "action": "quarantine", "stop": {"share": 0.2}},
+            "missing": {"severity": "page"},
+            "type": {"action": "stop"},
+        },
+    )  # fmt: skip
+    assert made.policy == Policy(Limit(0.01), "info")
+    assert made.policy_of("allowed") == Policy(Limit(rows=5), "info", Action.QUARANTINE, Brake(0.2, 1_000))
+    assert made.policy_of("missing") == Policy(Limit(0.3), "page")
+    assert made.policy_of("type") == Policy(Limit(0.01), "info", Action.COUNT, Brake())
+    assert made.policy_of("pattern") == made.policy
+    assert made.acts
+    assert not rules(values=["UA"], rules={"allowed": {"severity": "page"}}).acts
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -57,8 +78,16 @@ def test_values_are_named_as_events_name_them() -> None:
         ({"pattern": "a", "kind": "numeric"}, "is for categorical columns"),
         ({"pattern": "a", "min": 1}, "is for categorical columns"),
         ({"pattern": ""}, "at least 1"),
-        ({"limit": 1.1}, "less than or equal to 1"),
-        ({"limit": -0.1}, "greater than or equal to 0"),
+        ({"limit": 1.1}, "1.1 is no limit (use a share from 0 to 1, a percentage such as 1 %"),
+        ({"limit": -0.1}, "-0.1 is no limit"),
+        ({"limit": "5"}, "'5' is no limit"),
+        ({"limit": "101 %"}, "'101 %' is no limit"),
+        ({"limit": True}, "True is no limit"),
+        ({"max_missing": "many rows"}, "is no limit"),
+        ({"rules": {"range": {"limit": 2}}}, "2 is no limit"),
+        ({"rules": {"sorted": {}}}, "Input should be 'type', 'missing'"),
+        ({"rules": {"type": {"stop": {}}}}, "needs an action"),
+        ({"rules": {"required": {"action": "quarantine"}}}, "is about windows"),
         ({"severity": "loud"}, "'info', 'warn' or 'page'"),
         ({"nullable": "no"}, "boolean"),
     ],

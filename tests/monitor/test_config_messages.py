@@ -143,7 +143,7 @@ def test_the_good_file_has_no_problems():
         (
             "kind: numeric",
             "max_missing: 2",
-            "13: models.flight-delay.columns.t.max_missing: 2 is out of range (use 0 to 1)",
+            "13: models.flight-delay.columns.t.max_missing: 2 is no limit (use a share from 0 to 1",
         ),
         ("port: 8420", "port: 99999", "3: http.port: 99999 is out of range (use 0 to 65535)"),
         ("port: 8420", "port: true", "3: http.port: true is not a whole number"),

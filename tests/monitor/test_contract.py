@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,6 +25,14 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 numbers = st.integers(-(10**9), 10**9) | st.floats(-1e300, 1e300, allow_nan=False)
 shares = st.floats(0, 1)
+POLICIES: tuple[dict[str, Any], ...] = (
+    {}, {"action": "count"}, {"limit": 0.5}, {"limit": "5 rows", "severity": "page"},
+    {"action": "quarantine", "stop": {"share": 0.5, "rows": 10}},
+)  # fmt: skip
+CONDITIONS = (
+    {"expression": "a < b"}, {"expression": "a is null or c in ['x']", "limit": "5 rows", "show": ["c"]},
+    {"expression": "a < b", "action": "quarantine", "severity": "page"},
+)  # fmt: skip
 scalars = texts | st.booleans() | numbers
 plain_values = st.recursive(
     st.none() | scalars, lambda inner: st.lists(inner) | st.dictionaries(names, inner), max_leaves=8
@@ -54,9 +63,13 @@ def columns(draw):
             options["pattern"] = draw(st.sampled_from(["N[0-9]+", "^N[0-9]+$", "a|b", "(?i)^x", "x$", "é.*"]))
     for name in ("max_missing", "limit"):
         if draw(st.booleans()):
-            options[name] = draw(shares)
+            options[name] = draw(shares | st.integers(0, 99).map(lambda n: f"{n} rows"))
     if draw(st.booleans()):
         options["severity"] = draw(st.sampled_from(["info", "warn", "page"]))
+    if draw(st.booleans()):
+        options |= {"unique": draw(st.booleans()), "freshness": draw(st.sampled_from(["2h", "90s"]))}
+    if draw(st.booleans()):
+        options |= {"personal": draw(st.booleans()), "rules": {"type": draw(st.sampled_from(POLICIES))}}
     if draw(st.booleans()):
         options["tolerance_psi"] = draw(st.floats(0, 10))
     return options
@@ -68,6 +81,8 @@ contracts = st.builds(
     task=st.none() | st.sampled_from(TASKS),
     positive_label=st.none() | scalars,
     segments=st.lists(names, max_size=3, unique=True).map(tuple),
+    rules=st.dictionaries(names, st.sampled_from(CONDITIONS), max_size=2),
+    freshness=st.none() | st.just("2h"),
     model=names,
     version=names,
 )

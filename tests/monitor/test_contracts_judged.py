@@ -65,11 +65,11 @@ class Contracted(World):
             "SELECT severity, state, \"column\" FROM alert WHERE kind = 'quality' ORDER BY window_start_ms"
         )
 
-    def configure(self, columns: dict[str, Any]) -> None:
+    def configure(self, columns: dict[str, Any], **defaults: Any) -> None:
         """Start the service again with another contract."""
         self.ingest.leave()
         document = self.configuration.model_dump(by_alias=True, exclude_unset=True)
-        document["defaults"]["columns"] = columns
+        document["defaults"] |= {"columns": columns, **defaults}
         self.configuration = Configuration.model_validate(document)
         parts = (self.engine, self.clock, Telemetry())
         source = MemorySource(self.broker, self.clock)
@@ -142,7 +142,8 @@ def test_missing_values_have_a_limit_of_their_own_and_a_column_may_not_vanish(wo
     world.judge.sweep()
     assert world.broken(60) == set()
     assert world.broken(70) == {("missing", "tail"), ("required", "tail")}
-    assert world.incidents() == [("info", "firing", "tail")]
+    # What was learned of the reference says so too, and is a warning.
+    assert world.incidents() == [("warn", "firing", "features")]
     assert world.verdicts(70)["required", "tail"] == ("drift", 100, 100.0, 99.0)
 
 
@@ -202,7 +203,7 @@ def test_every_result_is_explained_and_comes_out_the_same(world: Contracted) -> 
     world.judge.tidy()
     explainer = Explainer(world.configuration, world.engine, world.clock)
     ids = [row[0] for row in world.rows("SELECT id FROM result WHERE detector LIKE 'contract.%'")]
-    assert len(ids) == 11
+    assert len(ids) == 9 * 11  # of six windows of 10m before the reference, one after it, and two of 30m
     for id_ in ids:
         _, (explained,) = explainer.explain(str(id_))
         assert explained.differences == {}
@@ -224,11 +225,11 @@ def test_counts_of_an_older_contract_are_not_mixed_with_those_of_the_new_one(wor
 
 
 def test_an_incident_ends_when_the_rule_is_given_up(world: Contracted) -> None:
-    world.emit(60, 12, age=500)
+    world.emit(60, 12, every=20, age=500)
     world.judge.sweep()
     assert world.incidents() == [("page", "firing", "age")]
     world.configure({"age": {"kind": "numeric", "limit": 1.0}})
-    world.emit(72, 32, age=500)
+    world.emit(72, 32, every=20, age=500)
     world.judge.sweep()
     assert world.incidents() == [("page", "resolved", "age")]
 
@@ -241,3 +242,35 @@ def test_the_incident_is_kept_as_it_was(world: Contracted) -> None:
         (finding,) = alerts.load(connection, id_).findings
     assert (finding.column, finding.detector, str(finding.severity)) == ("age", "contract.range", "page")
     assert (finding.statistic, finding.threshold, finding.psi) == (5.0, 0.0, None)
+
+
+def test_examples_say_which_events_broke_a_rule_everywhere(world: Contracted) -> None:
+    world.configure({**COLUMNS, "carrier": {**COLUMNS["carrier"], "personal": True}}, quality={"examples": 2})
+    world.emit(60, 12, every=20, age=121, carrier="us")
+    world.judge.sweep()
+    ids = dict(
+        world.rows(
+            "SELECT detector, id FROM result WHERE \"window\" = '10m' "
+            f"AND start_ms = {START_MS + 60 * MINUTE_MS} AND \"column\" IN ('age', 'carrier')"
+        )
+    )
+    explainer = Explainer(world.configuration, world.engine, world.clock)
+    _, (explained,) = explainer.explain(str(ids["contract.range"]))
+    assert explained.is_identical
+    examples = explained.as_dict()["examples"]
+    assert len(examples) == 2
+    assert {json.dumps(one["values"]) for one in examples} == {'{"age": "121"}'}
+    assert [one["event_time"] for one in examples] == sorted(one["event_time"] for one in examples)
+    for one in examples:
+        assert one["event_id"] == f"e{one['offset']}"
+        assert (int(one["event_id"][1:]) - 600) % 20 == 0
+        assert (one["topic"], one["partition"]) == ("pp", 0)
+    _, (hidden,) = explainer.explain(str(ids["contract.allowed"]))
+    assert [one["values"] for one in hidden.as_dict()["examples"]] == [{"carrier": None}] * 2
+    ((id_,),) = world.rows("SELECT id FROM alert WHERE kind = 'quality'")
+    with reading(world.engine) as connection:
+        findings = {f.detector: f for f in alerts.load(connection, id_).findings}
+    assert [one.event_id for one in findings["contract.range"].examples] == [
+        one["event_id"] for one in examples
+    ]
+    assert "us" not in json.dumps(hidden.as_dict()["examples"])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from detectors.hashing import hash_strings
 from monitor.decode import catalog
-from monitor.decode.batch import Events, Outputs, make_batch, to_categories
+from monitor.decode.batch import Events, Messages, Outputs, make_batch, to_categories
 from monitor.decode.columns import Columns
 from monitor.decode.envelope import Envelopes
 from monitor.decode.features import FeatureDecoder
@@ -282,7 +282,8 @@ def test_a_registered_kind_wins_over_what_was_seen() -> None:
 def events_of(values: list[bytes], envelopes: Envelopes) -> Events:
     """Put the events of one fetch together."""
     events = Events()
-    events.extend(envelopes, None, values, np.zeros(len(values), np.int64), np.arange(len(values)))
+    zeros = np.zeros(len(values), np.int64)
+    events.extend(envelopes, None, Messages(values, values, zeros, np.arange(len(values)), zeros, {}))
     return events
 
 

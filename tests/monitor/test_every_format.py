@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import replace
+from time import process_time
 from typing import Any
 
 import msgspec
@@ -13,14 +14,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.decode.catalog import build, every, formats, translated
+from monitor.decode.halves import Half, Pair
 from monitor.decode.message import Message
-from monitor.decode.reading import Example, Reading
+from monitor.decode.reading import Example, Paired, Reading
 from schemas.errors import EventError, UsageError
 
 EXAMPLES = [
     pytest.param(one.name, example, id=f"{one.name}-{at}")
     for one in every()
     for at, example in enumerate(one.examples())
+    if example.other is None
+]
+PAIRS = [
+    pytest.param(one.name, example, id=f"{one.name}-{at}")
+    for one in every()
+    for at, example in enumerate(one.examples())
+    if example.other is not None
 ]
 STAMP = 1_767_225_600_000
 
@@ -30,6 +39,13 @@ def stamped(example: Example) -> Message:
     message = deepcopy(example.message)
     message.timestamp_ms = STAMP
     return message
+
+
+def both(name: str, example: Example) -> Pair:
+    """Both halves as Kafka hands them out."""
+    pair = deepcopy(Pair(name, example.message, example.other or Message(b"")))
+    pair.request.timestamp_ms, pair.response.timestamp_ms = STAMP, STAMP + 1_000
+    return pair
 
 
 def complete(example: Example, model: str) -> list[dict[str, Any]]:
@@ -49,6 +65,7 @@ def test_every_format_has_an_example_and_a_place_of_its_own() -> None:
     assert len(every()) >= 3
     for one in every():
         assert one.examples(), one.name
+        assert all((example.other is None) != isinstance(one, Paired) for example in one.examples())
         assert one.name in formats()
     assert len({one.name for one in every()}) == len(every())
 
@@ -87,21 +104,76 @@ def test_auto_tells_them(name: str, example: Example) -> None:
 def test_damaged_messages_are_dead_letters_and_nothing_worse(
     name: str, example: Example, format_: str | None
 ) -> None:
-    decoder = build(format_ or name, with_model(example))
-    message, rng = stamped(example), np.random.default_rng(1)
+    decoder, message = build(format_ or name, with_model(example)), stamped(example)
     read = decoder.decode_labels if example.kind == "labels" else decoder.decode
-    damaged = [message.value[:at] for at in range(0, len(message.value), max(1, len(message.value) // 60))]
-    for _ in range(60):
-        changed = bytearray(message.value)
-        for at in rng.integers(0, max(len(changed), 1), 3).tolist():
-            if changed:
-                changed[at] = int(rng.integers(0, 256))
-        damaged.append(bytes(changed))
+    damaged = _damaged(message.value)
     headers = message.headers
     found = read(damaged, lambda at: Message(damaged[at], headers, STAMP))
     assert {*found.row.tolist(), *(row for row, _ in found.problems)} == set(range(len(damaged)))
     assert not set(found.row.tolist()) & {row for row, _ in found.problems}
     assert all(reason for _, reason in found.problems)
+
+
+@pytest.mark.parametrize(("name", "example"), PAIRS)
+@pytest.mark.parametrize("format_", ["auto", None])
+def test_halves_are_told_and_say_the_same_of_what_they_share(
+    name: str, example: Example, format_: str | None
+) -> None:
+    decoder, pair = translated(format_ or name, with_model(example)), both(name, example)
+    request, response = (decoder.read(one, "predictions") for one in (pair.request, pair.response))
+    assert (request[0], response[0]) == (name, name)
+    assert isinstance(request[1], Half)
+    assert isinstance(response[1], Half)
+    assert (request[1].side, response[1].side) == ("request", "response")
+    assert (request[1].key, request[1].digest) == (response[1].key, response[1].digest)
+    with pytest.raises(EventError, match=f"{name}: a request alone; its response is a message of its own"):
+        decoder.translate(pair.request, "predictions")
+    with pytest.raises(EventError, match=f"{name}: requests and responses say nothing of labels"):
+        decoder.read(pair.request, "labels")
+
+
+@pytest.mark.parametrize(("name", "example"), PAIRS)
+def test_halves_are_joined(name: str, example: Example) -> None:
+    decoder, pair = translated(name, with_model(example)), both(name, example)
+    assert decoder.join(pair) == complete(example, "fallback")
+    wrong = Pair(name, pair.response, Message(b"\x00", pair.response.headers))
+    found = decoder.decode_pairs([pair, wrong, pair])
+    assert [row for row, _ in found.problems] == [1]
+    assert found.row.tolist() == [0] * len(example.events) + [2] * len(example.events)
+    assert len(set(found.id_hash.tolist())) == len(example.events)
+    messages = [pair.request, Message(b"\x00"), pair.response]
+    alone = decoder.decode([one.value for one in messages], messages.__getitem__)
+    assert [(row, half.side) for row, half in alone.halves] == [(0, "request"), (2, "response")]
+    assert [row for row, _ in alone.problems] == [1]
+    assert not len(alone)
+
+
+@pytest.mark.parametrize(("name", "example"), PAIRS)
+@pytest.mark.parametrize("side", ["request", "response"])
+def test_damaged_halves_are_dead_letters_and_nothing_worse(name: str, example: Example, side: str) -> None:
+    decoder, pair = translated(name, with_model(example)), both(name, example)
+    message: Message = getattr(pair, side)
+    for value in _damaged(message.value):
+        damaged = replace(message, value=value)
+        found = decoder.decode([value], [damaged].__getitem__)
+        assert bool(found.halves) != bool(found.problems)
+        both_ = Pair(name, damaged, pair.response) if side == "request" else Pair(name, pair.request, damaged)
+        joined = decoder.decode_pairs([both_])
+        assert bool(len(joined)) != bool(joined.problems)
+        assert all(reason for _, reason in (*found.problems, *joined.problems))
+
+
+def _damaged(value: bytes) -> list[bytes]:
+    """Beginnings of a value, and the value with some bytes changed."""
+    rng = np.random.default_rng(1)
+    damaged = [value[:at] for at in range(0, len(value), max(1, len(value) // 60))]
+    for _ in range(60):
+        changed = bytearray(value)
+        for at in rng.integers(0, max(len(changed), 1), 3).tolist():
+            if changed:
+                changed[at] = int(rng.integers(0, 256))
+        damaged.append(bytes(changed))
+    return damaged
 
 
 json_values = st.recursive(
@@ -128,8 +200,14 @@ def test_strange_values_in_the_right_places_do_no_harm(one: Any, data: st.DataOb
     decoder = build(one.name, with_model(example))
     read = decoder.decode_labels if example.kind == "labels" else decoder.decode
     value = msgspec.json.encode(document)
-    found = read([value], lambda _: Message(value, example.message.headers, STAMP))
-    assert bool(len(found)) != bool(found.problems)
+    strange = replace(example.message, value=value, timestamp_ms=STAMP, read=msgspec.UNSET)
+    found = read([value], lambda _: strange)
+    if example.other is None:
+        assert bool(len(found)) != bool(found.problems)
+        return
+    joined = translated(one.name, with_model(example)).decode_pairs([Pair(one.name, strange, example.other)])
+    assert bool(found.halves) != bool(found.problems)
+    assert bool(len(joined)) != bool(joined.problems)
 
 
 def _places(document: Any, above: tuple[Any, ...] = ()) -> Any:
@@ -161,6 +239,19 @@ def test_a_message_counts_as_a_whole() -> None:
     )
     assert found.row.tolist() == [1, 1]
     assert found.problems == [(0, "event 1: Expected `float | null`, got `str` - at `$.score`")]
+
+
+def test_many_events_that_cannot_be_read_take_no_longer_each() -> None:
+    """A message of 300 kB once took ten seconds, and several of them in a fetch minutes."""
+    reading, times = Reading(fields={"event_id": "key", "prediction": "y", "model": "model"}), []
+    for events in (4_000, 64_000):
+        value = msgspec.json.encode([*({"model": f"\0{at}", "key": 1, "y": 1} for at in range(events)), {}])
+        started_s = process_time()
+        found = build("flat", reading).decode([value, value])
+        times.append((process_time() - started_s) / events)
+        assert [row for row, _ in found.problems] == [0, 1]
+        assert found.problems[0][1].startswith("event ")
+    assert times[1] < 8 * times[0]
 
 
 def _batches(*batches: Any) -> Any:

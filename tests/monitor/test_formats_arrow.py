@@ -182,6 +182,19 @@ def test_types_that_are_not_read(column: pa.Array, reason: str) -> None:
         read(stream(pa.table({"event_id": ["a", "b", "c"], "x": column})))
 
 
+def test_types_that_only_arrow_itself_knows() -> None:
+    """An interval in another unit; such a message must not keep others from being read together either."""
+    good = stream(pa.table({"event_id": ["a"], "prediction": [1]}))
+    value = stream(pa.table({"event_id": ["b"], "x": pa.nulls(1, pa.month_day_nano_interval())}))
+    units = [at for at, byte in enumerate(value) if byte == 2]
+    hostile = [value[:at] + b"\0" + value[at + 1 :] for at in units]
+    found = build("arrow", Reading(model="m")).decode([good, *hostile])
+    assert found.event_id[0] == "a"
+    assert "arrow: a column has a type that is not read" in {reason for _, reason in found.problems}
+    messages = {at: Message(one) for at, one in enumerate([good, *hostile])}
+    assert 0 in arrow.Arrow().records(messages, Reading(model="m"))[0].message
+
+
 def test_rows_without_columns_are_too_many_before_they_are_made() -> None:
     schema = pa.schema([])
     sink = pa.BufferOutputStream()

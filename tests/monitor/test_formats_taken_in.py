@@ -202,7 +202,7 @@ def test_explain_event_says_why_a_message_would_be_a_dead_letter(
     ("arguments", "message"),
     [
         (["--header", "nothing"], "--header: 'nothing' (K=V is allowed)"),
-        (["--topic", "p"], "--config and --topic belong together"),
+        (["-c", "driftline.yaml"], "--config needs --topic"),
         (["--format", "jsom"], "'jsom' is not a format (use one of "),
     ],
 )

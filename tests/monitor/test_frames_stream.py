@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from detectors.profile import Profile, profile_batch
 from detectors.reference import build
 from monitor.config.settings import ModelSettings
-from monitor.decode.batch import Events, make_batch
+from monitor.decode.batch import Events, Messages, make_batch
 from monitor.decode.json import Json
 from monitor.frames import Batches, frame_table, reference_from_file, reference_from_frame
 from monitor.frames.names import KnownKinds
@@ -71,7 +71,8 @@ def through_the_stream(rows, chosen, split=3):
         envelopes = Json().decode(values)
         assert envelopes.problems == []
         events = Events()
-        events.extend(envelopes, None, values, np.zeros(len(part), np.int64), part.astype(np.int64))
+        zeros = np.zeros(len(part), np.int64)
+        events.extend(envelopes, None, Messages(values, values, zeros, part.astype(np.int64), zeros, {}))
         features, kept, problems = state.decoder.decode(events.features)
         assert problems == []
         if len(kept):

@@ -141,7 +141,8 @@ def test_every_event_has_one_outcome_and_the_metrics_say_the_same(bench: Bench) 
     bench.send(b"junk")
     row = bench.take()
     assert {name: row[name] for name in ("fetched", *positions.OUTCOMES)} == {
-        "fetched": 7, "counted": 3, "late": 1, "future": 1, "dead_lettered": 1, "duplicates": 1
+        "fetched": 7, "counted": 3, "late": 1, "future": 1, "dead_lettered": 1, "duplicates": 1,
+        "unpaired": 0, "paired": 0,
     }  # fmt: skip
     assert (row["next_offset"], row["max_event_ms"]) == (7, NOW_MS)
     metric = {

@@ -124,7 +124,8 @@ def test_a_reference_is_learned_and_every_complete_window_judged_once(world: Wor
     assert world.rows('SELECT "window", "rows" FROM judgement ORDER BY "window", start_ms') == [
         ("10m", 600), ("10m", 600), ("10m", 600), ("10m", 600), ("30m", 1800)
     ]  # fmt: skip
-    assert {row[2] for row in results(world)} == {"age", "prediction", "score"}
+    of_rows = {"event_id", "timestamp", "features", "(new columns)"}  # what watches of quality look at
+    assert {row[2] for row in results(world)} == {"age", "prediction", "score"} | of_rows
     assert {row[5] for row in results(world)} == {"ok"}
     (hash_,) = {row[0] for row in world.rows("SELECT hash FROM reference_pointer")}
     assert world.rows("SELECT DISTINCT reference_hash FROM judgement") == [(hash_,)]
@@ -248,6 +249,23 @@ def test_silence_is_an_alert_until_events_come_again(world: World) -> None:
     assert world.rows("SELECT kind, state FROM alert") == [("no_data", "firing")]
     world.send(125, 3)
     assert [change.change for change in world.silences.sweep()] == ["resolved"]
+
+
+def test_silence_is_noticed_as_soon_as_the_reference_and_the_budget_allow(database_url: str) -> None:
+    world = World(database_url, windows=["1d"], reference={"first": "2h"})
+    world.send(0, 130, per_minute=10)
+    world.judge.sweep()
+    found = []
+    for _ in range(40):
+        world.clock.advance(MINUTE_MS)
+        world.ingest.step()
+        world.ingest.commit()
+        found.append([change.change for change in world.silences.sweep()])
+    [at] = [minute for minute, changes in enumerate(found) if changes]
+    assert 5 < at < 25  # a window is a day
+    ((summary,),) = world.rows("SELECT summary FROM alert")
+    assert "gaps of the reference about that time was 1m, one of " in summary
+    world.close()
 
 
 def test_a_replay_of_the_past_is_not_silent(world: World) -> None:

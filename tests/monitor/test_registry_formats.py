@@ -18,6 +18,7 @@ from monitor import cli
 from monitor.decode.catalog import build, translated
 from monitor.decode.message import Message
 from monitor.decode.reading import Reading
+from monitor.decode.registry import document_of
 from monitor.decode.registry_client import RegistryClient
 from schemas.errors import EventError, Unavailable
 from tests.monitor.registry_world import (
@@ -287,6 +288,26 @@ def test_avro_that_cannot_be_read(registry: FakeRegistry, schema: Any, payload: 
     registry.add_avro(1, schema)
     with pytest.raises(EventError, match=reason):
         read(registry, by_id(1, payload))
+
+
+def test_what_is_said_of_an_early_end_is_always_the_same(registry: FakeRegistry) -> None:
+    """What fastavro says has the address of an object in it."""
+    registry.add_avro(1, "double")
+    with pytest.raises(EventError, match=r"\(EOFError: it ends too early\)$"):
+        read(registry, by_id(1, b"\x00"))
+
+
+def test_maps_of_protobuf_whose_values_are_called_otherwise(registry: FakeRegistry) -> None:
+    file = proto_file("m.proto", "p")
+    event = file.message_type.add(name="E")
+    entry = event.nested_type.add(name="FeaturesEntry")
+    entry.options.map_entry = True
+    proto_fields(entry, ("key", "string"), ("valwe", "double"))
+    proto_fields(event, ("event_id", "string"), ("features", ".p.E.FeaturesEntry", "repeated"))
+    registry.add_protobuf(1, file)
+    schema = RegistryClient(registry.url, httpx.HTTPTransport(trust_env=False)).schema(1)
+    payload = b"\x00\x12\x0c\x0a\x01a\x11" + bytes(6) + b"\xf8\x3f"
+    assert document_of(schema, payload) == {"features": {"a": 1.5}}
 
 
 def test_schemas_that_are_none(registry: FakeRegistry) -> None:

@@ -69,6 +69,7 @@ def sent_on(kafka: KafkaCluster) -> set[str]:
     return found
 
 
+@pytest.mark.full
 def test_letters_are_sent_on_and_replayed_through_kills(tmp_path: Path) -> None:
     path, base = tmp_path / "driftline.yaml", f"http://127.0.0.1:{(port := free_port())}"
     with KafkaCluster() as kafka:

@@ -227,7 +227,7 @@ def test_what_cannot_be_resumed(engine, run):
         connection.execute(update(partition_state).values(stopped_reason="lost"))
     code, _, err = resume(run, "--at", "soon", "--yes")
     assert code == 2
-    assert "--at 'soon' is no place in a partition (use earliest, latest, or an offset)" in err
+    assert "--at 'soon' is no place in a partition (use position, earliest, latest, or an offset)" in err
 
 
 @pytest.mark.acceptance

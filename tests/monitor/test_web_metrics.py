@@ -65,6 +65,7 @@ def test_a_scrape_tells_what_the_database_knows(world):
     found = scraped(world)
     assert values(found["driftline_watermark_timestamp_seconds"]) == {("m",): START_MS / 1_000 + 18 * 60}
     assert values(found["driftline_alerts_open"]) == {(): 1}
+    assert values(found["driftline_unpaired_messages"]) == {("pp",): 0}
     assert values(found["driftline_state_up"]) == {(): 1}
     assert values(found["driftline_series_dropped"]) == {(): 0}
     assert values(found["driftline_events"]) == {("pp", "counted"): 5}

@@ -10,9 +10,7 @@ from sqlalchemy import Engine
 from monitor.store import engine as databases
 from monitor.store.positions import ensure_counters
 from monitor.store.schema import upgrade
-
-pytest.register_assert_rewrite("tests.recovery.world", "tests.recovery.label_world")
-from tests.recovery.world import World  # noqa: E402 - once its assertions are rewritten
+from tests.recovery.world import World
 
 
 @pytest.fixture(scope="session")

@@ -149,6 +149,8 @@ class ReplayWorld(World):
                 "future": 0,
                 "dead_lettered": self.broken[place],
                 "duplicates": self.repeated[place],
+                "unpaired": 0,
+                "paired": 0,
             }
         with reading(self.engine) as connection:
             slices = connection.execute(select(slice_profile.c.slice_ms, slice_profile.c.rows)).all()

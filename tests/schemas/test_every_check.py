@@ -15,6 +15,7 @@ from schemas.batch import CODE_MISSING, MISSING, Batch, Categories
 from schemas.checks.base import Check, Columns, Example
 from schemas.checks.catalog import checks, declared, violations
 from schemas.contract import ColumnRules, Contract, Tally
+from schemas.policy import Limit
 
 CASES = [
     pytest.param(check, example, id=f"{name}-{i}")
@@ -69,7 +70,7 @@ def test_missing_values_break_no_other_rule(check: Check, example: Example) -> N
 def test_an_empty_batch_breaks_nothing(check: Check, example: Example) -> None:
     nothing = example.bad.take(np.zeros(0, np.intp))
     assert found(check, nothing, example.contract) == {}
-    assert all(mask is None for _, mask in violations(nothing, example.contract))
+    assert all(mask is None for _, mask, _ in violations(nothing, example.contract))
 
 
 @pytest.mark.parametrize(("check", "example"), CASES)
@@ -93,7 +94,8 @@ def test_every_column_that_is_checked_has_a_rule_with_words(check: Check, exampl
         rule = check.rule(column, example.contract)
         assert rule is not None
         assert rule.words
-        assert 0 <= rule.limit <= 1
+        assert rule.fault
+        assert rule.policy.limit == Limit()
     assert check.rule("nobody named this", Contract()) is None
     assert check.formula
 
@@ -125,7 +127,7 @@ def test_vectors_are_of_a_type_and_may_be_missing() -> None:
     rules = ColumnRules("v", Kind.NUMERIC, low=0.0, counts_missing=True)
     broken = {
         key.check: None if mask is None else mask.tolist()
-        for key, mask in violations(batch, Contract((rules,)))
+        for key, mask, _ in violations(batch, Contract((rules,)))
     }
     assert broken == {"missing": [False, True, False], "range": None, "type": [True, False, True]}
 
@@ -142,7 +144,8 @@ def test_other_terms_are_another_rule() -> None:
 def test_a_tally_survives_its_plain_state() -> None:
     tally = Tally()
     example = checks()["range"].examples()[0]
-    for key, mask in violations(example.bad, example.contract):
+    for key, mask, _ in violations(example.bad, example.contract):
         tally.add(key, 5, None if mask is None else example.bad.event_ms[mask])
     assert Tally.from_state(tally.state()).counts == tally.counts
-    assert tally.state()[0][3:] == (5, 2, 0, 2_000)
+    first = tally.state()[0]
+    assert (first.rows, first.broken, first.first_ms, first.last_ms) == (5, 2, 0, 2_000)

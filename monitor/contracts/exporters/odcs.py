@@ -8,8 +8,11 @@ from monitor.contracts.contract import CATEGORICAL, NUMERIC, Contract, Options
 from monitor.contracts.importers.odcs import OWN
 from monitor.contracts.patterns import PART, fitting
 from monitor.contracts.yaml_text import block
+from schemas.policy import read_limit
 
 UNNAMED = "model"
+OWN_OPTIONS = ("required", "severity", "rules", "personal", "freshness", "tolerance_psi")
+"""What the standard cannot say at all."""
 
 
 class Odcs:
@@ -43,6 +46,8 @@ def _property(name: str, said: Options) -> dict[str, Any]:
         entry["logicalType"] = logical
     if said.get("nullable") is False:
         entry["required"] = True
+    if said.get("unique"):
+        entry["unique"] = True
     bounds = {"min": "minimum", "max": "maximum"}
     options = {theirs: said[ours] for ours, theirs in bounds.items() if ours in said}
     if options:
@@ -81,13 +86,15 @@ def _invalid(said: Options) -> list[dict[str, Any]]:
     return [rule | ({"severity": said["severity"]} if "severity" in said else {})]
 
 
-def _at_most(share: float) -> dict[str, Any]:
-    return {"mustBeLessOrEqualTo": round(share * 100, 10), "unit": "percent"}
+def _at_most(limit: float | str) -> dict[str, Any]:
+    if isinstance(limit, str):
+        return {"mustBeLessOrEqualTo": read_limit(limit).rows, "unit": "rows"}
+    return {"mustBeLessOrEqualTo": round(limit * 100, 10), "unit": "percent"}
 
 
 def _without_word(said: Options) -> dict[str, Any]:
     """Options that the standard cannot say, or not in a way that is read back the same."""
-    own = {name: said[name] for name in ("required", "severity", "tolerance_psi") if name in said}
+    own = {name: said[name] for name in OWN_OPTIONS if name in said}
     if "pattern" in said and fitting(said["pattern"], PART) != said["pattern"]:
         own["pattern"] = said["pattern"]
     if "limit" in said and not {"values", "pattern"} & said.keys():

@@ -108,7 +108,7 @@ def _constraints(column: ColumnDraft, constraints: Node) -> None:
     if constraints["pattern"].value is not None:
         column.matching(constraints["pattern"].value, extent=WHOLE)
     if constraints["unique"].truth(default=False):
-        column.left_out("unique (rows are not compared with each other)")
+        column.unique()
     for name, below in constraints.entries().items():
         if name not in _CONSTRAINTS:
             column.left_out(f"constraint {name} {below.value}")
@@ -131,13 +131,12 @@ _EXPECTED = Contract(
         "temp": {"kind": NUMERIC, "min": -40, "max": 130.5},
         "seats": {"kind": NUMERIC, "min": 1, "nullable": False},
         "carrier": {"kind": CATEGORICAL, "values": ["UA", "AA"]},
-        "tail": {"kind": CATEGORICAL, "pattern": "^(?:N[0-9]+)$"},
+        "tail": {"kind": CATEGORICAL, "pattern": "^(?:N[0-9]+)$", "unique": True},
         "day": {},
         "class": {"kind": CATEGORICAL, "values": ["first", "second"]},
     },
     notes=(
         "left out: carrier: constraint minLength 2",
-        "left out: tail: unique (rows are not compared with each other)",
         "left out: day: type date",
         "left out: day: format %d.%m.%Y",
         "left out: that 'NA' mean missing",

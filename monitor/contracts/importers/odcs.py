@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from pydantic import ValidationError
+
 from monitor.config.problem import choices
+from monitor.config.rules import CrossRule
 from monitor.config.settings import TASKS
+from monitor.config.values import read_duration
 from monitor.contracts import odcs_quality as quality
 from monitor.contracts.catalog import Example
 from monitor.contracts.contract import CATEGORICAL, NUMERIC, OPTIONS, Contract, is_finite_number, problem_of
 from monitor.contracts.document import Node
 from monitor.contracts.draft import ColumnDraft, Draft
 from monitor.contracts.patterns import PART
+from schemas.duration import format_duration
 
 KINDS = {"string": CATEGORICAL, "boolean": CATEGORICAL, "number": NUMERIC, "integer": NUMERIC}
 OWN = "driftline."
@@ -57,6 +62,8 @@ class Odcs:
             task=own.get("task"),
             positive_label=_label(document, own.get("positive_label")),
             segments=_names(document, own.get("segments")),
+            rules=_rules(document, own.get("rules")),
+            freshness=_freshness(document, own.get("freshness")),
         )
 
     @classmethod
@@ -96,9 +103,10 @@ def _property(draft: Draft, entry: Node, prefix: str) -> None:
         column.one_of(entry["enum"].value)
     if entry["required"].truth(False):
         column.not_null()
-    for key in ("unique", "primaryKey"):
-        if entry[key].truth(False):
-            column.left_out(f"{key} (rows are not compared with each other)")
+    if entry["unique"].truth(False):
+        column.unique()
+    if entry["primaryKey"].truth(False):
+        column.left_out("primaryKey (rows are not compared with each other)")
     for rule in entry["quality"]:
         quality.take_in(column, rule)
     draft.left_out_keys(entry, _READ, {*_ABOUT, "unique", "primaryKey"})
@@ -155,6 +163,29 @@ def _names(document: Node, value: Any) -> tuple[str, ...]:
         return tuple(value)
     msg = f"{OWN}segments: must be a list of names of columns"
     raise document["customProperties"].wrong(msg)
+
+
+def _rules(document: Node, value: Any) -> dict[str, Any]:
+    """Conditions about several columns."""
+    if value is None:
+        return {}
+    try:
+        rules = {name: CrossRule.model_validate(said) for name, said in value.items()}
+    except (AttributeError, ValidationError) as error:
+        why = error.errors()[0]["msg"] if isinstance(error, ValidationError) else "must be a mapping"
+        msg = f"{OWN}rules: {why}"
+        raise document["customProperties"].wrong(msg) from None
+    return {name: rule.model_dump(exclude_none=True) for name, rule in rules.items()}
+
+
+def _freshness(document: Node, value: Any) -> str | None:
+    if value is None:
+        return None
+    try:
+        return format_duration(read_duration(value))
+    except ValueError as error:
+        msg = f"{OWN}freshness: {error}"
+        raise document["customProperties"].wrong(msg) from None
 
 
 def _text(node: Node) -> str | None:
@@ -228,7 +259,7 @@ _EXPECTED = Contract(
     {
         "temp": {"kind": NUMERIC, "min": -40, "max": 130.5, "max_missing": 0.02},
         "seats": {"kind": NUMERIC, "min": 1, "nullable": False},
-        "carrier": {"kind": CATEGORICAL, "values": ["UA", "AA"], "limit": 0.05},
+        "carrier": {"kind": CATEGORICAL, "values": ["UA", "AA"], "unique": True, "limit": 0.05},
         "plane.code": {"kind": CATEGORICAL, "pattern": "^N[0-9]+$"},
         "day": {"required": False},
     },
@@ -237,7 +268,6 @@ _EXPECTED = Contract(
     version="1.1.0",
     notes=(
         "left out: seats: logicalTypeOptions.multipleOf 1",
-        "left out: carrier: unique (rows are not compared with each other)",
         "left out: carrier: quality missingValues mustBeLessThan 100 rows",
         "left out: day: logicalType date",
         "left out: the table: quality rowCount mustBeGreaterThan 100",

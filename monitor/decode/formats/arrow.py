@@ -7,16 +7,19 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 
 from monitor.decode.arrow_limits import check_packed, refuse_if_large, shared_bytes
 from monitor.decode.flat import flat_event, plain
 from monitor.decode.message import Event, Message
 from monitor.decode.reading import ROLES, Example, Kind, Reading
+from monitor.decode.records import Records
 from schemas.errors import EventError
 
 _STREAM, _FILE = b"\xff\xff\xff\xff", b"ARROW1\x00\x00"
@@ -24,6 +27,7 @@ _MEDIA_TYPE = "application/vnd.apache.arrow."
 _MOST_ROWS = 100_000
 _USUAL = {role: role for role in ROLES}
 _NATIVE_ONLY = ("tags", "role")
+_UNREADABLE = (pa.ArrowException, OSError, MemoryError, OverflowError, UnicodeDecodeError)
 
 
 class Arrow:
@@ -46,9 +50,29 @@ class Arrow:
         """
         try:
             return [event for batch in _batches(message.value) for event in _events(batch, reading)]
-        except (pa.ArrowException, OSError, MemoryError, OverflowError) as error:
+        except _UNREADABLE as error:
             msg = f"arrow: {' '.join(str(error).split())[:200] or type(error).__name__}"
             raise EventError(msg) from error
+
+    def records(self, messages: Mapping[int, Message], reading: Reading) -> list[Records]:
+        """Columns of all messages that have the same ones, put together."""
+        groups: defaultdict[pa.Schema, list[tuple[int, pa.RecordBatch]]] = defaultdict(list)
+        for at, message in messages.items():
+            try:
+                batches = list(_batches(message.value))
+            except (EventError, *_UNREADABLE):
+                continue  # said of the message when it is read on its own
+            for batch in batches:
+                groups[batch.schema.remove_metadata()].append((at, batch))
+        found = []
+        for schema, several in groups.items():
+            try:
+                records = _records(schema, several, reading)
+            except _UNREADABLE:
+                continue  # the same
+            if records is not None:
+                found.append(records)
+        return found
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
@@ -69,9 +93,17 @@ def _batches(value: bytes) -> Iterator[pa.RecordBatch]:
             msg = f"arrow: more than {_MOST_ROWS} rows in one message"
             raise EventError(msg)
         batch.validate(full=True)
-        size += batch.nbytes + sum(map(shared_bytes, batch.columns))
+        size += batch.nbytes + sum(map(shared_bytes, _columns(batch)))
         refuse_if_large(size)
         yield batch
+
+
+def _columns(batch: pa.RecordBatch) -> list[pa.Array]:
+    try:
+        return list(batch.columns)
+    except KeyError as error:  # Arrow itself knows types that Python does not, such as intervals of months
+        msg = "arrow: a column has a type that is not read"
+        raise EventError(msg) from error
 
 
 def _events(batch: pa.RecordBatch, reading: Reading) -> list[Event]:
@@ -83,6 +115,41 @@ def _events(batch: pa.RecordBatch, reading: Reading) -> list[Event]:
     is_nested = "features" in columns and pa.types.is_nested(columns["features"].type)
     rows = pa.RecordBatch.from_pydict(columns).to_pylist(maps_as_pydicts="strict")
     return [_nested(row, reading) if is_nested else flat_event(row, reading, _USUAL) for row in rows]
+
+
+def _records(
+    schema: pa.Schema, batches: list[tuple[int, pa.RecordBatch]], reading: Reading
+) -> Records | None:
+    """Sort columns into fields and features, as `_nested` and `flat_event` do; None if that is not simple."""
+    named = {**_USUAL, **reading.fields}
+    reserved = {"features", *_NATIVE_ONLY}
+    if len(set(schema.names)) < len(schema.names) or reserved & set(named.values()):
+        return None
+    table = pa.Table.from_batches([batch.replace_schema_metadata() for _, batch in batches], schema)
+    columns = {name: _whole(table[name]) for name in schema.names}
+    message = np.repeat([at for at, _ in batches], [batch.num_rows for _, batch in batches])
+    fields = {role: columns[name] for role, name in named.items() if name in columns}
+    nested = columns.get("features")
+    if nested is None or not pa.types.is_nested(nested.type):
+        features = {name: column for name, column in columns.items() if name not in named.values()}
+        if reading.inputs:
+            features = {name: columns[name] for name in reading.inputs if name in columns}
+        return Records(message, fields, features, is_free=True)
+    inner = [nested.type.field(at).name for at in range(nested.type.num_fields)]
+    if not pa.types.is_struct(nested.type) or len(set(inner)) < len(inner):
+        return None
+    features = dict(zip(inner, nested.flatten(), strict=True))
+    if reading.inputs:
+        features = {name: features[name] for name in reading.inputs if name in features}
+    fields |= {name: columns[name] for name in _NATIVE_ONLY if name in columns}
+    return Records(message, fields, features, is_free=True)
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    joined = column.combine_chunks()
+    return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
 
 
 def _readable(column: pa.Array) -> pa.Array:

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import base64
 import struct
+from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
+import numpy as np
 
 from monitor.decode.flat import flat_event
 from monitor.decode.formats.native import Native
 from monitor.decode.message import Event, Message
-from monitor.decode.reading import ROLES, Example, Format, Reading
-from monitor.decode.registry import Key, KnownSchemas, Schema, document_of
+from monitor.decode.reading import ROLES, AnyFormat, Example, Reading
+from monitor.decode.records import Records
+from monitor.decode.registry import Key, KnownSchemas, Schema, SchemaRegistry, document_of
 from schemas.errors import EventError
 
 HEADER = "__value_schema_id"
 _BY_ID, _BY_GUID = 0, 1  # the first byte
+_NATIVE_FIELDS = frozenset({*ROLES, "features", "tags", "role"})
 
 
 class Registry:
@@ -53,10 +58,23 @@ class Registry:
         document = document_of(reading.registry.schema(key), payload)
         return [(message.holding(_in_native_form(message.holding(document), reading)), {})]
 
+    def records(self, messages: Mapping[int, Message], reading: Reading) -> list[Records]:
+        """Avro in native form, all values of a schema at once."""
+        if reading.registry is None:
+            return []
+        groups: defaultdict[Key, dict[int, bytes]] = defaultdict(dict)
+        for at, message in messages.items():
+            header = _header(message) if message.headers else None
+            found = _split(message.value if header is None else header)
+            if found is not None and (not message.headers or _is_alone(message)):
+                groups[found[0]][at] = found[1] if header is None else found[1] + message.value
+        made = (_avro_records(reading.registry, key, payloads, reading) for key, payloads in groups.items())
+        return [records for records in made if records is not None]
+
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
         """Avro in native form and of one's own making, JSON, and Protobuf with the key in a header."""
-        return (_avro(), _avro_of_ones_own(), _json(), _protobuf())
+        return (_avro(), _avro_of_ones_own(), _json(), _protobuf(), _avro_of_records())
 
 
 def _header(message: Message) -> bytes | None:
@@ -74,19 +92,55 @@ def _split(data: bytes) -> tuple[Key, bytes] | None:
 
 def _in_native_form(message: Message, reading: Reading) -> Any:
     """Sort the fields of a record that looks native, but whose fields the stream names otherwise."""
-    from monitor.decode.catalog import every  # the catalog imports this module
-
     document = message.object_
     named = {name for role, name in reading.fields.items() if name != role}
     if not named & document.keys():
         return message.document
-    first: Format | Any = next((one for one in every() if one.matches(message)), None)
-    if not isinstance(first, Native):
+    if not isinstance(_first(message), Native):
         return message.document
     features = document.get("features")
     rest = {name: value for name, value in document.items() if name != "features"}
     event = flat_event(rest, reading, {role: role for role in ROLES})
     return {**event, "features": features} if isinstance(features, dict) else event
+
+
+def _first(message: Message) -> AnyFormat | None:
+    """The format that a message is in, as ``auto`` would say."""
+    from monitor.decode.catalog import every  # the catalog imports this module
+
+    return next((one for one in every() if one.matches(message)), None)
+
+
+def _is_alone(message: Message) -> bool:
+    """Whether no header says that the value is in yet another format."""
+    if all(name == HEADER for name, _ in message.headers):
+        return True
+    return isinstance(_first(message.holding({"event_id": "", "features": {}})), Native)
+
+
+def _avro_records(
+    registry: SchemaRegistry, key: Key, payloads: Mapping[int, bytes], reading: Reading
+) -> Records | None:
+    """Values of one schema; None if not all of its fields are those of native events."""
+    from monitor.decode.avro_columns import layout_of  # only streams with a registry load it
+
+    try:
+        schema = registry.schema(key)
+    except EventError:
+        return None  # said of each message, when they are read one by one
+    layout = layout_of(schema) if schema.kind == "AVRO" else None
+    if layout is None:
+        return None
+    names = {path[0] for path, _ in layout.fields}
+    named = {name for role, name in reading.fields.items() if name != role}
+    if named & names or not names <= _NATIVE_FIELDS or ("features",) in dict(layout.fields):
+        return None
+    rows, columns = layout.read(list(payloads.values()))
+    return Records(
+        message=np.fromiter(payloads, np.int64, len(payloads))[rows],
+        fields={path[0]: column for path, column in columns.items() if len(path) == 1},
+        features={path[1]: column for path, column in columns.items() if len(path) > 1},
+    )
 
 
 # --- examples ---------------------------------------------------------------------------------------------
@@ -124,6 +178,19 @@ def _avro_of_ones_own() -> Example:
     }
     reading = _reading(300, schema, fields={"event_id": "customer", "timestamp": "at"})
     return Example(Message(b"\x00\x00\x00\x01\x2c" + value), (event,), reading=reading)
+
+
+def _avro_of_records() -> Example:
+    """Features as a record, and everything else of types that are read many at a time."""
+    features = [{"name": "a", "type": "double"}, {"name": "b", "type": ["null", "string"]}]
+    inner = {"type": "record", "name": "Features", "fields": features}
+    stamp = {"type": "long", "logicalType": "timestamp-millis"}
+    schema = _record(event_id="string", model="string", timestamp=stamp, prediction="int", features=inner)
+    value = (
+        b"\x06f-1" + b"\x02m" + b"\x80\xa0\xd5\xed\xee\x66" + b"\x02" + struct.pack("<d", 1.5) + b"\x02\x02x"
+    )
+    event = {**_EVENT, "timestamp": "2026-01-01T00:00:00+00:00", "features": {"a": 1.5, "b": "x"}}
+    return Example(Message(b"\x00\x00\x00\x00\x08" + value), (event,), reading=_reading(8, schema))
 
 
 def _json() -> Example:

@@ -18,7 +18,7 @@ PARTITIONS = 1_000
 
 
 class Partition(BaseModel):
-    """One partition: `fetched` is always the sum of the five numbers after it."""
+    """One partition: `fetched` is always the sum of the seven numbers after it."""
 
     topic: str
     partition: int
@@ -31,6 +31,8 @@ class Partition(BaseModel):
     duplicates: int = Field(
         description="Events whose id had been seen; labels that said nothing newer than one before them."
     )
+    unpaired: int = Field(description="Requests and responses alone, whose other half has not come yet.")
+    paired: int = Field(description="Requests whose events are counted where their responses were.")
     matched: int | None = Field(None, description="Labels paired with a prediction. Null: no label topic.")
     waiting: int | None = Field(None, description="Labels whose prediction has not come yet.")
     corrected: int | None = Field(None, description="Labels that replaced an earlier one.")
@@ -56,7 +58,7 @@ def routes(context: Context) -> APIRouter:
 
     @router.get("/accounting", summary="Where the events of each partition went")
     def accounting(asked: Annotated[PartitionsAsked, Query()]) -> Page[Partition]:
-        """At all times fetched = counted + late + future + dead_lettered + duplicates.
+        """At all times fetched = counted + late + future + dead_lettered + duplicates + unpaired + paired.
 
         Of label topics, counted = matched + waiting + corrected + orphaned + expired + sampled_out.
         """

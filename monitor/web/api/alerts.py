@@ -69,6 +69,9 @@ class Finding(BaseModel):
     attribution: dict[str, Any] | None = Field(
         None, description="Where a change of the mean prediction comes from."
     )
+    examples: list[dict[str, Any]] = Field(
+        [], description="Events that broke a rule, as in results: at most three."
+    )
 
 
 class AlertDocument(BaseModel):

@@ -21,7 +21,7 @@ from schemas.errors import UsageError
 
 SHOWN_BYTES = 4_096
 
-Kind = Literal["undecodable", "future"]
+Kind = Literal["undecodable", "future", "contract", "unpaired"]
 Status = Literal["waiting", "marked", "replayed", "refused"]
 
 
@@ -39,7 +39,10 @@ class DeadLetter(BaseModel):
     topic: str
     partition: int
     offset: int
-    kind: str = Field(description="`undecodable`, or `future`: its timestamp lies too far ahead.")
+    kind: str = Field(
+        description="`undecodable`; `future`: a timestamp lies too far ahead; `contract`: an event breaks a "
+        "rule; `unpaired`: a request or a response whose other half did not come."
+    )
     reason: str
     key_base64: str | None
     value_base64: str = Field(description="The value, or its beginning.")

@@ -168,7 +168,7 @@ def _check_readable(
     reading, now_ms = stream.reading(), context.clock.now_ms()
     decoder = build(stream.format, reading)
     read = decoder.decode_labels if kind == "labels" else decoder.decode
-    about = [Message(one.value, one.headers, now_ms) for one in messages]
+    about = [Message(one.value, one.headers, now_ms, key=one.key.encode(), topic=topic) for one in messages]
     found = read([one.value for one in messages], about.__getitem__)
     if not found.problems:
         return

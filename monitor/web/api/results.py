@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
+from monitor.judging.judgements import attribution_in, examples_in
 from monitor.store.engine import reading
 from monitor.store.queries.models import model_exists
 from monitor.store.queries.results import Wanted, results
@@ -30,6 +31,19 @@ class Moved(BaseModel):
     reference_share: Number = Field(description="Share of the reference's rows.")
     share: Number = Field(description="Share of the window's rows.")
     psi: Number = Field(description="Its part of the population stability index.")
+
+
+class Example(BaseModel):
+    """One event that broke a rule."""
+
+    event_id: str
+    event_time: str | None
+    topic: str
+    partition: int
+    offset: int
+    values: dict[str, str | None] = Field(
+        description="Values that the rule looked at, as short texts; null: not to be shown (`personal`)."
+    )
 
 
 class Result(BaseModel):
@@ -65,6 +79,7 @@ class Result(BaseModel):
     attribution: dict[str, Any] | None = Field(
         description="Where a change of the mean prediction comes from; on the predictions of all rows."
     )
+    examples: list[Example] = Field(description="Events that broke the rule, of results of a contract.")
     reference_hash: str | None
     configuration_hash: str
     code_version: str
@@ -119,5 +134,11 @@ def _result(row: Any) -> Result:
         judged_at=instant(row.judged_at_ms),
         budget=row.budget,
         onset_at=instant(row.onset_at_ms),
-        attribution=None if row.attribution is None else json.loads(row.attribution),
+        attribution=attribution_in(row.attribution),
+        examples=[_example(example) for example in examples_in(row.attribution)],
     )
+
+
+def _example(stored: dict[str, Any]) -> Example:
+    at_ms = stored.pop("event_ms")
+    return Example(event_time=instant(at_ms), **stored)
