@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -15,7 +15,7 @@ from detectors.calibration import Z_REFERENCE, Calibration, calibrated
 from detectors.concluding import conclude
 from detectors.edetector import SINGLE_SHARE
 from detectors.effects import compare
-from detectors.ledger import Ledger
+from detectors.ledger import Ledger, LedgerStep
 from detectors.planted_outcomes import planted_outcome_reference, planted_outcomes
 from detectors.rate_evidence import RateLimit, RateVariation, learn_rate
 from detectors.readings import WRONG
@@ -27,6 +27,27 @@ from schemas.verdict import Verdict
 
 _SINGLE_BUDGET = 1e-4
 _LEVEL = 0.95
+
+
+class Collected(NamedTuple):
+    """What a window said of all streams.
+
+    Parameters
+    ----------
+    found : LedgerStep
+    is_normal : BoolArray
+        ``[S·C]``: the window looks as it should.
+    budget : FloatArray
+        ``[S·C]``: what each stream could spend.
+    counted, rows : FloatArray
+        ``[S·C]``: rows that are counted, and all.
+    """
+
+    found: LedgerStep
+    is_normal: BoolArray
+    budget: FloatArray
+    counted: FloatArray
+    rows: FloatArray
 
 
 @dataclass(frozen=True)
@@ -110,8 +131,25 @@ class RateEDetector(Detector):
             If the window or the state do not belong to the reference.
         """
         reference.check_window(window)
+        states = StreamStates.from_bytes(state, window.shape[0] * window.shape[1], 1, moment.start_ms)
+        collected = self.collect(reference, window, states, moment)
+        return conclude(
+            self.name,
+            reference,
+            states,
+            collected.found,
+            compare(reference.counts, window, reference.layout, reference.sd),
+            is_normal=collected.is_normal,
+            budget=collected.budget,
+            sources=self._sources(counting(reference, self.counted)),
+            moment=moment,
+        )
+
+    def collect(
+        self, reference: ReferenceCounts, window: IntArray, states: StreamStates, moment: Moment
+    ) -> Collected:
+        """Take the evidence of a window in; the masses of the states are changed in place."""
         streams = window.shape[0] * window.shape[1]
-        states = StreamStates.from_bytes(state, streams, 1, moment.start_ms)
         known = counting(reference, self.counted)
         x, n = known.of(window), window.sum(axis=2).ravel().astype(np.float64)
         limit = known.limit(moment.start_ms, self.z_reference, self.margin, self.relative_margin)
@@ -125,19 +163,8 @@ class RateEDetector(Detector):
         weights = np.full((1, streams), 1 / TILTS)
         found = ledger.step(evidence, budget - single, weights, states.is_resting, jump)
         states.mass[:] = ledger.mass
-        effects = compare(reference.counts, window, reference.layout, reference.sd)
         is_normal = limit.is_usual(x, n) & (found.window_log < 0) & limit.is_back(states.mass)
-        return conclude(
-            self.name,
-            reference,
-            states,
-            found,
-            effects,
-            is_normal=is_normal,
-            budget=budget,
-            sources=self._sources(known),
-            moment=moment,
-        )
+        return Collected(found, is_normal, budget, x, n)
 
     def _sources(self, known: Counting) -> list[str]:
         return [
@@ -218,6 +245,11 @@ class _Key:
 def counting(reference: ReferenceCounts, counted: str) -> Counting:
     """Learn what is known of a rate, once for each reference and label."""
     return _counting(_Key(reference, counted))
+
+
+def slots_of(reference: ReferenceCounts, counted: str) -> tuple[str, ...]:
+    """Say what each column is compared by: always, the hour of the day, or that of the week."""
+    return tuple(counting(reference, counted).calibration.slot_names)
 
 
 @lru_cache(maxsize=64)

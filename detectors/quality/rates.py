@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,13 +13,15 @@ from detectors.moved import percent
 from detectors.quality.base import Watch
 from detectors.quality.facts import Facts
 from detectors.quality.once import once
+from detectors.quality.telling import verdicts_of
 from detectors.quality.tensors import counts_of
-from detectors.rate import Counting, RateEDetector, counting
+from detectors.rate import Counting, RateEDetector, counting, slots_of
 from detectors.rate_evidence import RateLimit
 from detectors.reference import Reference
+from detectors.streams import StreamStates
 from detectors.tensor import IntArray, ReferenceCounts
 from schemas.column import ColumnSpec
-from schemas.verdict import Decision, Lane, Verdict
+from schemas.verdict import Verdict
 
 MARGIN, RELATIVE_MARGIN = 0.002, 0.1
 _COUNTED = "counted"
@@ -58,9 +59,39 @@ class RateWatch(Watch):
 
     def step(self, reference: Reference, facts: Facts, state: bytes, moment: Moment) -> Step:
         """Judge the next window."""
+        counts = self._known(reference)
         window = self.of_window(reference, facts, moment)
-        found = _DETECTOR.step(self._known(reference), window, state, moment)
-        return found._replace(verdicts=[self._told(verdict, facts, reference) for verdict in found.verdicts])
+        streams = window.shape[0] * window.shape[1]
+        states = StreamStates.from_bytes(state, streams, 1, moment.start_ms)
+        # Without effect sizes, which say nothing of two bins that their shares do not, and take most time.
+        collected = _DETECTOR.collect(counts, window, states, moment)
+        found, has_data, onset = collected.found, collected.rows > 0, states.quiet_since.copy()
+        states.take(
+            found.is_alarm,
+            collected.is_normal,
+            has_data,
+            found.evidence_log,
+            collected.budget,
+            moment.end_ms,
+        )
+        known, rows = counts.counts[..., 0].ravel(), counts.counts.sum(axis=2).ravel()
+        verdicts = verdicts_of(
+            self.detector,
+            counts.segments,
+            counts.layout.columns,
+            evidence_log=found.evidence_log,
+            is_alarm=found.is_alarm & has_data & (rows > 0),
+            is_off=states.is_open & (states.settled_for == 0),
+            rows=np.where(rows > 0, collected.rows, 0.0).astype(np.int64),
+            known=rows,
+            budget=collected.budget,
+            sources=[f"false-alarm budget; reference by {slot}" for slot in slots_of(counts, _COUNTED)],
+            onset=onset,
+            explain=lambda i, verdict: self._words(
+                verdict, collected.counted[i] / collected.rows[i], known[i] / rows[i], facts, reference
+            ),
+        )
+        return Step(verdicts, states.to_bytes())
 
     def limit(self, reference: Reference, start_ms: int) -> RateLimit:
         """Return what the reference allows at an instant, of all streams."""
@@ -75,18 +106,13 @@ class RateWatch(Watch):
         names = self.columns(reference)
         return counts_of(reference, names, (_COUNTED, "others"), *self.of_reference(reference))
 
-    def _told(self, verdict: Verdict, facts: Facts, reference: Reference) -> Verdict:
-        """Say it in the words of data quality."""
-        told = replace(verdict, detector=self.detector, lane=Lane.QUALITY)
-        if verdict.decision is not Decision.DRIFT or verdict.effects is None:
-            return told
-        moved = next(bin_ for bin_ in verdict.moved if bin_.label == _COUNTED)
+    def _words(self, verdict: Verdict, share: float, usual: float, facts: Facts, reference: Reference) -> str:
+        """Say what has happened."""
         where = f" ({verdict.segment})" if verdict.segment else ""
-        text = (
-            f"{verdict.column}{where}: {percent(moved.share)} of {verdict.n:,} {self.unit} {self.words}, "
-            f"{percent(moved.reference_share)} in the reference"
+        return (
+            f"{verdict.column}{where}: {percent(share)} of {verdict.n:,} {self.unit} {self.words}, "
+            f"{percent(usual)} in the reference{self.further(reference, facts, verdict)}"
         )
-        return replace(told, explanation=text + self.further(reference, facts, verdict))
 
 
 class BinRateWatch(RateWatch):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from dataclasses import replace
+from math import isfinite
 
 from detectors.base import Moment
 from detectors.quality.latches import Latches
@@ -56,27 +56,74 @@ def told(
     """
     onset, has_data = latches.quiet_since.copy(), rows > 0
     latches.take(is_alarm, is_normal, has_data, moment.end_ms)
-    is_off, found = latches.is_off, []
-    for i, (segment, column) in enumerate((s, c) for s in segments for c in columns):
-        alarm, evidence = bool(is_alarm[i]), float(evidence_log[i])
-        found.append(
-            Verdict(
-                detector=detector,
-                column=column,
-                segment=segment,
-                lane=Lane.QUALITY,
-                decision=_decision(alarm=alarm, has_data=bool(has_data[i]), is_off=bool(is_off[i])),
-                n=int(rows[i]),
-                m=int(known[i]),
-                statistic=max(evidence, LEAST_LOG),
-                threshold=0.0,
-                threshold_source=source,
-                evidence_log=evidence if np.isfinite(evidence) else None,
-                explanation=explain(i) if alarm else "",
-                budget=float(budget[i]),
-                onset_ms=int(onset[i]) if alarm else None,
-            )
+    return verdicts_of(
+        detector,
+        segments,
+        columns,
+        evidence_log=evidence_log,
+        is_alarm=is_alarm,
+        is_off=latches.is_off,
+        rows=rows,
+        known=known,
+        budget=budget,
+        sources=[source] * len(columns),
+        onset=onset,
+        explain=lambda i, _verdict: explain(i),
+    )
+
+
+def verdicts_of(
+    detector: str,
+    segments: Sequence[str],
+    columns: Sequence[str],
+    *,
+    evidence_log: FloatArray,
+    is_alarm: BoolArray,
+    is_off: BoolArray,
+    rows: IntArray,
+    known: IntArray,
+    budget: FloatArray,
+    sources: Sequence[str],
+    onset: IntArray,
+    explain: Callable[[int, Verdict], str],
+) -> list[Verdict]:
+    """Make the verdicts of a window.
+
+    Parameters
+    ----------
+    detector, segments, columns, evidence_log, is_alarm, rows, known, budget
+        See `told`.
+    is_off : BoolArray
+        ``[N]``: after the window, not back to normal.
+    sources : sequence of str
+        For each column, where its threshold comes from.
+    onset : IntArray
+        ``[N]``: when what changed had not changed yet.
+    explain : callable
+        Says of a stream with an alarm what has happened.
+    """
+    found = []
+    streams = ((segment, *column) for segment in segments for column in zip(columns, sources, strict=True))
+    numbers = (array.tolist() for array in (evidence_log, is_alarm, is_off, rows, known, budget, onset))
+    for i, ((segment, column, source), (evidence, alarm, off, n, m, given, since)) in enumerate(
+        zip(streams, zip(*numbers, strict=True), strict=True)
+    ):
+        verdict = Verdict(
+            detector=detector,
+            column=column,
+            segment=segment,
+            lane=Lane.QUALITY,
+            decision=_decision(alarm=alarm, has_data=n > 0, is_off=off),
+            n=n,
+            m=m,
+            statistic=max(evidence, LEAST_LOG),
+            threshold=0.0,
+            threshold_source=source,
+            evidence_log=evidence if isfinite(evidence) else None,
+            budget=given,
+            onset_ms=since if alarm else None,
         )
+        found.append(replace(verdict, explanation=explain(i, verdict)) if alarm else verdict)
     return found
 
 

@@ -143,7 +143,7 @@ def test_missing_values_have_a_limit_of_their_own_and_a_column_may_not_vanish(wo
     assert world.broken(60) == set()
     assert world.broken(70) == {("missing", "tail"), ("required", "tail")}
     # What was learned of the reference says so too, and is a warning.
-    assert world.incidents() == [("warn", "firing", "features")]
+    assert world.incidents() == [("warn", "firing", "tail")]
     assert world.verdicts(70)["required", "tail"] == ("drift", 100, 100.0, 99.0)
 
 
