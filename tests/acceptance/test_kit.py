@@ -81,6 +81,7 @@ class TestKafka:
         with pytest.raises(KafkaException, match="UNKNOWN_TOPIC_OR_PART"):
             kafka.topic_id("kit.never-made")
 
+    @pytest.mark.full
     def test_a_killed_broker_of_three_loses_nothing(self, kafka3: KafkaCluster):
         topic = kafka3.create_topic("kit.survives", partitions=3)
         produce(kafka3, topic, range(500))
@@ -95,6 +96,7 @@ class TestKafka:
         finally:
             kafka3.restart(0)
 
+    @pytest.mark.full
     def test_a_single_broker_keeps_its_messages_over_a_kill(self):
         with KafkaCluster(brokers=1) as cluster:
             topic = cluster.create_topic("kit.restarts")

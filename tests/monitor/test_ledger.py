@@ -161,6 +161,7 @@ def test_only_the_latest_states_are_kept(world: World, monkeypatch: pytest.Monke
     assert [row[4] is not None for row in ledger(world)] == [False] * 4 + [True] * 3
 
 
+@pytest.mark.full
 def test_states_before_alarms_are_kept_and_the_others_computed_again(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -144,6 +144,7 @@ def test_the_api_shows_what_is_stored(world: World) -> None:
         assert f"comes with {CAUSE}: " in document["summary"]
 
 
+@pytest.mark.full
 def test_reasons_come_out_the_same_once_more(world: World) -> None:
     world.judge.tidy()  # the slices of a window become one each
     explainer = Explainer(world.configuration, world.engine, world.clock)

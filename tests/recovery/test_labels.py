@@ -162,6 +162,7 @@ def test_label_partitions_lost_while_a_commit_waits_for_the_database(engine: Eng
     world.check()
 
 
+@pytest.mark.full
 def test_a_revoked_partition_whose_commit_fails_is_read_again_by_its_next_owner(engine: Engine) -> None:
     world = LabelWorld(engine, seed=7)
     member = world.start()
