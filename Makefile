@@ -6,10 +6,10 @@ SHELL := /bin/bash
 
 BIN := .venv/bin
 CODE := schemas detectors alerting monitor
-# Two workers halve the time; tests that need servers stay together on one of them (see tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup
+# Three workers keep two cores busy, as tests often wait; tests that need servers stay together on one of them (see tests/conftest.py).
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
 
-.PHONY: help setup servers demo test test-full check fuzz bench bench-detection bench-estimation lock format clean
+.PHONY: help setup servers demo test test-full test-integrations check fuzz bench bench-detection bench-estimation lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,18 +17,23 @@ help: ## Show this list
 setup: ## Make the Python environment in .venv (quick when it is up to date)
 	@deploy/setup/python.sh .venv requirements.lock
 
-servers: ## Install what the tests run against: Kafka, PostgreSQL, Prometheus, Chromium
-	@deploy/setup/packages.sh java=default-jre-headless mvn=maven initdb=postgresql prometheus=prometheus chromium=chromium
+servers: ## Install what the tests run against: Kafka, PostgreSQL, Prometheus, Alertmanager, Chromium
+	@deploy/setup/packages.sh java=default-jre-headless mvn=maven initdb=postgresql prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium
 	@deploy/setup/kafka.sh
 
 demo: setup ## Replay real flights with planted faults through the whole service
 	@$(BIN)/driftline demo $(ARGS)
 
 test: setup servers ## Run the tests, except the long ones
-	$(PYTEST) -m "not full" $(ARGS)
+	$(PYTEST) -m "not full and not integration" $(ARGS)
 
 test-full: setup servers ## Run all tests, the long ones too
-	$(PYTEST) --hypothesis-profile=search $(ARGS)
+	$(PYTEST) -m "not integration" --hypothesis-profile=search $(ARGS)
+
+# Each tool has an environment of its own, .venv-integrations/TOOL; they are no part of the product.
+test-integrations: setup servers ## Run the tests against the real Airflow, Prefect, Dagster and MLflow
+	@deploy/setup/integrations/python.sh
+	$(BIN)/python -m pytest tests/integrations -m integration --durations=12 $(ARGS)
 
 check: setup ## Lint, formatting, types and the direction of imports
 	$(BIN)/ruff check .

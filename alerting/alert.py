@@ -2,15 +2,17 @@
 
 ::
 
-    (none) ──finding──► firing ──a person──► acknowledged
-                          │  ▲                    │
-                          │  └─ severity rises ───┤
-                          └───────────┬───────────┘
-                 clean windows or a person │ a revision takes the last finding back
-                                      ▼         ▼
-                                  resolved ──► retracted
+    (none) ──finding──► pending ──it lasts──► firing ──a person──► acknowledged
+                          │                     │  ▲                    │
+                          │                     │  └─ severity rises ───┤
+                          └──────────────┬──────┴───────────────────────┘
+                    clean windows or a person │ a revision takes the last finding back
+                                         ▼         ▼
+                                     resolved ──► retracted
 
-One incident per model, version and kind. Nothing here reads a clock, a database or a configuration file.
+One open alert per model, version and kind; alerts with one cause are one incident, see
+`alerting.incidents.incident`. A policy that asks for one window (the default) lets alerts fire at once.
+Nothing here reads a clock, a database or a configuration file.
 """
 
 from __future__ import annotations
@@ -34,20 +36,33 @@ T = TypeVar("T")
 class State(StrEnum):
     """Where an alert is in its life."""
 
+    PENDING = "pending"
     FIRING = "firing"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     RETRACTED = "retracted"
 
 
-class ChangeKind(StrEnum):
-    """What happened to an alert."""
+OPEN_STATES = (State.PENDING, State.FIRING, State.ACKNOWLEDGED)
 
+
+class ChangeKind(StrEnum):
+    """What happened to an alert, or to the incident that it belongs to.
+
+    The last five happen to incidents alone: nobody did anything for a while, somebody said something.
+    """
+
+    PENDING = "pending"
     OPENED = "opened"
     UPDATED = "updated"
     ACKNOWLEDGED = "acknowledged"
     RESOLVED = "resolved"
     RETRACTED = "retracted"
+    REMINDED = "reminded"
+    ESCALATED = "escalated"
+    COMMENTED = "commented"
+    SILENCED = "silenced"
+    RETRAINING = "retraining"
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ class JudgedWindow:
 
 @dataclass(frozen=True)
 class Change:
-    """One step in the life of an alert that people are told about.
+    """One step in the life of an alert or an incident.
 
     Parameters
     ----------
@@ -100,7 +115,9 @@ class Alert:
     The fields up to `findings` are those of the HTTP API. `findings` holds one entry per stream and
     supporting window, the one that matters most first. `recent` are the latest windows, `lanes` and
     `severities` everything the alert ever was (for routing), `forgotten` the number of findings that were
-    dropped for space.
+    dropped for space, `supported` the number of windows with findings (those that were taken back do not
+    count), and `has_fired` whether it was ever
+    more than pending.
 
     Guarantees
     ----------
@@ -131,11 +148,13 @@ class Alert:
     lanes: tuple[Lane, ...]
     severities: tuple[Severity, ...]
     forgotten: int = 0
+    supported: int = 1
+    has_fired: bool = True
 
     @property
     def is_open(self) -> bool:
         """Whether the incident goes on."""
-        return self.state in (State.FIRING, State.ACKNOWLEDGED)
+        return self.state in OPEN_STATES
 
     @property
     def clean_windows(self) -> int:
@@ -151,6 +170,11 @@ class Alert:
     def columns(self) -> frozenset[str]:
         """Columns that are drifting."""
         return frozenset(finding.column for finding in self.findings)
+
+    @property
+    def windows(self) -> frozenset[datetime]:
+        """Starts of the windows whose findings are remembered."""
+        return frozenset(finding.window_start for finding in self.findings)
 
     @property
     def leading(self) -> tuple[Finding, ...]:
@@ -216,11 +240,14 @@ def acknowledge(alert: Alert, actor: str, at: datetime, cause: str = "") -> tupl
     Raises
     ------
     UsageError
-        If the incident is over.
+        If the alert is over, or has not fired.
     """
     _require_open(alert)
     if alert.state is State.ACKNOWLEDGED:
         return alert, []
+    if alert.state is State.PENDING:
+        msg = f"alert {alert.id} is pending: it has not fired, and nobody was told of it"
+        raise UsageError(msg)
     return _changed(
         replace(alert, state=State.ACKNOWLEDGED), ChangeKind.ACKNOWLEDGED, cause or "seen", at, actor
     )
@@ -241,13 +268,14 @@ def resolve(alert: Alert, actor: str, at: datetime, cause: str = "") -> tuple[Al
 
 def _require_open(alert: Alert) -> None:
     if not alert.is_open:
-        msg = f"alert {alert.id} is {alert.state} already (only firing and acknowledged alerts can change)"
+        msg = f"alert {alert.id} is {alert.state} already (only open alerts can change)"
         raise UsageError(msg)
 
 
 def _open(observation: WindowObservation, policy: AlertPolicy) -> tuple[Alert, list[Change]]:
     findings = _graded(observation, policy)
     lead = findings[0]
+    fires = policy.min_windows <= 1
     alert = Alert(
         id=alert_id(observation),
         model=observation.model,
@@ -257,7 +285,7 @@ def _open(observation: WindowObservation, policy: AlertPolicy) -> tuple[Alert, l
         severity=lead.severity,
         column=lead.column,
         segment=lead.segment,
-        state=State.FIRING,
+        state=State.FIRING if fires else State.PENDING,
         opened_at=observation.end_at,
         closed_at=None,
         window_start=observation.start_at,
@@ -272,9 +300,13 @@ def _open(observation: WindowObservation, policy: AlertPolicy) -> tuple[Alert, l
         recent=(),
         lanes=(),
         severities=(),
+        has_fired=fires,
     )
     alert = _remember(_supported(alert, findings, policy), observation, policy)
-    return _changed(alert, ChangeKind.OPENED, alert.summary, observation.end_at)
+    if fires:
+        return _changed(alert, ChangeKind.OPENED, alert.summary, observation.end_at)
+    cause = f"waits for {policy.min_windows - 1} more windows of the same: {alert.summary}"
+    return _changed(alert, ChangeKind.PENDING, cause, observation.end_at)
 
 
 def _continue(
@@ -283,6 +315,10 @@ def _continue(
     kept = tuple(finding for finding in alert.findings if finding.window_start != observation.start_at)
     after = _supported(alert, kept + _graded(observation, policy), policy)
     after = _remember(after, observation, policy)
+    if observation.findings and observation.start_at not in alert.windows:
+        after = replace(after, supported=alert.supported + 1)
+    if alert.state is State.PENDING:
+        return _fired_or_dropped(after, observation, policy)
     added = sorted(after.columns - alert.columns)
     if after.severity.rank > alert.severity.rank:
         cause = f"severity rose from {alert.severity} to {after.severity}: {where(after.findings[0])}"
@@ -290,6 +326,26 @@ def _continue(
     if added:
         return _changed(after, ChangeKind.UPDATED, f"also {_names(added)}", observation.end_at)
     return _resolved_if_clean(after, policy)
+
+
+def _fired_or_dropped(
+    alert: Alert, observation: WindowObservation, policy: AlertPolicy
+) -> tuple[Alert, list[Change]]:
+    """Let a pending alert fire once it has lasted, and end with the first clean window before that."""
+    if alert.supported >= policy.min_windows:
+        fired = replace(alert, state=State.FIRING, has_fired=True, opened_at=observation.end_at)
+        return _changed(fired, ChangeKind.OPENED, alert.summary, observation.end_at)
+    return _dropped_if_clean(alert, observation, policy)
+
+
+def _dropped_if_clean(
+    alert: Alert, observation: WindowObservation, policy: AlertPolicy
+) -> tuple[Alert, list[Change]]:
+    if alert.clean_windows == 0:
+        return alert, []
+    over = replace(alert, state=State.RESOLVED, closed_at=observation.end_at)
+    cause = f"did not last: {alert.supported} of {policy.min_windows} windows"
+    return _changed(over, ChangeKind.RESOLVED, cause, observation.end_at)
 
 
 def _revise(alert: Alert, observation: WindowObservation, policy: AlertPolicy) -> tuple[Alert, list[Change]]:
@@ -306,9 +362,14 @@ def _revise(alert: Alert, observation: WindowObservation, policy: AlertPolicy) -
     if alert.findings and not kept and not alert.forgotten:
         return _retracted(alert, observation)
     after = _supported(alert, tuple(kept), policy) if kept else replace(alert, findings=())
+    if observation.start_at in alert.windows - {finding.window_start for finding in kept}:
+        after = replace(after, supported=max(0, alert.supported - 1))
     if not alert.is_open:
         return after, []
-    return _resolved_if_clean(_remember(after, observation, policy), policy)
+    after = _remember(after, observation, policy)
+    if alert.state is State.PENDING:
+        return _dropped_if_clean(after, observation, policy)
+    return _resolved_if_clean(after, policy)
 
 
 def _source(finding: Finding) -> tuple[object, ...]:
@@ -352,6 +413,8 @@ def _supported(alert: Alert, findings: tuple[Finding, ...], policy: AlertPolicy)
     """Let the finding that matters most speak for the alert; severity never falls."""
     ordered = sorted(findings, key=lambda finding: finding.rank)
     kept = tuple(_within_limit(ordered, policy.max_findings))
+    if not kept:  # those that were left were forgotten for space
+        return replace(alert, findings=())
     lead = kept[0]
     return replace(
         alert,

@@ -16,6 +16,8 @@ class OutboxRow:
         Deterministic, so that writing the same change twice leaves one row; it is also the ``webhook-id``.
     payload : str
         The notice as JSON; see `alerting.notice`.
+    not_before_ms : int
+        Wall clock; 0 is at once.
     """
 
     id: str
@@ -23,6 +25,7 @@ class OutboxRow:
     sequence: int
     receiver: str
     payload: str
+    not_before_ms: int = 0
 
 
 def row_id(alert_id: str, sequence: int, receiver: str) -> str:

@@ -49,6 +49,37 @@ def summarise(kind: Kind, model: str, version: str, findings: Sequence[Finding])
     return shorten(f"{text}{others}.{details}", MAX_SUMMARY)
 
 
+def summarise_several(summaries: Sequence[str], others: str = "") -> str:
+    """Say what happened in an incident of several alerts: the first in full, of the others what it is.
+
+    Parameters
+    ----------
+    summaries : sequence of str
+        Of the alerts, the one that matters most first.
+    others : str
+        Names of other models that are concerned.
+
+    Examples
+    --------
+    >>> first = "churn: score drifted in the window 10:00–10:10."
+    >>> summarise_several([first, "churn: data quality changed: age in the window 10:00–10:10."])
+    'churn: score drifted in the window 10:00–10:10. Also data quality changed: age.'
+    """
+    first, rest = summaries[0], [_event_alone(text) for text in summaries[1:]]
+    named = list(dict.fromkeys(text for text in rest if text))
+    shown, left = named[:NAMED_COLUMNS], len(named) - NAMED_COLUMNS
+    more = f"; and {left} more" if left > 0 else ""
+    also = f" Also {'; '.join(shown)}{more}." if shown else ""
+    models = f" Other models with the same: {others}." if others else ""
+    room = MAX_SUMMARY - len(also) - len(models)
+    return shorten(f"{shorten(first, max(room, MAX_SUMMARY // 2))}{also}{models}", MAX_SUMMARY)
+
+
+def _event_alone(text: str) -> str:
+    """What happened, without the model and the window."""
+    return text.partition(": ")[2].partition(" in the window ")[0].rstrip(".")
+
+
 def subject(model: str, version: str) -> str:
     """Name a model version.
 
@@ -163,7 +194,7 @@ def _event(kind: Kind, lead: Finding) -> str:
     if kind is Kind.QUALITY:
         if lead.detector.startswith(QUALITY_PREFIX):
             return f"data quality changed: {where(lead)}"
-        return f"contract of {lead.column} is broken"
+        return f"contract of {where(lead)} is broken"
     if lead.lane is Lane.PERFORMANCE:
         return _performance(lead)
     if lead.lane is Lane.QUALITY:

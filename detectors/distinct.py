@@ -1,4 +1,7 @@
-"""How many different values there were: a HyperLogLog sketch updated from whole arrays of hashes."""
+"""How many different values there were: a HyperLogLog sketch updated from whole arrays of hashes.
+
+A sketch may keep the hashes themselves as long as they are few; until then it counts exactly.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,16 @@ from schemas.errors import ProfileError, UsageError
 RegisterArray: TypeAlias = npt.NDArray[np.uint8]
 
 SMALLEST_PRECISION, LARGEST_PRECISION = 4, 16
+LARGEST_EXACT = 1 << 20
+FINE_PRECISION, FINE_EXACT = 14, 4_096
+"""Of columns of which no value may come twice: exact up to 4,096 different ones, 0.8 % of error beyond."""
 
-_VERSION = 1
+_VERSION, _VERSION_EXACT = 1, 2
 _AT_ONCE = 4_096  # values; the working arrays stay in the processor's cache
 _WORTH_SKIPPING = 2  # least rank from which most values need no second look
-_DENSE, _SPARSE = 0, 1
+_DENSE, _SPARSE, _HASHES = 0, 1, 2
 _HEADER = struct.Struct("<BBB")  # version, precision, encoding
+_HEADER_EXACT = struct.Struct("<BBBI")  # the same, and the most hashes that are kept
 _POWERS = 2.0 ** np.arange(1, 65)
 _ENTRY = np.dtype([("register", "<u2"), ("rank", "u1")])
 
@@ -35,17 +42,27 @@ class Distinct:
     precision : int
         p, from 4 to 16: the sketch has 2^p registers. The default of 9 takes 512 bytes and errs by about 4.6
         %.
+    exact : int
+        Most hashes that are kept besides, 8 bytes each, up to 2^20: as long as there are not more, the number
+        is exact.
+
+    Attributes
+    ----------
+    registers : uint8 array [2^p]
+    hashes : uint64 array [n] or None
+        All hashes, increasing; None once there were more than `exact`.
 
     Raises
     ------
     UsageError
-        If `precision` is out of range.
+        If `precision` or `exact` is out of range.
 
     Notes
     -----
     The top p bits of a hash choose a register; the register keeps the largest "position of the
     lowest 1-bit" seen in the other 64 − p bits. The state depends only on the set of hashes, so any order and
-    any split of the data gives the same bytes.
+    any split of the data gives the same bytes. That holds for the hashes that are kept, too: they are there
+    if, and only if, the set has at most `exact` of them.
 
     References
     ----------
@@ -64,25 +81,51 @@ class Distinct:
     """
 
     precision: int = 9
+    exact: int = 0
     registers: RegisterArray = field(init=False, repr=False)
+    hashes: HashArray | None = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not SMALLEST_PRECISION <= self.precision <= LARGEST_PRECISION:
             msg = f"precision: {self.precision} ({SMALLEST_PRECISION} to {LARGEST_PRECISION} are allowed)"
             raise UsageError(msg)
+        if not 0 <= self.exact <= LARGEST_EXACT:
+            msg = f"exact: {self.exact} (0 to {LARGEST_EXACT} are allowed)"
+            raise UsageError(msg)
         self.registers = np.zeros(2**self.precision, dtype=np.uint8)
+        self.hashes = np.zeros(0, np.uint64) if self.exact else None
+
+    @classmethod
+    def fine(cls) -> Distinct:
+        """Sketch for columns of which no value may come twice."""
+        return cls(FINE_PRECISION, FINE_EXACT)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Distinct):
             return NotImplemented
-        return np.array_equal(self.registers, other.registers)
+        return self.to_bytes() == other.to_bytes()
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     @property
+    def is_empty(self) -> bool:
+        """Whether there were no values."""
+        return not self.registers.any()
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether `estimate` is the true number (of hashes, of which two values in 2^64 share one)."""
+        return self.hashes is not None
+
+    @property
     def relative_error(self) -> float:
-        """Standard error of `estimate` as a share of the true number: 1.04 / √registers."""
-        return float(1.04 / np.sqrt(len(self.registers)))
+        """Standard error of `estimate` as a share of the true number: 1.04 / √registers, 0 while exact."""
+        return 0.0 if self.is_exact else float(1.04 / np.sqrt(len(self.registers)))
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory of the registers and hashes."""
+        return self.registers.nbytes + (0 if self.hashes is None else self.hashes.nbytes)
 
     def update(self, hashes: HashArray) -> None:
         """Add values.
@@ -94,24 +137,33 @@ class Distinct:
         """
         register, rank = _registers_and_ranks(hashes, self.precision)
         np.maximum.at(self.registers, register, rank)
+        self.hashes = _union(self.hashes, hashes, self.exact)
 
     def merge(self, other: Distinct) -> Distinct:
         """Sketch of the union of both sets; neither operand changes.
 
-        Raises
-        ------
-        ProfileError
-            If the precisions differ.
+        The result is as precise as the less precise of both, and keeps as many hashes as the one that keeps
+        fewer. One without values decides nothing: of two of them the result has the larger of both.
         """
-        if other.precision != self.precision:
-            msg = f"distinct counts of precision {self.precision} and {other.precision} cannot be merged"
-            raise ProfileError(msg)
-        merged = Distinct(self.precision)
-        np.maximum(self.registers, other.registers, out=merged.registers)
+        if self.is_empty or other.is_empty:
+            return self._with_nothing(other)
+        merged = Distinct(min(self.precision, other.precision), min(self.exact, other.exact))
+        ours, theirs = (_folded(one, merged.precision) for one in (self, other))
+        np.maximum(ours, theirs, out=merged.registers)
+        merged.hashes = _union(self.hashes, other.hashes, merged.exact)
         return merged
 
+    def _with_nothing(self, other: Distinct) -> Distinct:
+        """Merge where one of both is without values."""
+        if self.is_empty and other.is_empty:
+            return Distinct(max(self.precision, other.precision), max(self.exact, other.exact))
+        known = other if self.is_empty else self
+        copied = Distinct(known.precision, known.exact)
+        copied.registers[:], copied.hashes = known.registers, known.hashes
+        return copied
+
     def estimate(self) -> float:
-        """Estimated number of different values; 0 for an empty sketch.
+        """Estimated number of different values; 0 for an empty sketch, the true number while it is exact.
 
         Notes
         -----
@@ -119,6 +171,8 @@ class Distinct:
         ``m² / (2 ln 2 · (m·σ(C_0/m) + Σ_{k=1..q} C_k 2^−k + m·τ(1 − C_{q+1}/m)·2^−q))``.
         It needs no switch between small and large ranges.
         """
+        if self.hashes is not None:
+            return float(len(self.hashes))
         registers, last = len(self.registers), 64 - self.precision
         counts = np.bincount(self.registers, minlength=last + 2)
         if counts[0] == registers:
@@ -131,13 +185,20 @@ class Distinct:
         return float(registers**2 / (2 * np.log(2) * (empty + middle + full)))
 
     def to_bytes(self) -> bytes:
-        """Serialise: version, precision, then all registers or, when few are set, only those."""
+        """Serialise: version, precision, then the hashes, all registers or, when few are set, only those."""
+        if self.hashes is not None:
+            return self._header(_HASHES) + self.hashes.astype("<u8").tobytes()
         used = self.registers.nonzero()[0]
         if len(used) * _ENTRY.itemsize >= len(self.registers):
-            return _HEADER.pack(_VERSION, self.precision, _DENSE) + self.registers.tobytes()
+            return self._header(_DENSE) + self.registers.tobytes()
         entries = np.empty(len(used), dtype=_ENTRY)
         entries["register"], entries["rank"] = used, self.registers[used]
-        return _HEADER.pack(_VERSION, self.precision, _SPARSE) + entries.tobytes()
+        return self._header(_SPARSE) + entries.tobytes()
+
+    def _header(self, encoding: int) -> bytes:
+        if not self.exact:
+            return _HEADER.pack(_VERSION, self.precision, encoding)
+        return _HEADER_EXACT.pack(_VERSION_EXACT, self.precision, encoding, self.exact)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Distinct:
@@ -148,15 +209,12 @@ class Distinct:
         ProfileError
             If the bytes are of another version, cut off, or not a sketch.
         """
-        if len(data) < _HEADER.size or data[0] != _VERSION:
-            msg = f"not a distinct count of version {_VERSION}: {data[: _HEADER.size].hex() or 'no bytes'}"
-            raise ProfileError(msg)
-        _, precision, encoding = _HEADER.unpack_from(data)
-        if not SMALLEST_PRECISION <= precision <= LARGEST_PRECISION or encoding not in (_DENSE, _SPARSE):
-            msg = f"distinct count: precision {precision}, encoding {encoding} are not known"
-            raise ProfileError(msg)
-        sketch = cls(precision)
-        body = data[_HEADER.size :]
+        precision, encoding, exact, body = _parts(data)
+        sketch = cls(precision, exact)
+        if encoding == _HASHES:
+            sketch.update(_hashes(body, exact))
+            return sketch
+        sketch.hashes = None
         sketch.registers[:] = _dense(body, precision) if encoding == _DENSE else _sparse(body, precision)
         if sketch.registers.max() > 65 - precision:
             msg = f"distinct count: rank {sketch.registers.max()} (at most {65 - precision} is possible)"
@@ -170,6 +228,7 @@ def update_all(sketches: Sequence[Distinct], hashes: HashArray, use: npt.NDArray
     Parameters
     ----------
     sketches : sequence of Distinct
+        Which keep no hashes.
     hashes : HashArray
         ``[sketches, n]``: hashes of the values of each.
     use : bool array [sketches, n] or None
@@ -210,6 +269,61 @@ def _registers_and_ranks(hashes: HashArray, precision: int) -> tuple[npt.NDArray
     powers = lowest_one.astype(np.float64)  # exact, and their exponents can be read from the bits
     exponent = powers.view(np.uint64) >> np.uint64(52)
     return register, (exponent - np.uint64(1022)).astype(np.uint8)
+
+
+def _union(known: HashArray | None, hashes: HashArray | None, most: int) -> HashArray | None:
+    """Hashes of both, increasing; None if there are more than so many, or were before."""
+    if known is None or hashes is None:
+        return None
+    together = np.unique(np.concatenate((known, hashes)))
+    return together if len(together) <= most else None
+
+
+def _folded(sketch: Distinct, precision: int) -> RegisterArray:
+    """Registers as a sketch of the same values with a smaller precision has them.
+
+    The bits of a register's number that are dropped come before those that its rank is about: they count
+    where all of the others are 0.
+    """
+    dropped = sketch.precision - precision
+    if not dropped:
+        return sketch.registers
+    bits = np.arange(1 << dropped) | 1 << dropped  # with an end mark
+    lowest_one = np.log2(bits & -bits).astype(np.uint8)
+    ranks = sketch.registers.reshape(-1, 1 << dropped)
+    at_end = ranks == 65 - sketch.precision
+    folded: RegisterArray = (ranks + at_end * lowest_one).max(axis=1)
+    return folded
+
+
+def _parts(data: bytes) -> tuple[int, int, int, bytes]:
+    """Precision, encoding, most hashes that are kept, and the rest."""
+    header = _HEADER_EXACT if data[:1] == bytes([_VERSION_EXACT]) else _HEADER
+    if len(data) < header.size or data[0] not in (_VERSION, _VERSION_EXACT):
+        known = f"{_VERSION} or {_VERSION_EXACT}"
+        msg = f"not a distinct count of version {known}: {data[: header.size].hex() or 'no bytes'}"
+        raise ProfileError(msg)
+    _, precision, encoding, *more = header.unpack_from(data)
+    exact = more[0] if more else 0
+    encodings = (_DENSE, _SPARSE, _HASHES) if more else (_DENSE, _SPARSE)
+    if not SMALLEST_PRECISION <= precision <= LARGEST_PRECISION or encoding not in encodings:
+        msg = f"distinct count: precision {precision}, encoding {encoding} are not known"
+        raise ProfileError(msg)
+    if more and not 0 < exact <= LARGEST_EXACT:
+        msg = f"distinct count: exact up to {exact} values (1 to {LARGEST_EXACT} are possible)"
+        raise ProfileError(msg)
+    return precision, encoding, exact, data[header.size :]
+
+
+def _hashes(body: bytes, exact: int) -> HashArray:
+    if len(body) % 8 or len(body) > 8 * exact:
+        msg = f"distinct count: {len(body)} bytes of hashes, whole ones of 8 and at most {exact} expected"
+        raise ProfileError(msg)
+    hashes = np.frombuffer(body, dtype="<u8")
+    if np.any(hashes[1:] <= hashes[:-1]):
+        msg = "distinct count: hashes are not increasing"
+        raise ProfileError(msg)
+    return hashes
 
 
 def _dense(body: bytes, precision: int) -> RegisterArray:

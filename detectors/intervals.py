@@ -115,6 +115,41 @@ def proportion(successes: float, n: int, level: float = LEVEL) -> Measure | None
     return measure(float(share), float(low), float(high), n)
 
 
+def exact_proportion(successes: int, n: int, level: float = LEVEL) -> Measure | None:
+    """Share of rows with the exact interval of Clopper and Pearson; None of no rows.
+
+    Parameters
+    ----------
+    successes, n : int
+    level : float
+        Coverage, between 0 and 1; it is never less than that.
+
+    Notes
+    -----
+    Quantiles of beta distributions: low at (1 − level)/2 of B(k, n − k + 1), high at (1 + level)/2 of
+    B(k + 1, n − k).
+
+    References
+    ----------
+    .. [1] C. J. Clopper, E. S. Pearson, "The use of confidence or fiducial limits illustrated in the case of
+       the binomial", Biometrika 26 (1934).
+
+    Examples
+    --------
+    >>> found = exact_proportion(1, 100)
+    >>> round(found.low, 5), round(found.high, 4)
+    (0.00025, 0.0545)
+    >>> exact_proportion(0, 100).low, exact_proportion(100, 100).high
+    (0.0, 1.0)
+    """
+    if n == 0:
+        return None
+    tail = (1 - level) / 2
+    low = special.betaincinv(successes, n - successes + 1, tail) if successes else 0.0
+    high = special.betaincinv(successes + 1, n - successes, 1 - tail) if successes < n else 1.0
+    return measure(successes / n, float(low), float(high), n)
+
+
 def mean_of_proportions(successes: IntArray, trials: IntArray, level: float = LEVEL) -> Measure:
     """Unweighted mean of independent proportions.
 

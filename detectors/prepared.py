@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from detectors.arrivals import lag_bins
 from detectors.binning import Binning, NumericBins, PresenceBins
+from detectors.groups import GroupNumbers, binned_groups, count_rows, lookup, numbered
 from detectors.hashing import hash_numbers, hash_strings
+from detectors.segment_tally import SegmentTally
 from schemas.batch import CODE_INVALID, INVALID, MISSING, Batch, Categories
 from schemas.checks.catalog import Held, violations
 from schemas.column import ColumnSpec
@@ -98,6 +100,44 @@ class Prepared:
             tally.add(key, held, self.batch.event_ms[broken])
             if len(broken):
                 tally.show(key, self._examples(key, broken, tally.examples.get(key)))
+
+    def add_segment_violations(
+        self, section: Section, tally: SegmentTally, groups: GroupNumbers, width: int
+    ) -> None:
+        """Count rows of a section by rule and group; only rules that some row breaks or skips take work.
+
+        Parameters
+        ----------
+        section : Section
+        tally : SegmentTally
+        groups : tuple of int32 arrays [rows of the section]
+            Of each row, by segment column; where there is a reference, its groups are taken.
+        width : int
+            Number of groups.
+        """
+        rows = slice(section.start, section.stop)
+        if self.binning is not None:
+            groups = tuple(group[rows] for group in self._group_numbers)
+        if not groups or not self.violations:
+            return
+        tally.hold(self._rules, count_rows(groups, section.rows, width))
+        broken: list[tuple[RuleKey, NDArray[np.intp]]] = []
+        for key, mask, skipped in self.violations:
+            if skipped is not None and (left_out := np.flatnonzero(skipped[rows])).size:
+                picked = tuple(group[left_out] for group in groups)
+                tally.skip(key, count_rows(picked, len(left_out), width))
+            if mask is not None and (wrong := np.flatnonzero(mask[rows])).size:
+                broken.append((key, wrong))
+        tally.violate(broken, groups, self.batch.event_ms[rows])
+
+    @cached_property
+    def _rules(self) -> list[RuleKey]:
+        return [held.key for held in self.violations]
+
+    @property
+    def unique(self) -> frozenset[str]:
+        """Columns of which no value may come twice."""
+        return frozenset() if self._contract is None else self._contract.unique
 
     def _examples(self, key: RuleKey, rows: NDArray[np.intp], known: Examples | None) -> Examples | None:
         """Examples of rows that break a rule, besides those that are known."""
@@ -181,17 +221,12 @@ class Prepared:
     @cached_property
     def segment_groups(self) -> list[tuple[int, NDArray[np.int64]]]:
         """For each segment column the number of its groups, and the group of each row."""
-        found = []
-        for segment in self._need_binning().segments:
-            size = len(segment.names) + 2
-            categories = (self.batch.segments or {}).get(segment.column)
-            if categories is None:
-                group = np.full(len(self.batch), size - 1, np.int64)
-            else:
-                places = segment.groups(self._hashes_of(categories))
-                group = _lookup(places, categories.codes, size - 1, size - 2)
-            found.append((size, group))
-        return found
+        return binned_groups(self._need_binning(), self.batch.segments, len(self.batch), self._hashes_of)
+
+    @cached_property
+    def _group_numbers(self) -> GroupNumbers:
+        """Groups of all rows, as the reference numbers them."""
+        return numbered(self.segment_groups)
 
     def _hashes_of(self, categories: Categories) -> NDArray[np.uint64]:
         """Hashes of the values of a segment, which is often one of the columns too."""
@@ -240,7 +275,7 @@ class Prepared:
         if isinstance(bins, NumericBins | PresenceBins):
             out[:] = np.where(codes == -1, end - 2, end - 1)
         else:
-            out[:] = _lookup(bins.codes(self._category_hashes[i]) + first, codes, end - 2, end - 1)
+            out[:] = lookup(bins.codes(self._category_hashes[i]) + first, codes, end - 2, end - 1)
 
 
 def _hashed(columns: Sequence[Categories]) -> list[NDArray[np.uint64]]:
@@ -257,13 +292,6 @@ def _status(codes: NDArray[np.int32]) -> NDArray[np.uint8]:
         status[codes < 0] = MISSING
         status[codes == CODE_INVALID] = INVALID
     return status
-
-
-def _lookup(
-    table: NDArray[np.intp], codes: NDArray[np.int32], missing: int, invalid: int
-) -> NDArray[np.int64]:
-    # Codes -1 and -2 pick the last two entries.
-    return np.concatenate((table, [invalid, missing]))[codes]
 
 
 class _Strings(Sequence[str]):

@@ -7,7 +7,6 @@ Columns that turn up after the reference was made stay on cells. Merging is addi
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -18,19 +17,21 @@ from numpy.typing import NDArray
 from detectors.arrivals import Arrivals
 from detectors.binning import Binning, Bins, NumericBins, SegmentValues, bins_for, rebin
 from detectors.cells import LIMIT, Cells, float_keys, keys_to_floats
+from detectors.groups import GroupNumbers, Groups, binned_groups, count_rows, numbered
 from detectors.hashing import hash_strings
+from detectors.packing import pack, unpack
 from detectors.prepared import Prepared, Section
 from detectors.sample import Sample, SampleState
 from detectors.sealed import seal, unseal
+from detectors.segment_tally import SegmentTally, SegmentTallyState
 from detectors.summary import FREQUENT, Summary, SummaryState, add_matrix
-from schemas.batch import CODE_MISSING, INVALID, OK, Batch, Categories
+from schemas.batch import INVALID, OK, Batch, Categories
 from schemas.column import ColumnSpec, Kind
-from schemas.contract import Contract, Tally, TallyState
+from schemas.contract import Contract, RuleKey, Tally, TallyState
 from schemas.errors import ProfileError
+from schemas.showing import examples_of
 
-_MAGIC = b"DLP1"
-SEGMENT_VALUES = 200
-Groups = tuple[NDArray[np.int32], ...]
+MAGIC = b"DLP1"
 
 
 class _CellState(msgspec.Struct, array_like=True):
@@ -51,6 +52,7 @@ class _State(msgspec.Struct, array_like=True):
     sample: bytes = b""  # older profiles have none
     violations: TallyState = []  # nor this
     arrivals: list[int] = []  # nor this
+    by_segment: SegmentTallyState | None = None  # nor this
 
 
 class Profile:
@@ -80,6 +82,8 @@ class Profile:
         Whole rows; those of a profile that was read are decoded when they are asked for.
     violations : Tally
         How many rows break the hard rules of the contract.
+    by_segment : SegmentTally
+        The same by the groups of `groups`, if there are any besides all rows.
     arrivals : Arrivals
         How the rows arrived.
 
@@ -94,20 +98,20 @@ class Profile:
     ) -> None:
         self.binning, self.reference_hash = binning, reference_hash
         self._sample: Sample | bytes = Sample(sample_rows)
-        self._name_groups([""] if binning is None else list(binning.groups))
+        self._groups = Groups() if binning is None else Groups(binning.groups)
         self.group_rows: NDArray[np.int64] = np.zeros(len(self.groups), np.int64)
         self.counts: NDArray[np.int64] = np.zeros(
             (0, 0) if binning is None else (len(self.groups), int(binning.offsets[-1])), np.int64
         )
         self.summaries: dict[str, Summary] = {}
         self.cells: dict[str, Cells] = {}
-        self.violations = Tally()
+        self.violations, self.by_segment = Tally(), SegmentTally()
         self.arrivals = Arrivals()
 
-    def _name_groups(self, labels: list[str]) -> None:
-        self.groups = labels
-        self._index = {label: i for i, label in enumerate(labels)}
-        self._values = Counter(label.split("=", 1)[0] for label in labels if label)
+    @property
+    def groups(self) -> list[str]:
+        """Labels of the groups of rows."""
+        return self._groups.labels
 
     @property
     def rows(self) -> int:
@@ -119,7 +123,9 @@ class Profile:
         """Memory that the counts and sketches take, roughly."""
         cells = sum(20 * len(c.cell) for c in self.cells.values())
         sketches = 3_000 * len(self.summaries)
-        return int(self.counts.nbytes) + cells + sketches + self.violations.size_bytes
+        sketches += sum(one.distinct.size_bytes for one in self.summaries.values() if one.distinct.exact)
+        violations = self.violations.size_bytes + self.by_segment.size_bytes
+        return int(self.counts.nbytes) + cells + sketches + violations
 
     @property
     def sample(self) -> Sample:
@@ -145,9 +151,11 @@ class Profile:
         if self.binning is not None:
             self.counts += prepared.counts(section)
             self.group_rows += prepared.group_rows(section)
-            groups: Groups = ()
+            groups: GroupNumbers = ()
         else:
-            groups = self._groups_of(prepared.batch, section)
+            groups = self._groups.of_rows(prepared.batch.segments, slice(section.start, section.stop))
+            self._count_groups(count_rows(groups, section.rows, len(self.groups)))
+        self._refine(prepared)
         self._add_numbers(prepared, section, groups)
         self._add_categories(prepared, section, groups)
         for spec, every in prepared.batch.vectors:
@@ -160,7 +168,45 @@ class Profile:
             if not prepared.is_binned(spec):
                 self._count_cells(spec.name, np.zeros(section.rows, np.int64), status, groups)
         prepared.add_violations(section, self.violations)
+        prepared.add_segment_violations(section, self.by_segment, groups, len(self.groups))
         self._add_arrivals(prepared, section)
+
+    def _refine(self, prepared: Prepared) -> None:
+        """Choose finer distinct counts for columns of which no value may come twice."""
+        if not prepared.unique:
+            return
+        for spec in prepared.batch.columns:
+            if spec.name in prepared.unique:
+                self._summary(spec).refine()
+
+    def add_kept_out(self, batch: Batch, rows: NDArray[np.intp], rule: RuleKey, contract: Contract) -> None:
+        """Count rows that break a rule and are kept out, as that and as nothing else.
+
+        Parameters
+        ----------
+        batch : Batch
+        rows : int array [n]
+            At least one.
+        rule : RuleKey
+        contract : Contract
+            That the rule is of.
+        """
+        broken_ms = batch.event_ms[rows]
+        self.violations.add(rule, len(rows), broken_ms)
+        known = self.violations.examples.get(rule)
+        self.violations.show(rule, examples_of(batch, rows, rule, contract, known))
+        groups = self._groups_of(batch, rows)
+        if groups:
+            self._count_groups(np.zeros(len(self.groups), np.int64))
+            self.by_segment.hold([rule], count_rows(groups, len(rows), len(self.groups)))
+            self.by_segment.violate([(rule, np.arange(len(rows)))], groups, broken_ms)
+
+    def _groups_of(self, batch: Batch, rows: NDArray[np.intp]) -> GroupNumbers:
+        """Groups of some rows."""
+        if self.binning is None:
+            return self._groups.of_rows(batch.segments, rows)
+        picked = {name: Categories(c.codes[rows], c.values) for name, c in (batch.segments or {}).items()}
+        return numbered(binned_groups(self.binning, picked, len(rows)))
 
     def _add_arrivals(self, prepared: Prepared, section: Section) -> None:
         arrived, bins = prepared.batch.arrived, prepared.lag_bins
@@ -169,7 +215,7 @@ class Profile:
             behind = int(np.count_nonzero(arrived.is_behind[rows]))
             self.arrivals.add(section.rows, behind=behind, bins=bins[rows])
 
-    def _add_numbers(self, prepared: Prepared, section: Section, groups: Groups) -> None:
+    def _add_numbers(self, prepared: Prepared, section: Section, groups: GroupNumbers) -> None:
         every = prepared.batch.numeric
         mine = [i for i, spec in enumerate(every) if self._summary(spec).spec.kind is spec.kind]
         if len(mine) < len(every):
@@ -196,7 +242,7 @@ class Profile:
                 values, status = values[free], None if status is None else status[free]
             self._count_all_cells(names, float_keys(values), status, groups)
 
-    def _add_categories(self, prepared: Prepared, section: Section, groups: Groups) -> None:
+    def _add_categories(self, prepared: Prepared, section: Section, groups: GroupNumbers) -> None:
         free: dict[str, tuple[NDArray[np.int64], NDArray[np.uint8]]] = {}
         for i, spec in enumerate(prepared.batch.categorical):
             status = prepared.category_status(i, section)
@@ -226,7 +272,7 @@ class Profile:
         at = None if self.binning is None else self.binning.index.get(spec.name)
         return spec if self.binning is None or at is None else self.binning.columns[at]
 
-    def _refuse(self, name: str, status: NDArray[np.uint8], groups: Groups) -> None:
+    def _refuse(self, name: str, status: NDArray[np.uint8], groups: GroupNumbers) -> None:
         """Count values of another kind than the column's as invalid."""
         wrong = np.where(status == OK, np.uint8(INVALID), status)
         self.summaries[name].count(0, int(np.count_nonzero(wrong == INVALID)))
@@ -238,7 +284,7 @@ class Profile:
         names: list[str],
         keys: NDArray[np.int64],
         status: NDArray[np.uint8] | None,
-        groups: Groups,
+        groups: GroupNumbers,
     ) -> None:
         """Count columns on cells, all those without missing or invalid values at once."""
         clean = np.ones(len(names), bool) if status is None else ~status.any(axis=1)
@@ -255,7 +301,7 @@ class Profile:
                 self._count_cells(names[i], keys[i], status[i], groups)
 
     def _count_cells(
-        self, name: str, keys: NDArray[np.int64], status: NDArray[np.uint8], groups: Groups
+        self, name: str, keys: NDArray[np.int64], status: NDArray[np.uint8], groups: GroupNumbers
     ) -> None:
         self._add_cells(name, Cells.count_keys(keys, status, groups, len(self.groups), self._shift(name)))
 
@@ -267,32 +313,11 @@ class Profile:
         known = self.cells.get(name)
         self.cells[name] = new if known is None else known.merge((new, None))
 
-    def _groups_of(self, batch: Batch, section: Section) -> Groups:
-        found = []
-        for column, categories in (batch.segments or {}).items():
-            used, position = np.unique(categories.codes[section.start : section.stop], return_inverse=True)
-            names = [_segment_name(categories, code) for code in used.tolist()]
-            found.append(np.array([self._group(column, name) for name in names], np.int32)[position])
-        rows = np.zeros(len(self.groups), np.int64)
-        rows[: len(self.group_rows)] = self.group_rows
-        rows[0] += section.rows
-        for group in found:
-            rows += np.bincount(group, minlength=len(rows))
-        self.group_rows = rows
-        return tuple(found)
-
-    def _group(self, column: str, name: str) -> int:
-        """Number of the group of a segment value; a new one while there is room for it."""
-        label = f"{column}={name}"
-        found = self._index.get(label)
-        if found is None and self._values.get(column, 0) >= SEGMENT_VALUES:
-            label = f"{column}=(other)"
-            found = self._index.get(label)
-        if found is None:
-            found = self._index[label] = len(self.groups)
-            self.groups.append(label)
-            self._values[column] = self._values.get(column, 0) + 1
-        return found
+    def _count_groups(self, rows: NDArray[np.int64]) -> None:
+        """Add numbers of rows by group."""
+        if len(rows) > len(self.group_rows):
+            self.group_rows = np.pad(self.group_rows, (0, len(rows) - len(self.group_rows)))
+        self.group_rows[: len(rows)] += rows
 
     def declare(self, specs: Iterable[ColumnSpec]) -> None:
         """Fix the kinds of columns before anything is merged; values of another kind count as invalid."""
@@ -317,6 +342,7 @@ class Profile:
                 raise ProfileError(msg)
             moved = self._merge_rows(other)
             self.violations.merge(other.violations)
+            self.by_segment.merge(other.by_segment, moved, len(self.groups))
             self.arrivals.merge(other.arrivals)
             if self.sample.most:
                 self.sample.merge(other.sample)
@@ -337,13 +363,12 @@ class Profile:
             self.counts += other.counts
             self.group_rows += other.group_rows
             return None
-        moved = np.array(
-            [self._group(*label.split("=", 1)) if label else 0 for label in other.groups], np.int32
-        )
-        rows = np.zeros(len(self.groups), np.int64)
-        rows[: len(self.group_rows)] = self.group_rows
-        np.add.at(rows, moved, other.group_rows)
-        self.group_rows = rows
+        moved = self._groups.moved(other.groups)
+        rows = other.group_rows
+        if moved is not None:
+            rows = np.zeros(len(self.groups), np.int64)
+            np.add.at(rows, moved, other.group_rows)
+        self._count_groups(rows)
         return moved
 
     # --- moving onto bins -----------------------------------------------------------------------------------
@@ -371,7 +396,7 @@ class Profile:
         """
         target = Profile(binning, reference_hash)
         spare = len(target.groups)  # for the rows of segments that the reference does not know
-        groups = np.array([_place(label, target._index, spare) for label in self.groups], np.int32)
+        groups = target._groups.places(self.groups)
         group_rows = np.zeros(spare + 1, np.int64)
         np.add.at(group_rows, groups, self.group_rows)
         _fill_absent(group_rows, binning)
@@ -391,6 +416,7 @@ class Profile:
                 target.cells[name] = self.cells[name]
         target._sample = self._sample
         target.violations.merge(self.violations)
+        target.by_segment.merge(self.by_segment, groups, spare)
         target.arrivals.merge(self.arrivals)
         return target, straddling
 
@@ -401,18 +427,19 @@ class Profile:
         state = _State(
             self.reference_hash,
             () if self.binning is not None else tuple(self.groups),
-            _pack(self.group_rows),
-            _pack(self.counts),
+            pack(self.group_rows),
+            pack(self.counts),
             [summary.state() for summary in self.summaries.values()],
             {
-                name: _CellState(c.shift, _pack(c.group), _pack(c.cell), _pack(c.count), _pack(c.invalid))
+                name: _CellState(c.shift, pack(c.group), pack(c.cell), pack(c.count), pack(c.invalid))
                 for name, c in self.cells.items()
             },
             self._sample if isinstance(self._sample, bytes) else _encode_sample(self._sample),
             self.violations.state(),
             self.arrivals.state(),
+            self.by_segment.state(sorted(self.violations.counts)),
         )
-        return seal(_MAGIC, state)
+        return seal(MAGIC, state)
 
     @staticmethod
     def reference_of(data: bytes) -> str:
@@ -440,7 +467,7 @@ class Profile:
             msg = f"a profile on the bins of {state.reference_hash or 'no reference'} needs exactly those"
             raise ProfileError(msg)
         profile = cls(binning, state.reference_hash)
-        counts, rows = _unpack(state.counts), _unpack(state.group_rows)
+        counts, rows = unpack(state.counts), unpack(state.group_rows)
         if counts.size != profile.counts.size or (binning is not None and len(rows) != len(profile.groups)):
             msg = "the counts of the profile do not fit the bins of its reference"
             raise ProfileError(msg)
@@ -448,15 +475,16 @@ class Profile:
         if state.sample:
             profile._sample = state.sample
         profile.violations = Tally.from_state(state.violations)
+        profile.by_segment = SegmentTally.from_state(state.by_segment, sorted(profile.violations.counts))
         profile.arrivals = Arrivals.from_state(state.arrivals)
         if binning is None:
-            profile._name_groups(list(state.groups))
+            profile._groups = Groups(state.groups)
         profile.summaries = {s.spec.name: Summary.from_state(s) for s in state.summaries}
         profile.cells = {
             name: Cells(
                 c.shift,
-                _unpack(c.group).astype(np.int32),
-                *(_unpack(x) for x in (c.cell, c.count, c.invalid)),
+                unpack(c.group).astype(np.int32),
+                *(unpack(x) for x in (c.cell, c.count, c.invalid)),
             )
             for name, c in state.cells.items()
         }
@@ -501,7 +529,7 @@ def _segment_values(pooled: Profile, column: str, most: int) -> SegmentValues:
     found = [
         (-int(rows), label.removeprefix(prefix))
         for label, rows in zip(pooled.groups, pooled.group_rows, strict=True)
-        if label.startswith(prefix) and not label.endswith(("=(missing)", "=(other)"))
+        if rows and label.startswith(prefix) and not label.endswith(("=(missing)", "=(other)"))
     ]
     names = [name for _, name in sorted(found)[:most]]
     hashes = hash_strings(pa.array(names, pa.string()))
@@ -526,19 +554,6 @@ def moments(pooled: Profile, binning: Binning) -> tuple[NDArray[np.float64], NDA
     return means, deviations
 
 
-def _segment_name(categories: Categories, code: int) -> str:
-    """Name of a segment value; one that looks like a group of ours is none of its own."""
-    if code == CODE_MISSING:
-        return "(missing)"
-    name = "(other)" if code < 0 else str(categories.values[code].as_py())
-    return "(other)" if name == "(missing)" else name
-
-
-def _place(label: str, places: dict[str, int], spare: int) -> int:
-    """Group of the reference that rows of a segment value belong to."""
-    return places.get(label, places.get(f"{label.split('=', 1)[0]}=(other)", spare) if label else 0)
-
-
 def _fill_absent(group_rows: NDArray[np.int64], binning: Binning) -> None:
     """Rows that were counted without a segment column of the reference have no value in it."""
     last = 0
@@ -556,7 +571,7 @@ def _all_invalid(cells: Cells) -> Cells:
 
 
 def _decode(data: bytes) -> _State:
-    return unseal(_MAGIC, data, _State, "profile")
+    return unseal(MAGIC, data, _State, "profile")
 
 
 def _encode_sample(sample: Sample) -> bytes:
@@ -570,22 +585,3 @@ def _decode_sample(data: bytes) -> SampleState:
     except msgspec.MsgspecError as problem:
         msg = f"damaged sample of rows: {problem}"
         raise ProfileError(msg) from problem
-
-
-def _pack(values: NDArray[np.integer]) -> bytes:
-    """Differences in the smallest integer type that holds them; the first byte is its size."""
-    flat = np.ascontiguousarray(values, np.int64).ravel()
-    if not flat.any():
-        return b"\x01" + bytes(len(flat))
-    delta = np.empty_like(flat)
-    delta[0] = flat[0]
-    np.subtract(flat[1:], flat[:-1], out=delta[1:])
-    low, high = int(np.minimum.reduce(delta)), int(np.maximum.reduce(delta))
-    for size in (1, 2, 4):
-        if -(1 << (8 * size - 1)) <= low and high < 1 << (8 * size - 1):
-            return bytes([size]) + delta.astype(f"<i{size}").tobytes()
-    return b"\x08" + delta.astype("<i8").tobytes()
-
-
-def _unpack(data: bytes) -> NDArray[np.int64]:
-    return np.cumsum(np.frombuffer(data, f"<i{data[0]}", offset=1), dtype=np.int64)

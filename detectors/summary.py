@@ -71,6 +71,11 @@ class Summary:
         self.distinct = Distinct()
         self.frequent = FrequentItems(frequent) if spec.kind is Kind.CATEGORICAL else None
 
+    def refine(self) -> None:
+        """Count different values more finely from here on; one that has some already stays as it is."""
+        if not self.distinct.exact and self.distinct.is_empty:
+            self.distinct = Distinct.fine()
+
     def count(self, ok: int, invalid: int) -> None:
         """Add numbers of rows with a valid and with an invalid value; the other rows have none."""
         self.ok += ok
@@ -180,7 +185,19 @@ def add_matrix(
             summary.lowest = min(summary.lowest, lowest[i])
             summary.highest = max(summary.highest, highest[i])
             add_sorted(summary.quantiles, ordered[i, : counts[i]])
-    update_all([summary.distinct for summary in summaries], hashes, use)
+    _add_distinct([summary.distinct for summary in summaries], hashes, use)
+
+
+def _add_distinct(sketches: Sequence[Distinct], hashes: Hashes, use: NDArray[np.bool_] | None) -> None:
+    """Add values to sketches, to all that are alike at once."""
+    alike = [i for i, sketch in enumerate(sketches) if not sketch.exact]
+    if len(alike) == len(sketches):
+        update_all(sketches, hashes, use)
+        return
+    update_all([sketches[i] for i in alike], hashes[alike], None if use is None else use[alike])
+    for i, sketch in enumerate(sketches):
+        if sketch.exact:
+            sketch.update(hashes[i] if use is None else hashes[i, use[i]])
 
 
 def _resized(frequent: FrequentItems, capacity: int) -> FrequentItems:

@@ -22,18 +22,30 @@ from sqlalchemy import Engine
 
 from alerting.notifiers import catalog as notifiers
 from alerting.notifiers.base import ReceiverOptions
+from alerting.retraining import catalog as targets
+from alerting.retraining.options import TargetOptions
+from monitor.charts.source import StoredCharts
 from monitor.clock import Clock, SystemClock
 from monitor.config import Configuration
 from monitor.dead_letters import relay
 from monitor.deliver import Deliverer
 from monitor.door import OPTIONS, Door
 from monitor.evaluate import Announcer, Evaluator, FaustThread
+from monitor.incidents.actions import Actions
+from monitor.incidents.reminders import Reminders
 from monitor.ingest import Ingest
 from monitor.judging.digests import Digests
 from monitor.judging.judge import Judge
 from monitor.labels.expiry import Expiry
 from monitor.performance.judge import OutcomeJudge
+from monitor.retraining.aftermath import Aftermath
+from monitor.retraining.decisions import Decisions
+from monitor.retraining.deployments import NewVersions
+from monitor.retraining.retrainer import Retrainer
+from monitor.retraining.watch import Watch
 from monitor.silence import Silences
+from monitor.slack.actions import slack_actions
+from monitor.slack.decisions import ByButton
 from monitor.source.kafka import KafkaSource, client_logger
 from monitor.source.source import Source
 from monitor.store import engine as engines
@@ -148,18 +160,19 @@ class Service:
 
     def _build_evaluator(self, announcer: Announcer) -> None:
         parts = (self.configuration, self.engine, self.clock, self.telemetry)
-        deliverer = self._deliverer()
+        deliverer, retrainer = self._deliverer(), self._retrainer()
         taps = Taps(self.configuration, announcer)
 
         def after(judged: list[Any]) -> None:
             deliverer.wake()
+            retrainer.wake()
             taps.publish(judged)
 
         digests = Digests(self.configuration, self.engine, self.clock)
         evaluator = Evaluator(
             Judge(*parts, self.stop),
             OutcomeJudge(*parts, self.stop),
-            Expiry(self.configuration, self.engine, self.clock),
+            Expiry(*parts[:3], self.stop),
             Silences(*parts),
             digests,
             self.clock,
@@ -169,7 +182,28 @@ class Service:
         faust = FaustThread(self.configuration, evaluator)
         self._parts.append(Part("evaluate", evaluator.run, evaluator.wake))
         self._parts.append(Part("faust", faust.run, faust.wake))
+        reminders = Reminders(self.configuration, self.engine, self.clock, deliverer.wake)
         self._parts.append(Part("deliver", deliverer.run, deliverer.wake))
+        self._parts.append(Part("remind", reminders.run))
+        self._parts.append(Part("retrain", retrainer.run, retrainer.wake))
+        decisions = ByButton(Actions(*parts), Decisions(*parts, retrainer.wake))
+        receivers = {
+            name: options
+            for name, options in self.configuration.receivers.items()
+            if isinstance(options, ReceiverOptions)
+        }
+        heard = slack_actions(
+            receivers,
+            os.environ,
+            decisions,
+            self.clock,
+            random.Random(),  # noqa: S311
+        )
+        for number, buttons in enumerate(heard):
+            self._parts.append(Part(f"slack-{number}", buttons.run, buttons.wake))
+        aftermath = Aftermath(NewVersions(*parts[:3]), Watch(*parts[:3]), deliverer.wake)
+        self._parts.append(Part("aftermath", aftermath.run, aftermath.wake))
+        self._closers.append(retrainer.close)
         if self.configuration.dead_letters is not None:
             relayer = self._relayer(self.configuration.dead_letters.topic)
             self._parts.append(Part("relay", relayer.run, relayer.wake))
@@ -180,9 +214,11 @@ class Service:
         return relay.Relayer(self.engine, lambda: Producer(options, logger=client_logger), topic, self.clock)
 
     def _deliverer(self) -> Deliverer:
+        charts = StoredCharts(self.configuration, self.engine)
         built = {
-            name: notifiers.build(name, cast(ReceiverOptions, options), os.environ, self.clock.now_ms)
+            name: notifiers.build(name, cast(ReceiverOptions, options), os.environ, self.clock.now_ms, charts)
             for name, options in self.configuration.receivers.items()
+            if not isinstance(options, TargetOptions)
         }
         rng = random.Random()  # noqa: S311 - spreads retries, keeps no secret
         return Deliverer(
@@ -192,6 +228,15 @@ class Service:
             rng,
             lambda receiver, outcome: self.telemetry.emit(Delivered(receiver, outcome)),
         )
+
+    def _retrainer(self) -> Retrainer:
+        built = {
+            name: targets.build(name, options, os.environ, self.clock.now_ms)
+            for name, options in self.configuration.receivers.items()
+            if isinstance(options, TargetOptions)
+        }
+        rng = random.Random()  # noqa: S311 - spreads retries, keeps no secret
+        return Retrainer(self.configuration, self.engine, built, self.clock, rng, self.telemetry)
 
     def _ingest(self, stop: threading.Event, options: dict[str, Any], announcer: Announcer) -> None:
         source = self._source(options)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import os
 import pkgutil
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.metadata import version
 
@@ -64,8 +67,16 @@ def driftline(log_level: str, log_format: str) -> None:
 
 
 def main() -> None:
-    """Run the command line and leave with its exit code."""
-    sys.exit(run(sys.argv[1:]))
+    """Run the command line and leave with its exit code, also when a library's thread does not end."""
+    code = run(sys.argv[1:])
+    main_thread = threading.main_thread()
+    if any(thread is not main_thread and not thread.daemon for thread in threading.enumerate()):
+        # The interpreter would wait for them. All that was to be kept has been committed.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        logging.shutdown()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

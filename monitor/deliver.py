@@ -13,15 +13,19 @@ import secrets
 import threading
 import traceback
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from alerting.digest import DigestNotice
-from alerting.notice import Notice, decode
+from alerting.finding import instant
+from alerting.held import HeldNotice, held_notice
+from alerting.limit import Limit
+from alerting.notice import Notice
 from alerting.notifiers.base import Notifier, ReceiverDisabled
+from alerting.outbox import OutboxRow
+from alerting.payload import Payload, decode, encode
 from monitor.clock import Clock
 from monitor.store import outbox
 from monitor.store.engine import immediate, reading
@@ -38,6 +42,9 @@ LONGEST_DELAY_S = 3_600.0
 PATIENCE_MS = 3 * 86_400_000
 LEAST_ATTEMPTS = 10
 POLL_S = 1.0
+MOST_FOLDED = 1_000
+RESEND_EVERY_MS = 15_000
+BATCH = 20
 
 OnOutcome = Callable[[str, str], None]
 
@@ -90,7 +97,7 @@ class Deliverer:
         clock: Clock,
         rng: random.Random,
         on_outcome: OnOutcome | None = None,
-        workers: int = 4,
+        workers: int = 16,
     ) -> None:
         self._engine = engine
         self._notifiers = dict(notifiers)
@@ -99,11 +106,12 @@ class Deliverer:
         self._on_outcome = on_outcome or (lambda _receiver, _outcome: None)
         self._workers = workers
         self._held_until_ms: dict[str, int] = {}
+        self._resend_at_ms: dict[str, int] = {}
         self._unrecorded: dict[str, Outcome] = {}
         self._wake = threading.Event()
 
-    def deliver_due(self, limit: int = 20) -> int:
-        """Send what is due now.
+    def deliver_due(self, limit: int = BATCH) -> int:
+        """Send what is due now, and wait until that is done.
 
         Parameters
         ----------
@@ -121,7 +129,6 @@ class Deliverer:
             If the database is away. Outcomes that could not be recorded are kept and recorded by the next
             call.
         """
-        self._record_leftovers()
         names = self._due()
         if self._workers == 1 or len(names) == 1:
             return sum(self._serve(name, limit) for name in names)
@@ -129,11 +136,18 @@ class Deliverer:
             return sum(pool.map(lambda name: self._serve(name, limit), names))
 
     def run(self, stop: threading.Event) -> None:
-        """Deliver until told to stop; looks every second, and at once after `wake`."""
-        while not stop.is_set():
-            self._wake.clear()
-            if self._attempt() == 0 and not stop.is_set():
-                self._wake.wait(POLL_S)
+        """Deliver until told to stop; looks every second, and at once after `wake`.
+
+        Every receiver is served on its own: one that hangs holds up nobody else.
+        """
+        serving: dict[str, Future[int]] = {}
+        with ThreadPoolExecutor(self._workers, "deliver") as pool:
+            while not stop.is_set():
+                self._wake.clear()
+                made = self._finished(serving)
+                self._begin(pool, serving)
+                if made == 0 and not stop.is_set():
+                    self._wake.wait(POLL_S)
 
     def wake(self) -> None:
         """Say that there may be something to deliver, or that `run` should look at its stop event."""
@@ -144,15 +158,36 @@ class Deliverer:
         for notifier in self._notifiers.values():
             notifier.close()
 
-    def _attempt(self) -> int:
+    def _begin(self, pool: ThreadPoolExecutor, serving: dict[str, Future[int]]) -> None:
+        """Serve every receiver that has something due and is not being served."""
         try:
-            return self.deliver_due()
+            names = self._due()
         except Unavailable as error:
             logger.warning("deliveries wait: %s", error)
-            return 0
+            return
+        for name in names:
+            if name not in serving:
+                serving[name] = pool.submit(self._serve, name, BATCH)
+                serving[name].add_done_callback(self._wake_for_more)
+
+    def _finished(self, serving: dict[str, Future[int]]) -> int:
+        """Forget the receivers that have been served; count the attempts that were made."""
+        made = 0
+        for name in [name for name, future in serving.items() if future.done()]:
+            try:
+                made += serving.pop(name).result()
+            except Unavailable as error:
+                logger.warning("deliveries to %s wait: %s", name, error)
+        return made
+
+    def _wake_for_more(self, served: Future[int]) -> None:
+        if not served.cancelled() and served.exception() is None and served.result():
+            self._wake.set()
 
     def _due(self) -> list[str]:
         """Name the receivers to serve now, and give up what is for nobody any more."""
+        self._record_leftovers()
+        self._send_again()
         now_ms = self._clock.now_ms()
         with reading(self._engine) as connection:
             due = outbox.due_receivers(connection, now_ms)
@@ -190,11 +225,50 @@ class Deliverer:
             else:
                 if notifier.only_latest_matters:
                     superseded = outbox.supersede(connection, receiver, now_ms)
+                room = min(limit, self._room(connection, receiver, notifier, now_ms))
                 token = secrets.token_hex(16)
-                rows = outbox.claim(connection, receiver, now_ms, now_ms + LEASE_MS, token, limit)
+                rows = outbox.claim(connection, receiver, now_ms, now_ms + LEASE_MS, token, room)
         self._count(receiver, "superseded", superseded)
         self._count(receiver, "dead", dead)
         return rows
+
+    def _room(self, connection: Connection, receiver: str, notifier: Notifier, now_ms: int) -> int:
+        """How many messages the receiver's limit allows now; folds into a list what would go beyond it."""
+        allowed = notifier.options.limit
+        if allowed is None:
+            return MOST_FOLDED
+        outbox.lock_receiver(connection, receiver)
+        sent = outbox.sent_since(connection, receiver, now_ms - allowed.per_ms)
+        if len(sent) >= allowed.count:
+            self._held_until_ms[receiver] = sent[-allowed.count] + allowed.per_ms
+            return 0
+        room = allowed.count - len(sent) - outbox.in_hand(connection, receiver, now_ms)
+        if room <= 0:  # others are sending what there was room for
+            return 0
+        if notifier.reads_lists:
+            self._fold(connection, receiver, allowed, room, now_ms)
+        return room
+
+    def _fold(self, connection: Connection, receiver: str, allowed: Limit, room: int, now_ms: int) -> None:
+        """Make one list of all messages but those that there is room for beside the list."""
+        rows = outbox.due_rows(connection, receiver, now_ms, MOST_FOLDED)
+        if len(rows) <= room:
+            return
+        foldable = [(row.id, notice) for row in rows[room - 1 :] if (notice := _notice_in(row.payload))]
+        if len(foldable) < 2:
+            return
+        held = held_notice([notice for _, notice in foldable], receiver, str(allowed), instant(now_ms))
+        row = OutboxRow(held.id, f"held-{held.id}", 1, receiver, encode(held))
+        outbox.fold(connection, [id_ for id_, _ in foldable], row, now_ms)
+
+    def _send_again(self) -> None:
+        """Let open incidents be told again to receivers that take them for over otherwise."""
+        now_ms = self._clock.now_ms()
+        for name, notifier in self._notifiers.items():
+            if notifier.resend_after_ms is not None and now_ms >= self._resend_at_ms.get(name, 0):
+                self._resend_at_ms[name] = now_ms + RESEND_EVERY_MS
+                with immediate(self._engine) as connection:
+                    outbox.send_again(connection, name, now_ms - notifier.resend_after_ms, now_ms)
 
     def _send(self, row: ClaimedRow) -> Outcome:
         """Make one attempt; every way in which it can end is an outcome."""
@@ -213,16 +287,18 @@ class Deliverer:
         except StoreError as error:  # a payload that cannot be read will not become readable
             return Outcome(row, "dead", str(error))
         except Exception as error:  # a bug in one notifier must not stop the others
-            _log_bug(row.receiver, error)
+            log_bug(f"receiver {row.receiver}", error)
             return self._failed(row, f"unexpected {type(error).__name__}, see the log", None)
         return Outcome(row, "delivered", state=kept)
 
-    def _tell(
-        self, receiver: str, notice: Notice | DigestNotice, state: dict[str, Any] | None
-    ) -> dict[str, Any] | None:
+    def _tell(self, receiver: str, notice: Payload, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        notifier = self._notifiers[receiver]
         if isinstance(notice, Notice):
-            return self._notifiers[receiver].send(notice, state)
-        self._notifiers[receiver].send_digest(notice)
+            return notifier.send(notice, state)
+        if isinstance(notice, HeldNotice):
+            notifier.send_list(notice)
+        else:
+            notifier.send_digest(notice)
         return None
 
     def _failed(self, row: ClaimedRow, error: str, after_s: float | None) -> Outcome:
@@ -233,14 +309,27 @@ class Deliverer:
 
     def _record(self, outcome: Outcome) -> None:
         """Write an outcome; keep it for the next call if the database is away."""
-        self._unrecorded[outcome.row.id] = outcome
-        self._write(outcome)
-        del self._unrecorded[outcome.row.id]
+        try:
+            self._write_or_keep(outcome)
+        except Unavailable:
+            raise
+        except Exception as error:  # what a notifier wants kept may be anything, and would fail again
+            log_bug(f"receiver {outcome.row.receiver}", error)
+            text = f"unexpected {type(error).__name__} when its outcome was recorded, see the log"
+            outcome = self._failed(outcome.row, text, None)
+            self._write_or_keep(outcome)
         self._count(outcome.row.receiver, outcome.result, 1)
 
     def _record_leftovers(self) -> None:
-        for outcome in list(self._unrecorded.values()):
-            self._record(outcome)
+        for id_ in list(self._unrecorded):
+            self._record(self._unrecorded.pop(id_))
+
+    def _write_or_keep(self, outcome: Outcome) -> None:
+        try:
+            self._write(outcome)
+        except Unavailable:
+            self._unrecorded[outcome.row.id] = outcome
+            raise
 
     def _write(self, outcome: Outcome) -> None:
         row, now_ms = outcome.row, self._clock.now_ms()
@@ -302,10 +391,19 @@ def backoff_s(attempts: int, rng: random.Random) -> float:
     return rng.uniform(SHORTEST_DELAY_S, ceiling_s)
 
 
-def _log_bug(receiver: str, error: Exception) -> None:
+def _notice_in(payload: str) -> Notice | None:
+    """Read a message that can be listed; others, and what cannot be read, come in their turn."""
+    try:
+        found = decode(payload)
+    except StoreError:
+        return None
+    return found if isinstance(found, Notice) else None
+
+
+def log_bug(what: str, error: Exception) -> None:
     """Log where an unforeseen error came from, without its text, which may hold anything."""
     trace = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("receiver %s failed with %s, will be tried again\n%s", receiver, type(error).__name__, trace)
+    logger.error("%s failed with %s\n%s", what, type(error).__name__, trace)
 
 
 def _disabled(connection: Connection, receiver: str, notifier: Notifier) -> str:

@@ -141,7 +141,7 @@ class Explainer:
             reasons.append("the evidence from before this window is not stored any more")
         if differences and not again.same_configuration:
             reasons.append("the configuration of the model has changed since")
-        return Explained(_stored(row), _formula(row.detector), differences, tuple(reasons))
+        return Explained(_stored(row), formula_of(row.detector), differences, tuple(reasons))
 
 
 def _supporting(connection: Connection, alert: Alert, finding: Any) -> list[int]:
@@ -174,8 +174,14 @@ def _result(connection: Connection, number: int) -> Any:
     return connection.execute(query.where(result.c.id == number)).one()
 
 
-def _formula(name: str) -> str:
-    """What a detector compares; one that is not there any more can only be named."""
+def formula_of(name: str) -> str:
+    """Say what a detector compares; one that is not there any more can only be named.
+
+    Examples
+    --------
+    >>> formula_of("no-such-detector")
+    'detector no-such-detector is not part of this version'
+    """
     if (of_rule := formula(name)) is not None:
         return of_rule
     if name.startswith(QUALITY_PREFIX) and (watch := watches().get(name.removeprefix(QUALITY_PREFIX))):

@@ -141,7 +141,8 @@ class Ingest:
     def step(self) -> None:
         """Fetch once, and commit if it is time."""
         self._retry()
-        fetched = self._source.fetch(self._configuration.ingest.batch, FETCH_TIMEOUT_S)
+        most = self._intake.most_messages(self._configuration.ingest.batch)
+        fetched = self._source.fetch(most, FETCH_TIMEOUT_S)
         if self._must_rewind:
             self._rewind()
             return

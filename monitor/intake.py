@@ -85,7 +85,8 @@ class Intake:
     terms : Terms
         What hashes in them stand for.
     events, held_bytes : int
-        Messages taken since the last commit, and their size.
+        Events taken since the last commit, where a message without any counts as one, and the size of their
+        messages.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Intake:
         self.label_models: dict[int, str] = {}
         self.terms = Terms()
         self.events = self.held_bytes = 0
+        self._events_of_message = 1.0
 
     def begin_anew(self) -> None:
         """Forget what has been committed."""
@@ -136,6 +138,10 @@ class Intake:
         self._waiting_events = 0
         self.begin_anew()
 
+    def most_messages(self, batch: int) -> int:
+        """How many messages to fetch, at most `batch`: fewer, if the last ones held many events each."""
+        return max(1, min(batch, int(LARGEST / self._events_of_message)))
+
     def take(self, fetched: Fetched) -> list[Place]:
         """Sort out what was fetched, topic by topic.
 
@@ -150,6 +156,7 @@ class Intake:
         wanted = (next_offsets[fetched.place] >= 0) & (fetched.offset >= next_offsets[fetched.place])
         topics = list(dict.fromkeys(place.topic for place in fetched.places))
         left: set[str] = set()
+        before = self.events
         for topic in topics:
             rows = np.flatnonzero(
                 wanted & np.array([p.topic == topic for p in fetched.places])[fetched.place]
@@ -157,6 +164,7 @@ class Intake:
             part = _Part(fetched, None if len(rows) == len(fetched) else rows)
             if len(rows) and not self._taken(topic, part):
                 left.add(topic)
+        self._events_of_message = max(1.0, (self.events - before) / max(1, len(fetched)))
         for at, partition in enumerate(owned):
             mine = wanted & (fetched.place == at)
             if partition is not None and mine.any() and fetched.places[at].topic not in left:
@@ -266,11 +274,10 @@ class Intake:
 
     def _count_further(self, part: _Part, row: NDArray[np.int64]) -> None:
         """Count events that come with others in a message as fetched too."""
-        further = np.zeros(len(part.values), np.int64)
-        np.add.at(further, row, 1)
-        further = np.maximum(further - 1, 0)
+        further = np.maximum(np.bincount(row, minlength=len(part.values)) - 1, 0)
         if not further.any():
             return
+        self.events += int(further.sum())
         for at, partition in enumerate(self._partitions(part.fetched)):
             if partition is not None:
                 partition.fetched += int(further[part.place == at].sum())

@@ -29,12 +29,12 @@ from monitor.labels.pending import Segments, Terms, pending_rows
 from schemas.batch import Batch
 from schemas.column import ColumnSpec, Kind, Source
 from schemas.contract import COUNT_BYTES
-from schemas.showing import examples_of
 
 TOGETHER = 16  # profiles that a worker serialises at a time
 WAITING_TASKS = 8  # for each worker: those of many small models come in bursts
 SUMMARY_BYTES = 4_000
 CELL_BYTES = 24
+UNIQUE_BYTES = 50_000
 PENDING_BYTES = 200  # of a prediction that waits for its label
 SEGMENT_VALUES = 4  # times as many values as are judged
 
@@ -310,9 +310,8 @@ class Profiler:
             for slice_ms in np.unique(index[rows]).tolist():
                 mine = rows[index[rows] == slice_ms]
                 pointer = state.pointer_at(slice_ms)
-                tally = self._profile_of(key, state, slice_ms, pointer, share).violations
-                tally.add(rule, len(mine), batch.event_ms[mine])
-                tally.show(rule, examples_of(batch, mine, rule, state.contract, tally.examples.get(rule)))
+                profile = self._profile_of(key, state, slice_ms, pointer, share)
+                profile.add_kept_out(batch, mine, rule, state.contract)
 
     def _profile_of(
         self,
@@ -346,6 +345,8 @@ class Profiler:
                     self.size_bytes += profile.counts.nbytes + SUMMARY_BYTES * len(batch.columns)
                     self.size_bytes += 8 * profile.sample.most * len(batch.columns)
                     self.size_bytes += COUNT_BYTES * len(prepared.violations)
+                    self.size_bytes += 8 * len(prepared.violations) * len(profile.groups)
+                    self.size_bytes += UNIQUE_BYTES * len(prepared.unique)
                 profile.add(prepared, section)
             if binning is None:
                 self.size_bytes += CELL_BYTES * len(batch) * len(batch.columns)
@@ -364,12 +365,14 @@ def _refused(events: Events, problems: Sequence[tuple[int, str]], kind: str) -> 
     """Events that go to the dead letters, by their places among the events, and why."""
     if not problems:
         return []
-    slot, offset, stamp = (
-        np.concatenate(column) for column in (events.partition, events.offset, events.stamp_ms)
+    at = [row for row, _ in problems]
+    slot, offset, stamp, message = (
+        np.concatenate(column)[at].tolist()
+        for column in (events.partition, events.offset, events.stamp_ms, events.message)
     )
     return [
-        Refused(int(slot[i]), int(offset[i]), events.value[i], events.raw[i], int(stamp[i]), kind, reason)
-        for i, reason in problems
+        Refused(slot[i], offset[i], events.value[message[i]], events.raw[message[i]], stamp[i], kind, reason)
+        for i, (_, reason) in enumerate(problems)
     ]
 
 

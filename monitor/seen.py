@@ -135,7 +135,7 @@ class Seen:
         alive = buckets >= self._newest - self._width
         if not alive.all():
             hashes, buckets = hashes[alive], buckets[alive]
-        order = np.argsort(hashes)
+        order = np.argsort(hashes, kind="stable")  # which merges what is in order already
         return hashes[order], buckets[order]
 
     def take_new(self) -> list[tuple[int, bytes]]:

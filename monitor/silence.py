@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, select
 
-from alerting.alert import resolve
+from alerting.alert import OPEN_STATES, resolve
 from alerting.finding import Finding, Kind, WindowObservation, instant
-from alerting.pipeline import outbox_rows
 from detectors.base import Detector
 from detectors.quality.gaps import too_long
 from detectors.reference import Reference
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.incidents.recording import record
 from monitor.judging.budget import event_budget
 from monitor.judging.judgements import observe
 from monitor.profiling import Key
@@ -97,7 +97,7 @@ class Silences:
         a = alert.c
         told = set(
             connection.execute(
-                select(a.model).where(a.kind == Kind.NO_DATA.value, a.state.in_(alerts.OPEN_STATES))
+                select(a.model).where(a.kind == Kind.NO_DATA.value, a.state.in_(OPEN_STATES))
             ).scalars()
         )
         found = []
@@ -197,13 +197,12 @@ class Silences:
 
     def _close(self, key: Key, kind: Kind, cause: str, now_ms: int) -> list[AlertChanged]:
         with immediate(self._engine) as connection:
-            alerts.lock_incident(connection, *key, kind)
+            alerts.lock_version(connection, *key)
             open_ = alerts.load_open(connection, *key, kind)
             if open_ is None:
                 return []
             closed, changes = resolve(open_, "driftline", instant(now_ms), cause)
-            rows = outbox_rows(closed, changes, self._configuration.alerts.routes)
-            alerts.save(connection, closed, changes, rows, now_ms)
+            record(connection, self._configuration, closed, changes, now_ms)
         return [
             AlertChanged(closed.model, str(closed.lane), str(closed.severity), str(c.kind)) for c in changes
         ]

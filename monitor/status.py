@@ -8,11 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
+from alerting.alert import OPEN_STATES
 from monitor.config import Configuration
 from monitor.config.values import write_instant
 from monitor.judging.standing import ModelStanding, standings
 from monitor.registry import read_columns
-from monitor.store import alerts, outbox, schema
+from monitor.store import outbox, schema
 from monitor.store.engine import describe, reading
 from monitor.store.positions import Place
 from monitor.store.queries.times import FRESH_MS, watermarks
@@ -137,7 +138,7 @@ def _count(connection: Connection, table: Any, *where: Any) -> int:
 
 
 def _open_alerts(connection: Connection) -> dict[str, int]:
-    query = select(alert.c.state, func.count()).where(alert.c.state.in_(alerts.OPEN_STATES))
+    query = select(alert.c.state, func.count()).where(alert.c.state.in_(OPEN_STATES))
     return {str(row[0]): int(row[1]) for row in connection.execute(query.group_by(alert.c.state))}
 
 

@@ -65,7 +65,16 @@ class AlertChanged:
     delay_s: float | None = None
 
 
-Event = Committed | LagSeen | PartitionReleased | WindowJudged | Delivered | AlertChanged
+@dataclass(frozen=True)
+class Retrained:
+    """A request for training came further: it was started, or succeeded, failed, was lost, tried again."""
+
+    model: str
+    target: str
+    outcome: str
+
+
+Event = Committed | LagSeen | PartitionReleased | WindowJudged | Delivered | AlertChanged | Retrained
 
 
 @dataclass
@@ -110,6 +119,13 @@ class Telemetry:
             registry=r,
         )
 
+        self._retraining = Counter(
+            "driftline_retraining_triggers",
+            "Requests for training, by what became of them.",
+            ["model", "target", "outcome"],
+            registry=r,
+        )
+
     def emit(self, event: Event) -> None:
         """Move the metrics that an event concerns."""
         match event:
@@ -127,6 +143,8 @@ class Telemetry:
                     self._judge.observe(seconds)
             case Delivered(receiver, outcome):
                 self._deliveries.labels(receiver, outcome).inc()
+            case Retrained(model, target, outcome):
+                self._retraining.labels(model, target, outcome).inc()
             case AlertChanged(model, lane, severity, change, delay_s):
                 self._alerts.labels(model, lane, severity, change).inc()
                 if delay_s is not None:

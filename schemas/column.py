@@ -60,6 +60,9 @@ DISTANCE, RECONSTRUCTION_ERROR, CORRELATION = (
     f"{MULTIVARIATE_PREFIX}{name}" for name in ("distance", "reconstruction_error", "correlation")
 )
 
+NOT_INPUTS = RESERVED | {LABEL}
+NOT_INPUT_PREFIXES = (MULTIVARIATE_PREFIX, FAIRNESS_PREFIX, "performance.", "label.", "score.")
+
 
 @dataclass(frozen=True)
 class ColumnSpec:
@@ -104,3 +107,14 @@ def feature_name(path: tuple[str, ...]) -> str:
     """
     name = ".".join(path)
     return f"feature.{name}" if name in RESERVED or name.startswith(("score.", MULTIVARIATE_PREFIX)) else name
+
+
+def is_input(column: str) -> bool:
+    """Say whether a column is what a model is fed with, rather than what it says or what became of it.
+
+    Examples
+    --------
+    >>> is_input("age"), is_input("score"), is_input("performance.error"), is_input("")
+    (True, False, False, False)
+    """
+    return bool(column) and column not in NOT_INPUTS and not column.startswith(NOT_INPUT_PREFIXES)

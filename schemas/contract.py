@@ -176,6 +176,11 @@ class Contract:
         return frozenset(rules.column for rules in self.columns if rules.is_personal)
 
     @cached_property
+    def unique(self) -> frozenset[str]:
+        """Columns of which no value may come twice in a window."""
+        return frozenset(rules.column for rules in self.columns if rules.is_unique)
+
+    @cached_property
     def acting(self) -> Contract | None:
         """The part about columns with rules that act; None if there are none."""
         columns = tuple(rules for rules in self.columns if rules.acts)

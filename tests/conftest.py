@@ -1,16 +1,20 @@
 """Fixtures that give tests real servers, each started when the first test asks for it."""
 
+import logging
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from playwright.sync_api import Browser
 
 # Whoever imports one of these first: their assertions say what was compared.
 pytest.register_assert_rewrite(
     *(f"tests.recovery.{name}" for name in ("world", "label_world", "pair_world")), "tests.monitor.pair_world"
 )
 
+from tests.kit.browser import chromium  # noqa: E402 - once assertions are rewritten
 from tests.kit.kafka import KafkaCluster  # noqa: E402 - once assertions are rewritten
 from tests.kit.postgres import PostgresServer  # noqa: E402
 
@@ -20,7 +24,7 @@ settings.register_profile("steady", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile("steady")
 
-_SERVERS = {"kafka", "kafka3", "postgres"}
+_BROKERS = {"kafka", "kafka3"}
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +56,25 @@ def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     postgres.drop_database(database)
 
 
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for the whole run: open windows of your own."""
+    with chromium() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def logs_go_where_they_went() -> Iterator[None]:
+    """Take back what a command has set up: its log would go to a stream that is closed after its test."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    yield
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler and handler not in before:
+            root.removeHandler(handler)
+    root.setLevel(level)
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
     """Address of a SQLite database that is not there yet."""
@@ -66,14 +89,18 @@ def database_url(request: pytest.FixtureRequest) -> str:
     return url
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep all tests that need servers on one parallel worker, so that each server is started once."""
+    """Keep all tests that need brokers on one parallel worker, so that each cluster is started once.
+
+    A PostgreSQL server starts in a second: each worker has its own, and its tests go where there is time. Of
+    the tests for both databases, a third runs on PostgreSQL in `make test`, all of them in `make test-full`.
+    """
+    names = {item.nodeid for item in items}
     for item in items:
-        if _needs_server(item):
-            item.add_marker(pytest.mark.xdist_group("servers"))
-
-
-def _needs_server(item: pytest.Item) -> bool:
-    callspec = getattr(item, "callspec", None)
-    is_on_postgresql = callspec is not None and callspec.params.get("database_url") == "postgresql"
-    return is_on_postgresql or not _SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
+        twin = item.nodeid.replace("postgresql", "sqlite")
+        function = item.nodeid.partition("[")[0]
+        if twin != item.nodeid and twin in names and zlib.crc32(function.encode()) % 3:
+            item.add_marker(pytest.mark.full)
+        if not _BROKERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("brokers"))

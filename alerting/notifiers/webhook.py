@@ -8,7 +8,8 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 from __future__ import annotations
 
 import base64
-import binascii
+import hashlib
+import hmac
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
@@ -17,14 +18,16 @@ import msgspec
 from pydantic import Field, SecretStr, field_validator, model_validator
 from standardwebhooks import Webhook
 
-from alerting.addresses import PinnedTransport, Resolve, resolve_all
 from alerting.codec import document
 from alerting.digest import DigestNotice
 from alerting.digest import document as digest_document
 from alerting.finding import instant
+from alerting.http.addresses import PinnedTransport, Resolve, resolve_all
+from alerting.http.receiver import secret_address, trust_of
+from alerting.http.retry_after import retry_after_s
+from alerting.incidents.document import own_fields
 from alerting.notice import Notice
 from alerting.notifiers.base import Example, Notifier, ReceiverDisabled, ReceiverOptions, ReceiverState
-from alerting.retry_after import retry_after_s
 from alerting.secrets import Secrets, exactly_one
 from schemas.errors import DeliveryError, RetryLater
 
@@ -107,12 +110,22 @@ class WebhookNotifier(Notifier):
         resolve: Resolve = resolve_all,
     ) -> None:
         super().__init__(options, secrets, now_ms)
-        self._url = SecretStr(options.url) if options.url else _secret_url(options, secrets)
-        self._signers = [_signer(options, secrets, "secret")]
+        self._url = SecretStr(options.url) if options.url else secret_address(options, secrets, "url")
+        key = _key(options, secrets, "secret")
+        self._signers = [Webhook(key)]
         if secrets.read_optional(options, "previous_secret") is not None:
-            self._signers.append(_signer(options, secrets, "previous_secret"))
+            self._signers.append(Webhook(_key(options, secrets, "previous_secret")))
+        # Keyed, since it is stored and must not let anybody try out addresses.
+        self._mark = hmac.new(key, self._url.get_secret_value().encode(), hashlib.sha256).hexdigest()
         self._transport = _transport(options, secrets, resolve)
         self._authorization = _authorization(httpx.URL(self._url.get_secret_value()))
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with the options, and with an address that is a secret: it may be replaced after a 410."""
+        if self.options.url:
+            return super().fingerprint
+        return hashlib.sha256(f"{super().fingerprint} {self._mark}".encode()).hexdigest()[:16]
 
     def send(self, notice: Notice, state: ReceiverState | None) -> ReceiverState | None:
         """Post one notice; keeps no state."""
@@ -197,14 +210,15 @@ class WebhookNotifier(Notifier):
 
 
 def body_of(notice: Notice, limit: int = MAX_BODY_BYTES) -> bytes:
-    """Write the body of a request, leaving out findings until it is small enough.
+    """Write the body of a request, leaving out findings, alerts and segments until it is small enough.
 
     Returns
     -------
     bytes
         JSON ``{"type", "timestamp", "data"}``; the length is below `limit`.
     """
-    return _fitting(lambda shown: _body(notice, shown), len(notice.alert.findings), limit)
+    most = max(len(notice.alert.findings), len(notice.members))
+    return _fitting(lambda shown: _body(notice, shown), most, limit)
 
 
 def digest_body_of(notice: DigestNotice, limit: int = MAX_BODY_BYTES) -> bytes:
@@ -229,6 +243,10 @@ def _fitting(write: Callable[[int], bytes], shown: int, limit: int) -> bytes:
 def _body(notice: Notice, shown: int) -> bytes:
     data: dict[str, Any] = document(notice.alert, shown)
     data["findings_total"] = notice.findings_total
+    data |= own_fields(notice.members, notice.causes, notice.impact, notice.segments)
+    data["alerts_total"] = notice.members_total
+    for name in ("alerts", "segments"):
+        data[name] = data[name][:shown]
     data["change"] = {"kind": notice.change.kind, "cause": notice.change.cause, "actor": notice.change.actor}
     if notice.url:
         data["url"] = notice.url
@@ -256,15 +274,6 @@ def _checked_url(url: str) -> str:
     return url
 
 
-def _secret_url(options: WebhookOptions, secrets: Secrets) -> SecretStr:
-    url = secrets.read(options, "url")
-    parsed = httpx.URL(url.get_secret_value()) if "://" in url.get_secret_value() else httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host:
-        problem = secrets.problem("url", "not an address (use https://host/path)")
-        raise problem
-    return url
-
-
 def _authorization(url: httpx.URL) -> dict[str, str]:
     """Turn credentials of the address, if there are any, into the header they stand for."""
     if not url.userinfo:
@@ -273,24 +282,22 @@ def _authorization(url: httpx.URL) -> dict[str, str]:
     return {"authorization": f"Basic {pair}"}
 
 
-def _signer(options: WebhookOptions, secrets: Secrets, name: str) -> Webhook:
+def _key(options: WebhookOptions, secrets: Secrets, name: str) -> bytes:
     text = secrets.read(options, name).get_secret_value()
     encoded = text.removeprefix("whsec_").rstrip("=")
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except binascii.Error:
+    except ValueError:  # not base64, or not even ASCII
         key = b""
     if len(key) not in SECRET_BYTES:
         raise secrets.problem(name, "not a webhook secret (use whsec_ and 24 to 64 bytes in base64)")
-    return Webhook(key)
+    return key
 
 
 def _transport(options: WebhookOptions, secrets: Secrets, resolve: Resolve) -> httpx.BaseTransport:
-    verify = httpx.create_ssl_context(verify=True, trust_env=False)
-    if options.ca_file:
-        verify.load_verify_locations(options.ca_file)
+    verify = trust_of(options.ca_file, secrets)
     if options.proxy_env:
-        proxy = secrets.read(options, "proxy").get_secret_value()
+        proxy = secret_address(options, secrets, "proxy").get_secret_value()
         return httpx.HTTPTransport(verify=verify, trust_env=False, proxy=httpx.Proxy(proxy))
     inner = httpx.HTTPTransport(verify=verify, trust_env=False)
     return PinnedTransport(inner, allow_private=options.allow_private, resolve=resolve)

@@ -34,7 +34,8 @@ class Facts:
     sample : Sample
         Some of the rows; empty where they are not known.
     is_whole : bool
-        The window is over: not so of the last one of a table, of which rows may be missing.
+        All of the window is known: not so of the first one that a version sends events in, nor of the last
+        one of a table, of which rows may be missing.
     """
 
     counts: IntArray

@@ -21,7 +21,7 @@ Examples
 (10, [('temp', '27 Jan')])
 """
 
-from monitor.backtest.report import Backtest, Delivery
+from monitor.backtest.report import Backtest, Delivery, Retraining
 from monitor.backtest.run import Progress, backtest
 
-__all__ = ["Backtest", "Delivery", "Progress", "backtest"]
+__all__ = ["Backtest", "Delivery", "Progress", "Retraining", "backtest"]

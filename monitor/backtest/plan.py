@@ -19,6 +19,7 @@ from monitor.backtest.references import NothingToJudge, event_reference, outcome
 from monitor.backtest.survey import Slices, Survey
 from monitor.config import Configuration
 from monitor.config.values import write_instant
+from monitor.performance.outcomes import wait_ms
 from monitor.references.lifecycle import first_stretch
 from schemas.errors import UnusableReference
 from schemas.window import WindowSpec
@@ -40,12 +41,15 @@ class OutcomeJob:
         times of labels, all have been there in time.
     most_records : int
         Of a window, about.
+    waited_ms : int
+        How long after the end of a window its outcomes are judged; 0 without times of labels.
     """
 
     outcomes: Outcomes
     reference: OutcomeReference
     until_ms: int
     most_records: int
+    waited_ms: int
 
     def is_due(self, start_ms: int, end_ms: int, waited_ms: int) -> bool:
         """Whether a window is judged."""
@@ -70,6 +74,8 @@ class Job:
         First instants of the windows before the reference that are judged by the contract alone.
     newest_ms : int
         Time of the newest event of the table.
+    oldest_ms : int
+        Start of the first slice of the version.
     """
 
     history: History
@@ -79,15 +85,17 @@ class Job:
     of_outcomes: OutcomeJob | None
     unreferenced: IntArray
     newest_ms: int
+    oldest_ms: int
 
     @property
     def spec(self) -> WindowSpec:
         """Shape of the windows."""
         return self.history.settings.windows[0]
 
-    def is_whole(self, end_ms: int) -> bool:
-        """Whether the table goes on to the end of a window; the last one may be cut off."""
-        return end_ms <= self.newest_ms + self.history.settings.slice_ms
+    def is_whole(self, start_ms: int, end_ms: int) -> bool:
+        """Whether the table has all of a window: the first and the last one may be cut off."""
+        has_end = end_ms <= self.newest_ms + self.history.settings.slice_ms
+        return has_end and self.oldest_ms <= start_ms
 
     def objective(self) -> ObjectiveWatch | None:
         """Watch the objective of the model; None if there is none, or there are no labels."""
@@ -141,7 +149,8 @@ def plan(
         reason = error
     is_ruled = settings.reference.file is None and settings.build_contract().is_agreed
     before = window_starts(slices.starts, spec, -FOREVER_MS) if is_ruled else np.zeros(0, np.int64)
-    job = Job(history, reference, starts, sampled, of_outcomes, before[before < first_ms], newest_ms)
+    unreferenced, oldest_ms = before[before < first_ms], int(slices.starts[0])
+    job = Job(history, reference, starts, sampled, of_outcomes, unreferenced, newest_ms, oldest_ms)
     return job, reason
 
 
@@ -156,7 +165,8 @@ def _outcome_job(
     until_ms = FOREVER_MS if labels.newest_ms is None else max(newest_ms, labels.newest_ms)
     of_rows = most_rows * RECORDS_OF_A_ROW * (1 + len(history.settings.segments))
     usual = max(len(records) for records in learned.windows)
-    return OutcomeJob(outcomes, learned, until_ms, min(usual, of_rows))
+    waited_ms = 0 if labels.newest_ms is None else wait_ms(history.settings)
+    return OutcomeJob(outcomes, learned, until_ms, min(usual, of_rows), waited_ms)
 
 
 def window_starts(slices: IntArray, spec: WindowSpec, first_ms: int) -> IntArray:

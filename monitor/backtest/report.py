@@ -12,6 +12,8 @@ from alerting.alert import Alert
 from alerting.codec import document
 from alerting.digest import Digest
 from alerting.digest import document as digest_document
+from alerting.incidents.document import incident_document
+from alerting.incidents.incident import Incident
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,37 @@ class Delivery:
     sequence: int
     change: str
     cause: str
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """One request to train that an incident would have made of a target for a model.
+
+    Parameters
+    ----------
+    at : datetime
+        When it was decided; a refusal is looked at again with every change of the incident.
+    receiver : str
+        Name of the target.
+    model, version : str
+    incident_id : str
+    standing : str
+        ``started``, ``proposed`` (waits for a person), ``dry_run``, ``refused``, or ``rejected``: the
+        incident was retracted before anything was started.
+    reason : str
+    data_from, data_to : datetime
+        Range to train on.
+    """
+
+    at: datetime
+    receiver: str
+    model: str
+    version: str
+    incident_id: str
+    standing: str
+    reason: str
+    data_from: datetime
+    data_to: datetime
 
 
 @dataclass(frozen=True)
@@ -44,11 +77,15 @@ class Backtest:
     alerts : tuple of Alert
         As they were in the end, oldest first.
     deliveries : tuple of Delivery
-        In order of time.
+        In order of time; `alert_id` is the incident's.
+    incidents : tuple of Incident
+        Alerts with one cause, as they were in the end, oldest first.
     skipped : tuple of str
         Model versions that could not be judged, or whose outcomes could not, each with the reason.
     digests : tuple of Digest
         Of every week with judged windows, oldest first; only detectors with e-values have any.
+    retraining : tuple of Retraining
+        What would have been asked of retraining targets, in order of time.
     """
 
     models: tuple[str, ...]
@@ -60,8 +97,10 @@ class Backtest:
     spent: float
     alerts: tuple[Alert, ...]
     deliveries: tuple[Delivery, ...]
+    incidents: tuple[Incident, ...] = ()
     skipped: tuple[str, ...] = ()
     digests: tuple[Digest, ...] = ()
+    retraining: tuple[Retraining, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``driftline backtest --json`` prints; `model` is a list if there are several."""
@@ -71,7 +110,8 @@ class Backtest:
             "results": self.results,
             "budget": {"allowed": self.allowed, "spent": self.spent},
             "alerts": [document(alert) for alert in self.alerts],
+            "incidents": [incident_document(incident) for incident in self.incidents],
             "deliveries": [msgspec.to_builtins(delivery) for delivery in self.deliveries],
             "digests": [digest_document(digest) for digest in self.digests],
-            "retraining": [],
+            "retraining": [msgspec.to_builtins(request) for request in self.retraining],
         }

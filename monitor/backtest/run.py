@@ -97,7 +97,7 @@ def backtest(
             skipped.append(f"outcomes of model {key[0]!r} version {key[1]!r}: {reason}")
     if not jobs:
         raise first.wrong("; ".join(skipped))
-    run = _Run(configuration, Sharing.of(survey, configuration), jobs, progress or _silent)
+    run = _Run(configuration, Sharing.of(survey, configuration), jobs, progress or silent)
     return run.finish(tuple(skipped))
 
 
@@ -130,6 +130,7 @@ class _Run:
         self._progress(0, self._total)
         for job in jobs:
             self._judge(job)
+        self._incidents.play()
         from_ms = min(int(job.starts[0]) for job in jobs)
         to_ms = max(int(job.starts[-1]) + job.spec.length_ms for job in jobs)
         return Backtest(
@@ -141,9 +142,11 @@ class _Run:
             allowed=self._configuration.alerts.budget.expected_in(to_ms - from_ms),
             spent=math.fsum(self._spent),
             alerts=self._incidents.alerts,
+            incidents=self._incidents.incidents,
             deliveries=self._incidents.deliveries,
             skipped=skipped,
             digests=self._weeks.digests(),
+            retraining=self._incidents.retraining,
         )
 
     def _judge(self, job: Job) -> None:
@@ -162,9 +165,11 @@ class _Run:
             came = None if outcomes is None else outcomes.judge(window)
             if came is not None and mine is not None:
                 self._take_outcomes(job, mine, came)
+                known_ms = window.end_ms + mine.waited_ms
+                self._incidents.labels.note(job.history.key, window.start_ms, known_ms, window.records)
                 observed = None if objective is None else objective.observe(window.start_ms)
                 if observed is not None:
-                    self._incidents.take(observed)
+                    self._incidents.take(observed, mine.waited_ms)
             self._done += 1
             self._progress(self._done, self._total)
         self._weeks.close(job)
@@ -179,7 +184,7 @@ class _Run:
     def _take_outcomes(self, job: Job, mine: OutcomeJob, judged: Judged) -> None:
         self._note(judged.verdicts)
         for kind, verdicts in outcomes_by_kind(judged.verdicts).items():
-            self._tell(job, judged, verdicts, kind, mine.reference.hash)
+            self._tell(job, judged, verdicts, kind, mine.reference.hash, waited_ms=mine.waited_ms)
 
     def _note(self, verdicts: Sequence[Verdict]) -> None:
         """Count results, and what they cost."""
@@ -194,11 +199,12 @@ class _Run:
         kind: Kind,
         hash_: str,
         contract: Contract | None = None,
+        waited_ms: int = 0,
     ) -> None:
         window = judged.start_ms, judged.end_ms
         seen = WindowObservation.of(*job.history.key, *window, verdicts, reference_hash=hash_, kind=kind)
-        self._incidents.take(seen if contract is None else graded(seen, contract))
+        self._incidents.take(seen if contract is None else graded(seen, contract), waited_ms)
 
 
-def _silent(_done: int, _total: int) -> None:
+def silent(_done: int, _total: int) -> None:
     """Tell nobody."""

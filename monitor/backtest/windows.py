@@ -121,7 +121,7 @@ class _Pass:
                 facts = facts.plus(known)
         records = _NO_RECORDS if self.outcomes is None else self.outcomes.of(start_ms)
         ruled = RuleCounts.sum(self._ruled[pane] for pane in panes if pane in self._ruled)
-        facts = replace(facts, sample=sample, is_whole=self._job.is_whole(end_ms))
+        facts = replace(facts, sample=sample, is_whole=self._job.is_whole(start_ms, end_ms))
         return Window(start_ms, end_ms, facts, sample, records, ruled)
 
     def _count(self, prepared: Prepared) -> None:

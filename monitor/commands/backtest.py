@@ -1,52 +1,52 @@
-"""``driftline backtest``: what the policy would have alerted on in a table of past events."""
+"""``driftline backtest``: what the policy would have done with past events, of a table or of the database."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from alerting.digest import line
-from alerting.finding import Kind, instant
-from alerting.summary import span
 from monitor.cli import FINDINGS, FINE
 from monitor.config import Configuration, load
+from monitor.config.values import read_instant
 from monitor.options import configuration_option, json_option, print_json
-
-SHOWN_STREAMS = 10
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from alerting.alert import Alert
     from monitor.backtest import Backtest
+    from monitor.backtest.stored_content import Wanted
+
+Progress = Callable[[int, int], None]
 
 
 @click.command("backtest")
 @configuration_option
-@click.option(
-    "--from", "source", required=True, metavar="TABLE", help="CSV or Parquet file, one row an event."
-)
+@click.option("--from", "source", metavar="TABLE", help="CSV or Parquet file, one row an event.")
+@click.option("--stored", is_flag=True, help="Judge what the database of the configuration holds instead.")
 @click.option(
     "--labels",
     metavar="TABLE",
     help="CSV or Parquet file with event_id, label and perhaps label_timestamp.  [default: column label]",
 )
+@click.option("--since", metavar="INSTANT", help="With --stored: judge windows that begin then or later.")
+@click.option("--until", metavar="INSTANT", help="With --stored: judge windows that end then or earlier.")
 @click.option(
     "--model", help="Judge this model only; what the rows are of, if the table has no column model."
 )
 @json_option
-def command(config: str, source: str, labels: str | None, model: str | None, as_json: bool) -> int:
-    """Say what the policy would have alerted on, when, and with which evidence.
+def command(config: str, as_json: bool, **options: Any) -> int:
+    """Say what the policy would have alerted on, whom it would have told, and what it would have trained.
 
-    Needs neither Kafka nor a database, and tells nobody. Exit codes: 0 no alerts, 1 alerts, 2 usage or
-    configuration.
+    Tells nobody and starts nothing. A table needs neither Kafka nor a database; with --stored the database is
+    read and stays as it is. Exit codes: 0 no alerts, 1 alerts, 2 usage or configuration, 3 the database is
+    unavailable.
     """
-    from monitor.backtest import backtest  # loads what reads tables
-
+    _check(options)
     configuration = load(config)
-    with _progress() as progress:
-        found = backtest(source, configuration, labels=labels, model=model, progress=progress)
+    with _progress("reading the database" if options["stored"] else "reading the table") as progress:
+        found = _run(configuration, options, progress)
     for reason in found.skipped:
         click.echo(f"not judged: {reason}", err=True)
     if as_json:
@@ -56,8 +56,67 @@ def command(config: str, source: str, labels: str | None, model: str | None, as_
     return FINDINGS if found.alerts else FINE
 
 
+def _check(options: dict[str, Any]) -> None:
+    """Refuse options that do not go together.
+
+    Raises
+    ------
+    UsageError
+        If there is not exactly one thing to judge, or an option is of the other.
+    """
+    if options["stored"] == (options["source"] is not None):
+        msg = "say what to judge: either --from TABLE or --stored (what the database holds)"
+        raise UsageError(msg)
+    others = ("labels",) if options["stored"] else ("since", "until")
+    for name in others:
+        if options[name] is not None:
+            only = "--from TABLE" if options["stored"] else "--stored"
+            msg = f"--{name} goes with {only} only"
+            raise UsageError(msg)
+
+
+def _run(configuration: Configuration, options: dict[str, Any], progress: Progress) -> Backtest:
+    if options["stored"]:
+        from monitor.backtest.stored import backtest_stored  # loads the judges
+
+        return backtest_stored(configuration, _wanted(options), progress=progress)
+    from monitor.backtest import backtest  # loads what reads tables
+
+    labels, model = options["labels"], options["model"]
+    return backtest(options["source"], configuration, labels=labels, model=model, progress=progress)
+
+
+def _wanted(options: dict[str, Any]) -> Wanted:
+    """Read the range and the model.
+
+    Raises
+    ------
+    UsageError
+        If an instant is none, or the range is empty.
+    """
+    from monitor.backtest.stored_content import Wanted
+
+    given = {"from_ms": _instant("since", options["since"]), "to_ms": _instant("until", options["until"])}
+    known = {name: at_ms for name, at_ms in given.items() if at_ms is not None}
+    wanted = Wanted(model=options["model"], **known)
+    if wanted.to_ms <= wanted.from_ms:
+        msg = f"--until {options['until']} is not after --since {options['since']}"
+        raise UsageError(msg)
+    return wanted
+
+
+def _instant(name: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return read_instant(text)
+    except ValueError as error:
+        msg = f"--{name}: {error}"
+        raise UsageError(msg) from error
+
+
 @contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
+def _progress(what: str) -> Iterator[Progress]:
     """Show on standard error how far it is; nothing without a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -65,7 +124,7 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading the table", total=None)
+        task = bar.add_task(what, total=None)
 
         def progress(done: int, total: int) -> None:
             bar.update(task, description="judging windows", completed=done, total=total)
@@ -74,66 +133,10 @@ def _progress() -> Iterator[Callable[[int, int], None]]:
 
 
 def _show(found: Backtest, configuration: Configuration) -> None:
-    told = _receivers(found)
-    for alert in found.alerts:
-        colour = {"page": "red", "warn": "yellow"}.get(alert.severity)
-        head = f"{_time(alert)}  {alert.severity:4}  {_what(alert)}"
-        click.echo(click.style(head, fg=colour, bold=True))
-        click.echo(f"    {alert.summary}")
-        click.echo(f"    {_course(alert)}; told: {', '.join(told.get(alert.id, ())) or 'nobody'}")
-    if found.alerts:
-        click.echo()
-    alerts = f"{len(found.alerts) or 'no'} alert{'' if len(found.alerts) == 1 else 's'}"
-    _show_digests(found)
-    windows = f"{found.windows} window{'' if found.windows == 1 else 's'}"
-    judged = span(instant(found.from_ms), instant(found.to_ms))
-    click.echo(f"{alerts} in {windows} of {', '.join(found.models)}, {judged}; {found.results} results")
-    click.echo(
-        f"false alarms: {found.allowed:.2f} allowed ({configuration.alerts.budget}), {found.spent:.2f} spent"
-    )
+    from monitor.backtest.words import lines
 
-
-def _show_digests(found: Backtest) -> None:
-    """Show the weeks in which something drifted, each with its streams."""
-    for digest in found.digests:
-        if digest.listed_total:
-            click.echo(
-                f"week of {digest.week:%Y-%m-%d}: {digest.listed_total} of {digest.streams} streams drifted"
-            )
-            for stream in digest.listed[:SHOWN_STREAMS]:
-                click.echo(f"    {line(stream)}")
-            if digest.listed_total > SHOWN_STREAMS:
-                click.echo(f"    … and {digest.listed_total - SHOWN_STREAMS} more")
-    if found.digests:
-        listed = sum(1 for digest in found.digests if digest.listed_total)
-        click.echo(f"digest: something drifted in {listed} of {len(found.digests)} weeks")
-
-
-def _time(alert: Alert) -> str:
-    return f"{alert.opened_at:%Y-%m-%d %H:%M}Z"
-
-
-def _what(alert: Alert) -> str:
-    where = f" where {alert.segment}" if alert.segment else ""
-    about = alert.lane if alert.kind in (Kind.DRIFT, Kind.PERFORMANCE) else alert.kind
-    return f"{about}: {alert.column}{where}"
-
-
-def _course(alert: Alert) -> str:
-    """When it began, how sure that is, and when it was over."""
-    # The finding that matters most may have come later than the one that opened the alert.
-    onsets = [finding.onset_at for finding in alert.findings if finding.onset_at is not None]
-    since = f"since {min(onsets):%Y-%m-%d %H:%M}Z" if onsets else "onset unknown"
-    evidence = "" if alert.evidence_log is None else f", evidence e^{alert.evidence_log:.1f}"
-    over = f"over {alert.closed_at:%Y-%m-%d %H:%M}Z" if alert.closed_at else "still open at the end"
-    return f"{since}{evidence}; {over}"
-
-
-def _receivers(found: Backtest) -> dict[str, list[str]]:
-    """Receivers of each alert, each once."""
-    told: dict[str, list[str]] = {}
-    for delivery in found.deliveries:
-        mine = told.setdefault(delivery.alert_id, [])
-        if delivery.receiver not in mine:
-            mine.append(delivery.receiver)
-    return told
+    colours = {"page": "red", "warn": "yellow"}
+    for line in lines(found, str(configuration.alerts.budget)):
+        is_head = line.severity is not None
+        text = click.style(line.text, fg=colours.get(str(line.severity)), bold=True) if is_head else line.text
+        click.echo(text)

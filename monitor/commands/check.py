@@ -12,13 +12,17 @@ from monitor.options import configuration_option, json_option, print_json
 
 @click.command("check")
 @configuration_option
-@click.option("--live", is_flag=True, help="Also try Kafka, the database and the receivers.")
+@click.option(
+    "--live", is_flag=True, help="Also try Kafka, the database and the receivers, which get a test message."
+)
+@click.option("--no-messages", is_flag=True, help="With --live: send no test messages.")
 @json_option
-def command(config: str, live: bool, as_json: bool) -> int:
+def command(config: str, live: bool, no_messages: bool, as_json: bool) -> int:
     """Check a configuration.
 
     Offline, a secret that is not set here is only a warning. Exit codes: 0 fine, 2 problems in the file, 3
-    something is unavailable (with --live).
+    something is unavailable (with --live). The test message is of an incident that is over already, so that
+    nobody is woken by it; targets that start training start nothing.
     """
     configuration, problems = examine(config)
     if configuration is None:
@@ -29,7 +33,7 @@ def command(config: str, live: bool, as_json: bool) -> int:
     warnings += configuration.advice()
     for warning in warnings if not as_json else []:
         click.echo(f"{warning} (warning)", err=True)
-    found = _try_everything(configuration, as_json) if live else []
+    found = _try_everything(configuration, as_json, messages=not no_messages) if live else []
     everything_is_there = all(finding["reachable"] for finding in found)
     if as_json:
         live_part = {"live": found} if live else {}
@@ -50,11 +54,13 @@ def _refuse(problems: list[Problem], as_json: bool) -> int:
     return USAGE
 
 
-def _try_everything(configuration: Configuration, as_json: bool) -> list[dict[str, object]]:
+def _try_everything(
+    configuration: Configuration, as_json: bool, *, messages: bool
+) -> list[dict[str, object]]:
     from monitor import reachable  # loads the Kafka client, which offline checks do without
 
     found = []
-    for finding in reachable.findings(configuration):
+    for finding in reachable.findings(configuration, messages=messages):
         found.append(finding.as_dict())
         if not as_json:
             state = (

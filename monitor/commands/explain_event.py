@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +12,14 @@ import click
 from monitor.cli import FINDINGS, FINE
 from monitor.config import load
 from monitor.options import json_option, print_json
-from schemas.errors import EventError, UsageError
+from schemas.errors import UsageError
 
 if TYPE_CHECKING:
-    from monitor.decode.halves import Half
+    from monitor.decode.explained import Way
     from monitor.decode.message import Message
-    from monitor.decode.reading import Kind, Reading
+    from monitor.decode.reading import Kind
 
 _FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
-
-
-@dataclass(frozen=True)
-class _Way:
-    """How messages are read: format, kind, and what their stream says."""
-
-    format: str
-    kind: Kind
-    reading: Reading
 
 
 @click.command("explain-event")
@@ -78,7 +68,9 @@ def command(
     elif other_headers or other_topic:
         msg = "--other-header and --other-topic belong to --other"
         raise UsageError(msg)
-    found = _read(messages, way)
+    from monitor.decode.explained import explained
+
+    found = explained(messages, way)
     if as_json:
         print_json(found)
     else:
@@ -86,11 +78,12 @@ def command(
     return FINDINGS if found["problems"] else FINE
 
 
-def _way(format_: str, kind: Kind, config: str | None, topic: str | None) -> _Way:
-    from monitor.decode.reading import Reading  # loads what reads messages
+def _way(format_: str, kind: Kind, config: str | None, topic: str | None) -> Way:
+    from monitor.decode.explained import Way  # loads what reads messages
+    from monitor.decode.reading import Reading
 
     if config is None:
-        return _Way(format_, kind, Reading())
+        return Way(format_, kind, Reading())
     if topic is None:
         msg = "--config needs --topic"
         raise UsageError(msg)
@@ -98,7 +91,7 @@ def _way(format_: str, kind: Kind, config: str | None, topic: str | None) -> _Wa
     if topic not in streams:
         msg = f"--topic: {topic!r} is no stream of {config} (use {', '.join(sorted(streams))})"
         raise UsageError(msg)
-    return _Way(streams[topic].format, streams[topic].kind, streams[topic].reading())
+    return Way(streams[topic].format, streams[topic].kind, streams[topic].reading())
 
 
 def _message(file: Path, headers: tuple[str, ...], topic: str | None, key: str | None) -> Message:
@@ -113,57 +106,6 @@ def _message(file: Path, headers: tuple[str, ...], topic: str | None, key: str |
         key=None if key is None else key.encode(),
         topic=topic or "",
     )
-
-
-def _read(messages: list[Message], way: _Way) -> dict[str, Any]:
-    """Say what becomes of a message, or of two halves."""
-    from monitor.decode.catalog import build, translated
-    from monitor.decode.halves import Half, Pair
-
-    decoder = translated(way.format, way.reading)
-    found: dict[str, Any] = {"format": way.format, "events": [], "problems": []}
-    try:
-        read = [decoder.read(message, way.kind) for message in messages]
-        found["format"] = read[0][0]
-        halves = [half for _, half in read if isinstance(half, Half)]
-        if len(messages) == 2:
-            pair = Pair(halves[0].format if halves else "", *_in_order(halves, messages))
-            found["events"] = decoder.join(pair)
-            problems = decoder.decode_pairs([pair]).problems
-        elif halves:
-            found["half"] = _about(halves[0])
-            return found
-        else:
-            found["events"] = decoder.translate(messages[0], way.kind)[1]
-            made = build(way.format, way.reading)
-            decode = made.decode_labels if way.kind == "labels" else made.decode
-            problems = decode([messages[0].value], lambda _: messages[0]).problems
-        found["problems"] = [reason for _, reason in problems]
-    except EventError as error:
-        found["problems"] = [str(error)]
-    return found
-
-
-def _in_order(halves: list[Half], messages: list[Message]) -> list[Message]:
-    """A request and its response, in this order.
-
-    Raises
-    ------
-    EventError
-        If they are no pair.
-    """
-    if len(halves) < len(messages):
-        msg = "one of the two is no request or response alone"
-        raise EventError(msg)
-    if halves[0].side == halves[1].side or halves[0].key != halves[1].key:
-        shown = " and ".join(f"the {half.side} {half.key}" for half in halves)
-        msg = f"{shown} are no pair"
-        raise EventError(msg)
-    return messages if halves[0].side == "request" else messages[::-1]
-
-
-def _about(half: Half) -> dict[str, str]:
-    return {"side": half.side, "key": half.key, "waits_for": half.other}
 
 
 def _pair(header: str) -> tuple[str, bytes]:

@@ -22,11 +22,16 @@ from pydantic_core import CoreSchema, core_schema
 
 from alerting.finding import Kind, Severity
 from alerting.policy import AlertPolicy
+from alerting.policy import Escalation as EscalationRules
+from alerting.policy import Grouping as GroupingRules
+from alerting.policy import Inhibition as InhibitionRules
 from alerting.policy import Match as MatchRules
 from alerting.policy import Route as RouteRules
+from alerting.quiet import QuietHours
+from alerting.silences import Silence, SilenceSource
 from monitor.config.problem import show
-from monitor.config.section import Section, report
-from monitor.config.values import DurationMs, Name, Number, Share, duration_between, span
+from monitor.config.section import Finding, Section, report
+from monitor.config.values import DurationMs, InstantMs, Name, Number, Share, Text, duration_between, span
 from schemas.duration import UNITS_MS
 from schemas.verdict import Lane
 
@@ -157,17 +162,102 @@ class Match(MatchRules):
     """Name of the model; `*` and `?` stand for any signs and one sign."""
     version: Annotated[tuple[Name, ...], Field(min_length=1), _OneOrMore()] = ()
     """Version of the model, like its name."""
+    column: Annotated[tuple[Name, ...], Field(min_length=1), _OneOrMore()] = ()
+    """Column of a finding, like the name of the model."""
+    segment: Annotated[tuple[Name, ...], Field(min_length=1), _OneOrMore()] = ()
+    """Segment of a finding, such as `origin=JFK`, like the name of the model."""
+    owner: Annotated[tuple[Name, ...], Field(min_length=1), _OneOrMore()] = ()
+    """`owner` of the model, like its name."""
+
+
+class Escalation(EscalationRules):
+    """Tells more receivers of an incident that fires and that nobody has acknowledged for a while."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, serialize_by_alias=True)
+
+    after_ms: Annotated[DurationMs, duration_between("10s", "30d")] = Field(alias="after")
+    """How long after it fired, in wall time."""
+    to: Annotated[tuple[Name, ...], Field(min_length=1)]
+    """Names of receivers."""
 
 
 class Route(RouteRules):
     """Sends matching alerts to receivers. Every route that matches applies."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    model_config = ConfigDict(use_attribute_docstrings=True, serialize_by_alias=True)
 
     match: Match = Match()
     """What an alert must be."""
     to: Annotated[tuple[Name, ...], Field(min_length=1)]
-    """Names of receivers."""
+    """Names of receivers; those that start retraining start it."""
+    quiet: QuietHours | None = None
+    """Hours in which messages of this route wait until they are over."""
+    repeat_ms: Annotated[DurationMs, duration_between("1m", "30d")] | None = Field(None, alias="repeat")
+    """Tell again after so long, in wall time, while an incident fires and nobody has acknowledged it."""
+    escalate: Escalation | None = None
+    """Who else is told if nobody acknowledges."""
+
+
+class Grouping(GroupingRules):
+    """Which alerts are one incident."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True, serialize_by_alias=True)
+
+    within_ms: DurationMs | None = Field(None, alias="within")
+    """How far apart in event time alerts of one incident may start; two windows if left out."""
+    wait_ms: Annotated[DurationMs, duration_between("0s", "1h")] = span("5s", alias="wait")
+    """How long, in wall time, the first message of an incident waits for more of the same."""
+    across_models: bool = True
+    """Whether alerts of several models on the same column are one incident."""
+
+
+class Inhibition(InhibitionRules):
+    """While an alert of `by` is open, nobody is told of incidents of the same model that are all `of`."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    by: Match
+    """The larger trouble."""
+    of: Match
+    """What it explains."""
+
+
+class Maintenance(Section):
+    """Planned work: nobody is told of what matches meanwhile; told afterwards if it is still open."""
+
+    match: Match = Match()
+    """Which alerts are silent."""
+    from_ms: InstantMs | None = Field(None, alias="from")
+    """Beginning of a single stretch of time."""
+    until_ms: InstantMs | None = Field(None, alias="until")
+    """Its end."""
+    weekly: QuietHours | None = None
+    """Hours of every week, in place of `from` and `until`."""
+    reason: Text = "maintenance"
+    """What is being done; shown with what is held back."""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Maintenance:
+        findings: list[Finding] = []
+        single = self.from_ms is not None and self.until_ms is not None
+        if (self.from_ms is None) != (self.until_ms is None):
+            findings.append(((), "needs both from and until"))
+        elif single == (self.weekly is not None):
+            findings.append(((), "needs either from and until, or weekly"))
+        elif self.from_ms is not None and self.until_ms is not None and self.from_ms >= self.until_ms:
+            findings.append((("until",), "is not after from"))
+        report(findings)
+        return self
+
+    def at(self, position: int, now_ms: int) -> Silence | None:
+        """Make the silence that holds now, if one does."""
+        until_ms = now_ms if self.weekly is None else self.weekly.end_ms(now_ms)
+        if self.from_ms is not None and self.until_ms is not None and self.from_ms <= now_ms:
+            until_ms = self.until_ms
+        if until_ms <= now_ms:
+            return None
+        id_, source = f"maintenance-{position}", SilenceSource.MAINTENANCE
+        return Silence(id_, self.match, now_ms, until_ms, "the configuration", self.reason, source)
 
 
 class DigestOptions(Section):
@@ -192,7 +282,22 @@ class Alerts(Section):
     """How the budget is shared out."""
     routes: tuple[Route, ...] = ()
     """Who is told of what."""
+    grouping: Grouping = Field(default=Grouping(), alias="group")
+    """Which alerts are one incident."""
+    inhibit: tuple[Inhibition, ...] = ()
+    """What nobody is told of while a larger trouble of the same model is open."""
+    maintenance: tuple[Maintenance, ...] = ()
+    """Planned work."""
+    after_deployment_ms: Annotated[DurationMs, duration_between("1m", "30d")] | None = Field(
+        None, alias="after_deployment", json_schema_extra={"examples": ["30m"]}
+    )
+    """How long after a deployment nobody is told of the model's incidents; told afterwards if still open."""
     digest: DigestOptions = DigestOptions()
     """What is listed once a week, and who is told."""
     policy: AlertPolicy = AlertPolicy()
-    """How findings become incidents, and when an incident is over."""
+    """How findings become alerts, and when an alert is over."""
+
+    def maintenance_at(self, now_ms: int) -> list[Silence]:
+        """List the silences of planned work that hold now."""
+        made = (one.at(position, now_ms) for position, one in enumerate(self.maintenance))
+        return [one for one in made if one is not None]

@@ -47,8 +47,8 @@ class ColumnContract(Section):
     required: Flag = True
     """Whether some event of every window has to carry the column."""
     unique: Flag = False
-    """Whether no value may come twice in a window. Repeats are seen by an estimate of the number of different
-    values: only where more than about 18 % of the values are repeats."""
+    """Whether no value may come twice in a window. Repeats are counted exactly up to 4,096 different values;
+    of more they are seen by an estimate, where more than about 3.3 % of the values are repeats."""
     freshness: Annotated[DurationMs, duration_between("1s", "3650d")] | None = None
     """How old a value may be at the time of its event, where values are instants: RFC 3339, or epoch seconds
     or milliseconds."""

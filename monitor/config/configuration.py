@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
+from alerting.retraining.options import TargetOptions
 from monitor.config.alerts import Alerts
 from monitor.config.crosschecks import problems_across
 from monitor.config.dead_letters import DeadLetters, dead_letter_problems
@@ -20,6 +21,7 @@ from monitor.config.secrets import is_pointer, secret, secret_problem
 from monitor.config.section import Finding, Section, report
 from monitor.config.service import Http, Ingest, Kafka, Stream, Topics
 from monitor.config.settings import ModelSettings
+from monitor.config.sign_in import OidcSignIn
 from monitor.config.values import DurationMs, EnvironmentName, Name, Text, duration_between, span
 from monitor.store.engine import read_url
 from schemas.errors import ConfigurationError, UsageError
@@ -128,6 +130,27 @@ class Configuration(Section):
         """
         return self._effective.get(name, self.defaults)
 
+    @property
+    def console_url(self) -> str:
+        """Address of the console, for links in messages."""
+        if self.http.public_url is not None:
+            return self.http.public_url.rstrip("/")
+        host = "127.0.0.1" if self.http.host in ("0.0.0.0", "::") else self.http.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.http.port}" if self.http.port else ""
+
+    @property
+    def targets(self) -> frozenset[str]:
+        """Names of the receivers that start retraining."""
+        return frozenset(
+            name for name, options in self.receivers.items() if isinstance(options, TargetOptions)
+        )
+
+    @property
+    def longest_window_ms(self) -> int:
+        """Length of the longest window that is judged of any model."""
+        settings = [self.defaults, *self._effective.values()]
+        return max(one.windows[0].length_ms for one in settings)
+
     def hash_for(self, model: str) -> str:
         """SHA-256 of the settings in effect for a model, for provenance; no secrets go into it.
 
@@ -186,6 +209,9 @@ class Configuration(Section):
         if self.database_url is not None and read_url(self.database_url).password:
             message = "contains a password (better: database_url_env or database_url_file)"
             found.append((("database_url",), message))
+        if self.http.sign_in is not None and (self.http.public_url or "").startswith("http://"):
+            message = "is not https: whoever listens on the way can take a session over"
+            found.append((("http", "public_url"), message))
         for place, settings in [(("defaults",), self.defaults), *_placed(self.models)]:
             file = settings.reference.file
             if file is not None and not (self.folder / file).exists():
@@ -217,6 +243,12 @@ class Configuration(Section):
         token = None if self.http.events is None else self.http.events.token_at
         if token is not None:
             yield ("http", "events", token[0]), token[1]
+        if self.http.mlflow is not None:
+            key, pointer = self.http.mlflow.secret_at
+            yield ("http", "mlflow", key), pointer
+        client = self.http.sign_in if isinstance(self.http.sign_in, OidcSignIn) else None
+        if client is not None and client.client_secret_at is not None:
+            yield ("http", "sign_in", client.client_secret_at[0]), client.client_secret_at[1]
         password = None if self.registry is None else self.registry.password_at
         if password is not None:
             yield ("registry", password[0]), password[1]

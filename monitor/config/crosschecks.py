@@ -74,6 +74,14 @@ def problems_across(
             for index, route in routes.items()
             for finding in _receivers(("alerts", "routes", index, "to"), route.to, receivers)
         ),
+        *(
+            finding
+            for index, route in routes.items()
+            if route.escalate is not None
+            for finding in _receivers(
+                ("alerts", "routes", index, "escalate", "to"), route.escalate.to, receivers
+            )
+        ),
         *_receivers(("alerts", "digest", "to"), digest.to, receivers),
     ]
 
@@ -104,6 +112,7 @@ def _streams(streams: Mapping[int, Stream], topics: Topics) -> Iterator[Finding]
 
 
 def _http(http: Http, streams: Mapping[int, Stream]) -> Iterator[Finding]:
+    yield from _reachable(http)
     events = http.events
     if events is None:
         return
@@ -118,6 +127,29 @@ def _http(http: Http, streams: Mapping[int, Stream]) -> Iterator[Finding]:
         yield (
             ("http", "events"),
             f"needs a token, since {http.host} can be reached from elsewhere (token_env or token_file)",
+        )
+    elif events.token_at is None and (http.sign_in is not None or http.allow_anonymous):
+        yield ("http", "events"), "needs a token, as everything else does (token_env or token_file)"
+
+
+def _reachable(http: Http) -> Iterator[Finding]:
+    """Check that nobody comes in who was not meant to."""
+    if http.sign_in is None and not http.allow_anonymous and not is_loopback(http.host):
+        yield (
+            ("http", "host"),
+            f"{show(http.host)} can be reached from elsewhere, and nobody would have to sign in "
+            "(use http.sign_in, or 127.0.0.1, or http.allow_anonymous: true where the network has a door)",
+        )
+    if http.sign_in is not None and http.allow_anonymous:
+        yield ("http", "allow_anonymous"), "stands beside sign_in (give one of them)"
+    if "anonymous_role" in http.model_fields_set and not http.allow_anonymous:
+        yield ("http", "anonymous_role"), "goes with allow_anonymous: true"
+    if http.metrics_need_token and http.sign_in is None:
+        yield ("http", "metrics_need_token"), "goes with sign_in: without it, everybody may read"
+    if http.sign_in is not None and http.sign_in.type == "oidc" and http.public_url is None:
+        yield (
+            ("http", "sign_in"),
+            "needs http.public_url, the address that the provider leads people back to",
         )
 
 

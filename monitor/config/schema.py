@@ -29,7 +29,11 @@ def json_schema() -> JsonSchema:
     schema = Configuration.model_json_schema(by_alias=True, mode="validation")
     documented: list[type[BaseModel]] = [*receiver_options().values(), AlertPolicy]
     for options in documented:
-        _describe(schema["$defs"][options.__name__], inspect.getdoc(options) or "")
+        described = schema["$defs"][options.__name__]
+        bases = [base for base in options.__mro__ if issubclass(base, BaseModel) and base is not BaseModel]
+        for base in bases:  # what a class does not describe itself, those that it inherits from do
+            _describe(described, inspect.getdoc(base) or "")
+        described["description"] = (inspect.getdoc(options) or "").split("\n\n")[0]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **_tidied(schema),

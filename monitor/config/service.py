@@ -13,9 +13,11 @@ from monitor.config.problem import choices, is_secret_name, nearest, show
 from monitor.config.schema_registry import Registry
 from monitor.config.secrets import is_pointer, name_of_secret, secret
 from monitor.config.section import Finding, Section, report
+from monitor.config.sign_in import Network, RoleName, SignIn
 from monitor.config.values import (
     DurationMs,
     EnvironmentName,
+    Flag,
     Name,
     Scalar,
     Share,
@@ -125,6 +127,33 @@ class HttpEvents(Section):
         return self
 
 
+class MlflowOptions(Section):
+    """Webhooks of MLflow's model registry: an alias that moves to a version is a deployment."""
+
+    secret_env: EnvironmentName | None = None
+    """Environment variable with the secret that the webhook was made with."""
+    secret_file: Text | None = None
+    """File with that secret."""
+    alias: Name = "champion"
+    """Alias of the version that is in use."""
+    models: dict[Name, Name] = Field(default={})
+    """Names of models here by their names in the registry, where they differ."""
+
+    @property
+    def secret_at(self) -> tuple[str, str]:
+        """Key and pointer of the secret."""
+        for key in ("secret_env", "secret_file"):
+            if getattr(self, key) is not None:
+                return key, getattr(self, key)
+        return "secret_env", ""
+
+    @model_validator(mode="after")
+    def _check_together(self) -> MlflowOptions:
+        given = [key for key in ("secret_env", "secret_file") if getattr(self, key) is not None]
+        report([] if len(given) == 1 else [((), "needs exactly one of secret_env and secret_file")])
+        return self
+
+
 class Http(Section):
     """Where the console, the API and the metrics are served."""
 
@@ -132,8 +161,26 @@ class Http(Section):
     """Address to listen on; `0.0.0.0` for all."""
     port: Annotated[Whole, Field(ge=0, le=65_535)] = 8420
     """Port to listen on; 0 for any free one."""
+    public_url: Annotated[Text, Field(pattern=r"^https?://[^@\s]+$")] | None = Field(
+        None, json_schema_extra={"examples": ["https://driftline.example.org"]}
+    )
+    """Address under which people reach the console, for links in messages; by default `host` and `port`."""
     events: HttpEvents | None = None
     """Events that come by HTTP; without this, none are taken."""
+    mlflow: MlflowOptions | None = None
+    """Webhooks of MLflow; without this, none are taken."""
+    sign_in: SignIn | None = None
+    """Who may come in; without this, everybody may do everything, and only on this machine."""
+    allow_anonymous: Flag = False
+    """Lets everybody in who reaches the port: for a private network with a door of its own."""
+    anonymous_role: RoleName = "viewer"
+    """What those may do then; API tokens can do more."""
+    metrics_need_token: Flag = False
+    """Asks for an API token at `/metrics` too, where people have to sign in."""
+    trusted_proxies: Annotated[tuple[Network, ...], Field(max_length=100)] = ("127.0.0.0/8", "::1/128")
+    """Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
+    audit_keep_ms: Annotated[DurationMs, duration_between("1d", "3650d")] = span("400d", alias="audit_keep")
+    """How long it is remembered who changed what; at most a million entries are."""
 
 
 def known_formats() -> list[str]:

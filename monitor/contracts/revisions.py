@@ -85,7 +85,7 @@ def note(engine: Engine, model: str, contract: Contract, now_ms: int) -> Revisio
         before = _latest(connection, model)
         if not _is_news(before, contract):
             return None
-        found = tuple(changes(_contract_of(before), contract)) if before else ()
+        found = tuple(changes(contract_of(before), contract)) if before else ()
         made = Revision(
             before.revision + 1 if before else 1, contract.fingerprint, contract.as_settings(), now_ms, found
         )
@@ -131,7 +131,8 @@ def _is_news(before: Revision | None, contract: Contract) -> bool:
     return before.fingerprint != contract.fingerprint
 
 
-def _contract_of(revision: Revision) -> Contract:
+def contract_of(revision: Revision) -> Contract:
+    """Give the contract that a revision was."""
     said = revision.settings
     return Contract(
         said["columns"],

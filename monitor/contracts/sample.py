@@ -131,7 +131,7 @@ def _events(records: Iterable[Record]) -> tuple[list[Event], str | None]:
     halves: dict[tuple[str, str], Message] = {}
     for record in records:
         try:
-            message = _message(record)
+            message = message_of(record)
             _, found = decoder.read(message, "predictions")
             if isinstance(found, Half):
                 halves[found.digest, found.side] = message
@@ -143,7 +143,8 @@ def _events(records: Iterable[Record]) -> tuple[list[Event], str | None]:
     return events, problem
 
 
-def _message(record: Record) -> Message:
+def message_of(record: Record) -> Message:
+    """Make a message of a record of the client."""
     key = record.key()
     return Message(
         record.value() or b"",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ _KIND, _HEADER = 1, 2
 _BUFFERS, _COMPRESSION = 2, 3
 _DICTIONARY, _BATCH = 2, 3
 _DATA_OF_DICTIONARY = 1
+_MOST_TYPES = 32  # that are remembered; one may be as large as a message
 
 
 def refuse_if_large(size: int) -> None:
@@ -90,6 +92,8 @@ def shared_bytes(column: pa.Array) -> int:
         If there are too many values in lists, or a type lets values stand anywhere any number of times.
     """
     kind = column.type
+    if _stands_for_itself(kind):
+        return 0
     if pa.types.is_dictionary(kind):
         return len(column) * _longest(column.dictionary)
     if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
@@ -98,6 +102,15 @@ def shared_bytes(column: pa.Array) -> int:
         return sum(shared_bytes(column.field(at)) for at in range(kind.num_fields))
     _check_lists(column)
     return 0
+
+
+@lru_cache(maxsize=_MOST_TYPES)
+def _stands_for_itself(kind: pa.DataType) -> bool:
+    """Whether each value has bytes of its own, so that there is nothing to look for in a column."""
+    if pa.types.is_struct(kind):
+        return all(_stands_for_itself(kind.field(at).type) for at in range(kind.num_fields))
+    texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean)
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or any(is_one(kind) for is_one in texts)
 
 
 def _viewed(column: pa.Array) -> int:

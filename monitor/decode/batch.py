@@ -13,6 +13,15 @@ from numpy.typing import NDArray
 from monitor.decode.envelope import Envelopes
 from monitor.decode.feature_block import Cells, FeatureParts
 from monitor.decode.features import Features, category_text, category_texts
+from monitor.decode.values import (
+    ArrowValues,
+    Repeated,
+    ValueParts,
+    Values,
+    are_all_missing,
+    first_of,
+    taken,
+)
 from schemas.arrived import Arrived
 from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, OK, Batch, Categories
 from schemas.column import ERROR, LATENCY, PREDICTION, SCORE, ColumnSpec, Kind, Source
@@ -60,27 +69,28 @@ class Messages:
 class Events:
     """Events of one model version waiting to be profiled, in columns; see `Envelopes` for the fields.
 
-    `partition` and `offset` say where each came from, `value` is its message, `raw` the same as the source
-    has it, `stamp_ms` when it arrived; `keys` are the hashes of ids, `behind` says whether it came out of
-    order, where that is known. `places` says which partitions the numbers in `partition` stand for, and
-    `is_replay` whether they were dead letters. `repeated_ms` are the times of further events, which came once
-    more.
+    `partition` and `offset` say where each came from, `message` which of the messages in `value` it was in,
+    `raw` are the same as the source has them, `stamp_ms` says when it arrived; `keys` are the hashes of ids,
+    `behind` says whether it came out of order, where that is known. `places` says which partitions the
+    numbers in `partition` stand for, and `is_replay` whether they were dead letters. `repeated_ms` are the
+    times of further events, which came once more.
     """
 
     partition: list[NDArray[np.int64]] = field(default_factory=list)
     offset: list[NDArray[np.int64]] = field(default_factory=list)
     event_ms: list[NDArray[np.int64]] = field(default_factory=list)
+    message: list[NDArray[np.int64]] = field(default_factory=list)
     value: list[bytes] = field(default_factory=list)
     raw: list[Any] = field(default_factory=list)
     stamp_ms: list[NDArray[np.int64]] = field(default_factory=list)
-    event_id: list[str] = field(default_factory=list)
+    event_id: ValueParts = field(default_factory=ValueParts)
     features: FeatureParts = field(default_factory=FeatureParts)
-    prediction: list[Any] = field(default_factory=list)
-    score: list[Any] = field(default_factory=list)
-    scores: list[Any] = field(default_factory=list)
-    latency_ms: list[Any] = field(default_factory=list)
-    error: list[Any] = field(default_factory=list)
-    tags: list[Any] = field(default_factory=list)
+    prediction: ValueParts = field(default_factory=ValueParts)
+    score: ValueParts = field(default_factory=ValueParts)
+    scores: ValueParts = field(default_factory=ValueParts)
+    latency_ms: ValueParts = field(default_factory=ValueParts)
+    error: ValueParts = field(default_factory=ValueParts)
+    tags: ValueParts = field(default_factory=ValueParts)
     keys: list[NDArray[np.uint64]] = field(default_factory=list)
     behind: list[NDArray[np.bool_]] = field(default_factory=list)
     repeated_ms: list[NDArray[np.int64]] = field(default_factory=list)
@@ -118,18 +128,25 @@ class Events:
         self.keys.append(envelopes.id_hash if at is None else envelopes.id_hash[at])
         if behind is not None:
             self.behind.append(behind if at is None else behind[at])
-        at_rows = rows.tolist()
-        self.value += [messages.values[row] for row in at_rows]
-        self.raw += [messages.raw[row] for row in at_rows]
+        self._keep_messages(rows, messages)
         for name in ("event_id", "features", "prediction", "score", "scores", "latency_ms", "error", "tags"):
             column = getattr(envelopes, name)
             getattr(self, name).extend(column if at is None else _picked(column, at))
+
+    def _keep_messages(self, rows: NDArray[np.int64], messages: Messages) -> None:
+        """Keep the messages that events were in, each once, as events of a message stand together."""
+        is_next = np.ones(len(rows), bool)
+        np.not_equal(rows[1:], rows[:-1], out=is_next[1:])
+        self.message.append(np.cumsum(is_next) + (len(self.value) - 1))
+        at = rows[is_next].tolist()
+        self.value += [messages.values[row] for row in at]
+        self.raw += [messages.raw[row] for row in at]
 
 
 def _picked(column: Any, at: Sequence[int] | slice) -> Any:
     if isinstance(at, slice):
         return column[at]
-    return column.take(at) if isinstance(column, Cells) else [column[i] for i in at]
+    return column.take(at) if isinstance(column, Cells) else taken(column, at)
 
 
 @dataclass(frozen=True)
@@ -156,18 +173,18 @@ class Outputs:
         """Take in what new events have."""
         kind = self.prediction
         if kind is None:
-            known = next((p for p in events.prediction if p is not None), None)
+            known = first_of(events.prediction.whole())
             kind = None if known is None else Kind.NUMERIC if isinstance(known, float) else Kind.CATEGORICAL
-        classes = self.classes
-        if _any(events.scores):
-            new = {name for scores in events.scores if scores for name in scores} - set(classes)
+        classes, every = self.classes, events.scores.whole()
+        if not are_all_missing(every):
+            new = {name for scores in every if scores for name in scores} - set(classes)
             classes = (*classes, *sorted(new)[: MOST_CLASSES - len(classes)])
         return Outputs(
             kind,
-            self.score or _any(events.score),
+            self.score or not are_all_missing(events.score.whole()),
             classes,
-            self.latency or _any(events.latency_ms),
-            self.error or _any(events.error),
+            self.latency or not are_all_missing(events.latency_ms.whole()),
+            self.error or not are_all_missing(events.error.whole()),
         )
 
 
@@ -188,10 +205,11 @@ def make_batch(
     """
     every = len(rows) == len(events)
 
-    def picked(column: list[Any]) -> list[Any]:
-        return column if every else [column[i] for i in rows.tolist()]
+    def picked(column: ValueParts) -> Values:
+        return column.whole() if every else taken(column.whole(), rows.tolist())
 
-    numeric, values, status = [], [], []
+    numeric: list[tuple[ColumnSpec, Values]] = []
+    values, status = [], []
     categorical, categories = [], []
     prediction = picked(events.prediction)
     if outputs.prediction is Kind.NUMERIC:
@@ -202,8 +220,8 @@ def make_batch(
     if outputs.score:
         numeric.append((SCORE_SPEC, picked(events.score)))
     for name in outputs.classes:
-        column = [None if scores is None else scores.get(name) for scores in picked(events.scores)]
-        numeric.append((ColumnSpec(f"{SCORE}.{name}", Kind.NUMERIC, Source.SCORE), column))
+        of_class = [None if scores is None else scores.get(name) for scores in picked(events.scores)]
+        numeric.append((ColumnSpec(f"{SCORE}.{name}", Kind.NUMERIC, Source.SCORE), of_class))
     if outputs.latency:
         numeric.append((LATENCY_SPEC, picked(events.latency_ms)))
     if outputs.error:
@@ -237,7 +255,7 @@ def _origins(events: Events, rows: NDArray[np.int64] | None) -> Origins | None:
         return None
     places = {slot: (place.topic, place.partition) for slot, place in events.places.items()}
     slot, offset = (np.concatenate(column) for column in (events.partition, events.offset))
-    return Origins(events.event_id, slot, offset, places, rows)
+    return Origins(events.event_id.whole(), slot, offset, places, rows)
 
 
 def _arrived(events: Events, rows: NDArray[np.int64] | None) -> Arrived | None:
@@ -247,7 +265,7 @@ def _arrived(events: Events, rows: NDArray[np.int64] | None) -> Arrived | None:
     return arrived if rows is None else arrived.take(rows)
 
 
-def to_numbers(values: list[Any]) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+def to_numbers(values: Values) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
     """Turn numbers, with None for missing, into an array and its status.
 
     Examples
@@ -255,6 +273,11 @@ def to_numbers(values: list[Any]) -> tuple[NDArray[np.float64], NDArray[np.uint8
     >>> to_numbers([1, None, 2.5, "x"])
     (array([1. , 0. , 2.5, 0. ]), array([0, 1, 0, 2], dtype=uint8))
     """
+    if isinstance(values, Repeated):
+        number, state = to_numbers([values.value])
+        return np.repeat(number, len(values)), np.repeat(state, len(values))
+    if isinstance(values, ArrowValues):
+        return _numbers_of(values.column)
     if set(map(type, values)) <= {float, int, type(None)}:
         try:
             numbers = np.array(values, np.float64)
@@ -278,7 +301,19 @@ def to_numbers(values: list[Any]) -> tuple[NDArray[np.float64], NDArray[np.uint8
     return numbers, status
 
 
-def to_categories(values: list[Any]) -> Categories:
+def _numbers_of(column: pa.Array) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    missing = column.is_null().to_numpy(zero_copy_only=False)
+    if column.type not in (pa.int64(), pa.float64()):
+        return np.zeros(len(column)), np.where(missing, MISSING, INVALID).astype(np.uint8)
+    numbers = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    finite = np.isfinite(numbers)
+    if finite.all():
+        return numbers, np.zeros(len(numbers), np.uint8)
+    status = np.where(missing, MISSING, np.where(finite, OK, INVALID)).astype(np.uint8)
+    return np.where(finite, numbers, 0.0), status
+
+
+def to_categories(values: Values) -> Categories:
     """Turn scalars, with None for missing, into codes.
 
     Examples
@@ -287,6 +322,11 @@ def to_categories(values: list[Any]) -> Categories:
     >>> found.codes.tolist(), found.values.to_pylist()
     ([0, -1, 1, 0], ['1', 'true'])
     """
+    if isinstance(values, Repeated):
+        one = to_categories([values.value])
+        return Categories(np.repeat(one.codes, len(values)), one.values)
+    if isinstance(values, ArrowValues):
+        return _categories_of(values.column)
     kinds = set(map(type, values)) - {type(None)}
     if kinds <= {str} or kinds <= {int}:
         try:
@@ -309,14 +349,28 @@ def to_categories(values: list[Any]) -> Categories:
     return Categories(codes, pa.array(list(texts), pa.string()))
 
 
-def _segment(name: str, features: Features, tags: list[dict[str, Any] | None]) -> Categories:
+def _categories_of(column: pa.Array) -> Categories:
+    encoded = column.dictionary_encode()
+    codes = encoded.indices.fill_null(CODE_MISSING).to_numpy(zero_copy_only=False).astype(np.int32)
+    distinct = encoded.dictionary
+    plain = distinct.cast(pa.string()) if distinct.type == pa.int64() else distinct
+    names = category_texts(plain)
+    if names is plain:
+        return Categories(codes, names)
+    # Names that several values have, such as 0.0 and -0.0, become one; what has no name is invalid.
+    named = names.dictionary_encode()
+    of_value = named.indices.fill_null(CODE_INVALID).to_numpy(zero_copy_only=False)
+    return Categories(np.append(of_value, CODE_MISSING).astype(np.int32)[codes], named.dictionary)
+
+
+def _segment(name: str, features: Features, tags: Values) -> Categories:
     for spec, categories in zip(features.categorical, features.categories, strict=True):
         if spec.name == name:
             return categories
     for spec, numbers, status in zip(features.numeric, features.numbers, features.status, strict=True):
         if spec.name == name:
             return _numbers_as_categories(numbers, status)
-    if _any(tags):
+    if not are_all_missing(tags):
         return to_categories([None if tag is None else tag.get(name) for tag in tags])
     return Categories(np.full(len(tags), CODE_MISSING, np.int32), pa.array([], pa.string()))
 
@@ -327,7 +381,3 @@ def _numbers_as_categories(numbers: NDArray[np.float64], status: NDArray[np.uint
     codes = np.where(codes >= len(names), CODE_INVALID, codes)
     codes = np.where(status == OK, codes, np.where(status == MISSING, CODE_MISSING, CODE_INVALID))
     return Categories(codes.astype(np.int32), pa.array(names, pa.string()))
-
-
-def _any(values: list[Any]) -> bool:
-    return values.count(None) != len(values)

@@ -11,6 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -56,9 +57,14 @@ class Snapshot:
         fast = tuple(column for column in typed if _insert(tree, column.spec.path, column.type))
         return cls(columns, fast, pa.schema(_fields(tree)), len(columns) >= most)
 
+    @cached_property
+    def names(self) -> dict[tuple[str, ...], str]:
+        """Name of each column by the path of its keys; to join them for each value would take longer."""
+        return {column.spec.path: name for name, column in self.columns.items()}
+
     def is_new(self, path: tuple[str, ...]) -> bool:
         """Whether values at a path would teach something: a column, or its usual type."""
-        known = self.columns.get(feature_name(path))
+        known = self.columns.get(self.names.get(path) or feature_name(path))
         return not self.full if known is None else known.type is None
 
 

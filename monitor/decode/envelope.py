@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from monitor.decode.halves import Half
 from monitor.decode.message import About
+from monitor.decode.values import Values
 
 Scalar = bool | int | float | str | None
 
@@ -29,12 +30,12 @@ class Envelopes:
     event_ms : int64 array [events]
         Event time, epoch milliseconds.
     id_hash : uint64 array [events]
-    event_id, model, version : list of str
+    event_id, model, version : sequence of str
     features : sequence of bytes-like or Cell
         JSON objects, syntactically valid UTF-8; or places in columns.
-    prediction, score, scores, latency_ms, error, tags : list
+    prediction, score, scores, latency_ms, error, tags : sequence
         None where an event has none.
-    role : list of str
+    role : sequence of str
     halves : list of (int, Half)
         Messages that are requests or responses alone.
     """
@@ -43,17 +44,17 @@ class Envelopes:
     problems: list[tuple[int, str]]
     event_ms: NDArray[np.int64]
     id_hash: NDArray[np.uint64]
-    event_id: list[str]
-    model: list[str]
-    version: list[str]
+    event_id: Values
+    model: Values
+    version: Values
     features: Sequence[Any]
-    prediction: list[Scalar]
-    score: list[float | None]
-    scores: list[dict[str, float] | None]
-    latency_ms: list[float | None]
-    error: list[str | None]
-    tags: list[dict[str, Scalar] | None]
-    role: list[str]
+    prediction: Values
+    score: Values
+    scores: Values
+    latency_ms: Values
+    error: Values
+    tags: Values
+    role: Values
     halves: list[tuple[int, Half]] = field(default_factory=list)
 
     def __len__(self) -> int:

@@ -50,11 +50,10 @@ class FeatureBlock:
         snapshot : Snapshot
         """
         fast = {column.spec.name for column in snapshot.fast}
-        every = all(len(column) == len(rows) for column in self.columns.values()) and _counts_up(rows)
-        at = None if every else pa.array(rows)
+        at = None if _counts_up(rows) else pa.array(rows)
         found: dict[str, pa.Array] = {}
         for name, whole in self.columns.items():
-            column = whole if at is None else whole.take(at)
+            column = whole.slice(int(rows[0]), len(rows)) if at is None else whole.take(at)
             if column.null_count == len(column):
                 continue
             known = snapshot.columns.get(feature_name((name,)))
@@ -176,4 +175,4 @@ def blocks_of(cells: Sequence[Cell]) -> Iterator[tuple[FeatureBlock, NDArray[np.
 
 
 def _counts_up(rows: NDArray[np.int64]) -> bool:
-    return bool(len(rows) and rows[0] == 0 and (np.diff(rows) == 1).all())
+    return bool(len(rows) and (np.diff(rows) == 1).all())

@@ -1,9 +1,9 @@
 """Features of many events, from JSON objects to the columns of a `Batch`.
 
 Arrow reads all events of a model version at once, with the columns that are known. Whatever it refuses (a key
-that is new, a value of another type, a key given twice) costs only the rows concerned: the rest of the block
-is checked row by row with a typed decoder, the rows that pass go through Arrow, and the others are read as
-Python objects.
+that is new, a value of another type, a key given twice) costs only the rows concerned: rows with values of
+another type are found all at once, other faults row by row with a typed decoder; the rest goes through Arrow,
+and what is not usual is read as Python objects.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from monitor.decode.columns import Column, Columns, Snapshot
 from monitor.decode.feature_block import Cells, FeatureParts, blocks_of
+from monitor.decode.odd_rows import odd_rows
 from schemas.batch import CODE_INVALID, CODE_MISSING, INVALID, MISSING, Categories, Lists
 from schemas.column import ColumnSpec, Kind, feature_name
 
@@ -87,43 +88,70 @@ class FeatureDecoder:
             return _assemble(snapshot, len(raws), of_blocks, []), every, []
         if not isinstance(raws, list):
             raws = raws.listed() if isinstance(raws, FeatureParts) else list(raws)
+        refused = None
         if tuple in set(map(type, raws)):
             pass  # some came in columns: those are looked for below
-        elif snapshot.fast and len(raws) and (table := _read(raws, snapshot)) is not None:
-            return _assemble(snapshot, len(raws), [(every, table)], []), every, []
-        tables, slow, problems = self._apart(raws)
+        elif snapshot.fast and len(raws):
+            if (table := _read(raws, snapshot)) is not None:
+                return _assemble(snapshot, len(raws), [(every, table)], []), every, []
+            refused = snapshot
+        tables, slow, problems = self._apart(raws, refused)
         snapshot = self.columns.now
-        bad = {row for row, _ in problems}
-        rows = np.array([row for row in range(len(raws)) if row not in bad], np.int64)
+        rows = _without(every, [row for row, _ in problems])
         new_place = np.full(len(raws), -1)
         new_place[rows] = np.arange(len(rows))
         parts = [(new_place[chunk], table) for chunk, table in tables]
         features = _assemble(snapshot, len(rows), parts, [(int(new_place[row]), flat) for row, flat in slow])
         return features, rows, problems
 
-    def _apart(self, raws: Raws) -> tuple[Tables, Flats, list[tuple[int, str]]]:
-        """Read with Arrow what it can read together, and the rest one by one; the first teach the others."""
+    def _apart(self, raws: Raws, refused: Snapshot | None) -> tuple[Tables, Flats, list[tuple[int, str]]]:
+        """Read with Arrow what it can read together, and the rest one by one; the first teach the others.
+
+        Parameters
+        ----------
+        raws : sequence of bytes-like or Cell
+        refused : Snapshot or None
+            With these columns Arrow has refused all of them together; None: that was not tried.
+        """
         tables: Tables = []
         slow: Flats = []
         problems: list[tuple[int, str]] = []
         every = np.arange(len(raws))
         for part in (every[:TEACHERS], every[TEACHERS:]):
-            blocks, rows = _from_blocks(raws, part, self.columns.now)
-            tables += blocks
-            raws = _as_json(raws, rows)
-            read = self._together(raws, rows)
+            rows = part
+            if refused is None:
+                blocks, rows = _from_blocks(raws, part, self.columns.now)
+                tables += blocks
+                raws = _as_json(raws, rows)
+            read = self._together(raws, rows, is_refused=refused is self.columns.now)
             tables += read
-            left = np.setdiff1d(rows, np.concatenate([done for done, _ in read])) if read else rows
+            left = _without(rows, np.concatenate([done for done, _ in read])) if read else rows
             self._one_by_one(raws, left, slow, problems)
         return tables, slow, problems
 
-    def _together(self, raws: Raws, rows: NDArray[np.int64]) -> Tables:
-        """Read with Arrow as many of the given rows as possible."""
+    def _together(self, raws: Raws, rows: NDArray[np.int64], *, is_refused: bool) -> Tables:
+        """Read with Arrow as many of the given rows as possible.
+
+        Parameters
+        ----------
+        raws : sequence of bytes-like
+        rows : int64 array
+        is_refused : bool
+            Arrow has refused them already, together with others.
+        """
         snapshot = self.columns.now
         if not snapshot.fast or not len(rows):
             return []
-        if (table := _read([raws[i] for i in rows], snapshot)) is not None:
-            return [(rows, table)]
+        picked = _picked(raws, rows)
+        odd = odd_rows(picked, snapshot.schema) if is_refused else None
+        if odd is None:
+            if (table := _read(picked, snapshot)) is not None:
+                return [(rows, table)]
+            odd = odd_rows(picked, snapshot.schema)
+        if odd is not None:
+            rows = rows[~odd]
+            if (table := _read(_picked(raws, rows), snapshot)) is not None:
+                return [(rows, table)]
         passed = self._passing(raws, rows, snapshot)
         # Something that only Arrow minds, such as a key given twice.
         return _halves(raws, passed, snapshot)
@@ -171,6 +199,18 @@ class FeatureDecoder:
             slow.append((row, flat))
         if seen:
             self.columns.learn(seen)
+
+
+def _picked(raws: Raws, rows: NDArray[np.int64]) -> list[Any]:
+    return [raws[row] for row in rows.tolist()]
+
+
+def _without(rows: NDArray[np.int64], some: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows but for some of them."""
+    left = np.zeros(int(rows[-1]) + 1 if len(rows) else 0, bool)
+    left[rows] = True
+    left[np.asarray(some, np.int64)] = False
+    return np.flatnonzero(left)
 
 
 def flatten(value: Any) -> dict[tuple[str, ...], Any]:
@@ -314,7 +354,11 @@ def _assemble(
     tables: Tables,
     slow: Flats,
 ) -> Features:
-    named = [(row, {feature_name(path): value for path, value in flat.items()}) for row, flat in slow]
+    names = snapshot.names
+    named = [
+        (row, {names.get(path) or feature_name(path): value for path, value in flat.items()})
+        for row, flat in slow
+    ]
     columns = list(snapshot.columns.values())
     numeric = [c for c in columns if c.spec.kind is Kind.NUMERIC]
     numbers = np.zeros((len(numeric), n))

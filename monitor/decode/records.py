@@ -23,6 +23,7 @@ from monitor.decode.json import EARLIEST_MS, LATEST_MS, LONGEST_ID, LONGEST_NAME
 from monitor.decode.message import Message
 from monitor.decode.plain_columns import INTEGER, NUMBER, TEXT, plain_column
 from monitor.decode.reading import Reading
+from monitor.decode.values import ArrowValues, Repeated, Values, taken
 
 _UNITS = ((1e11, 1_000), (1e14, 1), (1e17, 1e-3))  # those of `monitor.decode.flat.instant`
 _OTHERWISE = ("scores", "tags")  # are read one by one
@@ -128,7 +129,7 @@ class _Columns:
     right: NDArray[np.bool_]
     ids: pa.Array
     event_ms: NDArray[np.int64]
-    names: dict[str, list[Any]]
+    names: dict[str, Values]
 
     @classmethod
     def of(cls, records: Records, reading: Reading, stamp_ms: NDArray[np.int64]) -> _Columns | None:
@@ -157,21 +158,22 @@ class _Columns:
 
     def envelopes(self, message: NDArray[np.int64], features: Cells, keep: NDArray[np.intp]) -> Envelopes:
         """Events of the records to keep."""
+        names: dict[str, Any] = self.names
         if len(keep) == len(message):
-            names, ids, cells = self.names, self.ids, features
+            ids, cells = self.ids, features
         else:
             at = keep.tolist()
-            names = {name: [column[place] for place in at] for name, column in self.names.items()}
+            names = {name: taken(column, at) for name, column in names.items()}
             ids, cells = self.ids.take(pa.array(keep)), features.take(at)
         return Envelopes(
             row=message[keep],
             problems=[],
             event_ms=self.event_ms[keep],
             id_hash=hash_strings(ids),
-            event_id=_listed(ids),
+            event_id=ArrowValues(ids),
             features=cells,
-            scores=[None] * len(keep),
-            tags=[None] * len(keep),
+            scores=Repeated(None, len(keep)),
+            tags=Repeated(None, len(keep)),
             **names,
         )
 
@@ -202,21 +204,21 @@ def _named(
     return column
 
 
-def _few(column: pa.Array, right: NDArray[np.bool_]) -> list[str]:
+def _few(column: pa.Array, right: NDArray[np.bool_]) -> Values:
     """Names of which there are not many different ones; PostgreSQL could not keep a NUL character."""
-    if not len(column):
-        return []
     encoded = column.dictionary_encode()
     values, codes = encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
     wrong = [code for code, value in enumerate(values) if "\0" in value]
     if wrong:
         right &= ~np.isin(codes, wrong)
-    return values * len(codes) if len(values) == 1 else [values[code] for code in codes.tolist()]
+    if len(values) == 1:
+        return Repeated(values[0], len(codes))
+    return [values[code] for code in codes.tolist()]
 
 
-def _roles(column: pa.Array | None, n: int, right: NDArray[np.bool_]) -> list[str] | None:
+def _roles(column: pa.Array | None, n: int, right: NDArray[np.bool_]) -> Values | None:
     if column is None or column.null_count == n:
-        return [MODEL_ROLES[0]] * n
+        return Repeated(MODEL_ROLES[0], n)
     if column.type != TEXT:
         return None
     column = column.fill_null(MODEL_ROLES[0])
@@ -237,7 +239,7 @@ def _instants(
         if plain is None or plain.null_count > column.null_count:
             return None  # dates and the like; infinite, or no number
         if plain.type == TEXT and not is_free and not plain.null_count:
-            found, wrong = read_timestamps(_listed(plain))
+            found, wrong = read_timestamps(plain.to_pylist())
             found[[at for at, _ in wrong]] = -1
         elif plain.type == INTEGER or (plain.type == NUMBER and is_free):
             found = plain.fill_null(0).to_numpy()
@@ -263,18 +265,18 @@ def _in_ms(values: NDArray[Any]) -> NDArray[np.int64]:
     return np.where(np.abs(found) < LATEST_MS, found, -1).astype(np.int64)
 
 
-def _outputs(plain: Mapping[str, Any], n: int, right: NDArray[np.bool_]) -> dict[str, list[Any]] | None:
+def _outputs(plain: Mapping[str, Any], n: int, right: NDArray[np.bool_]) -> dict[str, Values] | None:
     """Predictions, scores, latencies and errors; None if a type is no use."""
-    found: dict[str, list[Any]] = {}
+    found: dict[str, Values] = {}
     for name in ("score", "latency_ms"):
         column = plain.get(name)
         if column is not None and column.null_count < n and column.type not in (INTEGER, NUMBER):
             return None
-        found[name] = _listed(None if column is None else column.cast(NUMBER, safe=False), n)
+        found[name] = _values(None if column is None else column.cast(NUMBER, safe=False), n)
     error, prediction = plain.get("error"), plain.get("prediction")
     if error is not None and error.null_count < n and error.type != TEXT:
         return None
-    found["error"], found["prediction"] = _listed(error, n), _listed(prediction, n)
+    found["error"], found["prediction"] = _values(error, n), _values(prediction, n)
     if prediction is None or prediction.null_count:
         right &= _is_there(prediction, n) | _is_there(error, n)
     return found
@@ -287,14 +289,8 @@ def _is_there(column: pa.Array | None, n: int) -> NDArray[np.bool_]:
     return found
 
 
-def _listed(column: pa.Array | None, n: int = 0) -> list[Any]:
-    """Python objects of a column; numpy makes them faster than Arrow."""
-    if column is None or pa.types.is_null(column.type):
-        return [None] * (n if column is None else len(column))
-    if column.null_count and column.type != TEXT:
-        listed: list[Any] = column.to_pylist()
-        return listed
-    return list(column.to_numpy(zero_copy_only=False).tolist())
+def _values(column: pa.Array | None, n: int) -> Values:
+    return Repeated(None, n) if column is None or column.null_count == n else ArrowValues(column)
 
 
 def messages_of(parts: Iterable[Envelopes]) -> set[int]:

@@ -25,6 +25,7 @@ _UNREADABLE = (
     ArithmeticError,
     AttributeError,
     MemoryError,
+    RecursionError,
     struct.error,
 )
 _MOST_SCHEMAS = 1_000

@@ -63,8 +63,8 @@ def document_of(schema: Schema, payload: bytes) -> Any:
     Fields are called as in the ``.proto`` file. A field that does not track its presence counts as 0 or
     false if it was not set; texts, bytes, lists and maps are left out then.
     """
-    place, at = _place(payload)
-    message = _message_class(schema, place)()
+    place, at = place_of(payload)
+    message = message_class(schema, place)()
     try:
         message.ParseFromString(payload[at:])
         return _document(message)
@@ -73,8 +73,14 @@ def document_of(schema: Schema, payload: bytes) -> Any:
         raise EventError(msg) from error
 
 
-def _place(payload: bytes) -> tuple[tuple[int, ...], int]:
-    """Read which message of the file it is, from the outside to the inside, and where the message begins."""
+def place_of(payload: bytes) -> tuple[tuple[int, ...], int]:
+    """Read which message of the file it is, from the outside to the inside, and where the message begins.
+
+    Raises
+    ------
+    EventError
+        If the bytes do not say.
+    """
     count, at = _varint(payload, 0)
     if not 0 <= count <= _DEEPEST:
         msg = f"registry: {count} message indexes (0 to {_DEEPEST} are allowed)"
@@ -98,7 +104,14 @@ def _varint(payload: bytes, at: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=_MOST_SCHEMAS)
-def _message_class(schema: Schema, place: tuple[int, ...]) -> type[Message]:
+def message_class(schema: Schema, place: tuple[int, ...]) -> type[Message]:
+    """Return the class of a message of a schema.
+
+    Raises
+    ------
+    EventError
+        If there is none at that place, or the schema cannot be used.
+    """
     pool, file = _pool(schema)
     names = [file.package] if file.package else []
     level: Any = file.message_type

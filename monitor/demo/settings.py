@@ -41,7 +41,7 @@ alerts:
   routes:
     - {match: {}, to: [team]}
 receivers:
-  team: {type: slack, channel: "$channel", token_env: $token, base_url: "$slack"}
+  team: {type: slack, channel: "$channel", token_env: $token, base_url: "$slack", charts: false}
 """)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from monitor.config.settings import ModelSettings
 from monitor.decode.batch import MOST_CLASSES, Events, Outputs, make_batch
 from monitor.decode.columns import is_storable
 from monitor.decode.features import Features
+from monitor.decode.values import Repeated, ValueParts
 from monitor.frames.names import (
     EVENT_ID,
     MODEL,
@@ -219,8 +219,8 @@ class Batches:
     def _batch(self, part: pa.Table, times: NDArray[np.int64], keys: NDArray[np.uint64]) -> Batch:
         read = _Read.of(part, self.layout.features)
         # Without outputs and tags, which are lists of Python values there: those come in columns here.
-        nothing: list[Any] = [None] * part.num_rows
-        events = Events(event_ms=[times], tags=nothing, keys=[keys])
+        nothing = Repeated(None, part.num_rows)
+        events = Events(event_ms=[times], tags=ValueParts(nothing), keys=[keys])
         events.features.extend(nothing)
         made = make_batch(events, np.arange(part.num_rows), read.features(), Outputs(), self._segments)
         outputs = _Read.of(part, self.layout.outputs)

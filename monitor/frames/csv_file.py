@@ -57,7 +57,7 @@ def read(path: str | Path, kinds: KnownKinds) -> Table:
             ]
             yield pa.table(columns, names=names)
 
-    return Table(str(path), pa.schema([(name, types[name]) for name in names]), parts)
+    return Table(str(path), pa.schema([(name, types[name]) for name in names]), parts, has_types=False)
 
 
 def _reader(path: str | Path, names: list[str]) -> pyarrow.csv.CSVStreamingReader:

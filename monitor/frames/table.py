@@ -29,11 +29,14 @@ class Table:
         Columns, with nested ones flattened to dotted names. Types hold for the whole table.
     parts : callable
         Reads the table from its beginning; may be called any number of times.
+    has_types : bool
+        Whether the table says itself what numbers and what texts are; CSV does not.
     """
 
     name: str
     schema: pa.Schema
     parts: Callable[[], Iterator[pa.Table]]
+    has_types: bool = True
 
     def wrong(self, what: str) -> UsageError:
         """Make the error that says what is wrong with the table."""

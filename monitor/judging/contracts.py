@@ -8,6 +8,7 @@ from datetime import datetime
 from alerting.finding import Finding, Kind, Severity, WindowObservation, instant
 from detectors.ruled import RuleCounts, Values
 from monitor.judging.judgements import Due
+from monitor.judging.ruled_segments import SegmentCount, segments_beyond, segments_named
 from schemas.checks.catalog import checks
 from schemas.column import ERROR, FAIRNESS_PREFIX, LABEL, MULTIVARIATE_PREFIX
 from schemas.contract import DETECTOR_PREFIX, SCORE_SUMS, ColumnRules, Contract, Count, Rule, RuleKey
@@ -20,8 +21,8 @@ _REQUIRED_FORMULA = "rows without the column, against all rows but one: some row
 UNIQUE = "unique"
 STANDARD_ERRORS = 4  # of the estimate of different values; see the statistics page
 _UNIQUE_FORMULA = (
-    "rows with a value less the estimated number of different values (HyperLogLog), against "
-    f"{STANDARD_ERRORS} standard errors of the estimate and the limit"
+    "rows with a value less the number of different values, against the limit; where that number is an "
+    f"estimate (HyperLogLog), against {STANDARD_ERRORS} standard errors of it besides"
 )
 # Columns that may be named and are not expected in events.
 _NOT_EXPECTED = (MULTIVARIATE_PREFIX, FAIRNESS_PREFIX, "performance.", f"{LABEL}.")
@@ -42,15 +43,25 @@ def judge_contract(contract: Contract, counts: RuleCounts) -> list[Verdict]:
     list of Verdict
         One for each rule and column, in a fixed order; none for rules that no row was held against. The
         statistic is the number of rows that break the rule, `n` that of the rows that were held against it.
+        Where all rows keep to a limit, there is one more for each segment whose own rows exceed it.
     """
     found = []
     for key, count in sorted(counts.violations.counts.items()):
         check = checks().get(key.check)
         rule = None if check is None else check.rule(key.column, contract)
         if rule is not None and rule.counted_as == key.terms:
-            verdict = _verdict(key.check, key.column, rule, count)
-            found.append(replace(verdict, examples=_examples(contract, counts, key)))
+            found += _of_rows(contract, counts, key, rule, count)
     return found + _presence(contract, counts) + _uniqueness(contract, counts)
+
+
+def _of_rows(contract: Contract, counts: RuleCounts, key: RuleKey, rule: Rule, count: Count) -> list[Verdict]:
+    """Verdict on a rule for all rows, and on segments where these keep to the limit."""
+    verdict = replace(_verdict(key, rule, count), examples=_examples(contract, counts, key))
+    if verdict.decision is Decision.DRIFT:
+        named = segments_named(counts, key, contract, count)
+        return [replace(verdict, explanation=verdict.explanation + _named(named))]
+    beyond = segments_beyond(counts, key, contract, rule.policy.limit)
+    return [verdict, *(_segment_verdict(key, rule, segment, count) for segment in beyond)]
 
 
 def _examples(contract: Contract, counts: RuleCounts, key: RuleKey) -> tuple[Example, ...]:
@@ -111,19 +122,43 @@ def _severity(name: str, column: str, contract: Contract) -> str | None:
     return None if rules is None else rules.policy_of(name).severity
 
 
-def _verdict(check: str, column: str, rule: Rule, count: Count) -> Verdict:
+def _verdict(key: RuleKey, rule: Rule, count: Count) -> Verdict:
     limit = rule.policy.limit
     is_broken = limit.is_passed(count.broken, count.rows)
     return _of_rule(
-        check,
-        column,
+        key.check,
+        key.column,
         is_broken=is_broken,
         rows=count.rows,
         broken=count.broken,
         threshold=limit.most(count.rows),
         source=f"contract: at most {limit}",
-        explanation=_explanation(column, rule, count) if is_broken else "",
+        explanation=_explanation(key.column, rule, count) if is_broken else "",
     )
+
+
+def _segment_verdict(key: RuleKey, rule: Rule, found: SegmentCount, every: Count) -> Verdict:
+    """Say that a segment breaks a rule, though all rows together keep to its limit."""
+    text = _explanation(f"{key.column} where {found.segment}", rule, found.counted)
+    verdict = _of_rule(
+        key.check,
+        key.column,
+        is_broken=True,
+        rows=found.counted.rows,
+        broken=found.counted.broken,
+        threshold=found.threshold,
+        source=f"contract: at most {rule.policy.limit} of the segment, and no more than chance explains",
+        explanation=f"{text}; of all rows {percent(every.broken / every.rows)}",
+    )
+    return replace(verdict, segment=found.segment)
+
+
+def _named(segments: list[SegmentCount]) -> str:
+    """Say where a rule is broken most; nothing where it is broken everywhere alike."""
+    if not segments:
+        return ""
+    shown = [f"{one.segment} ({one.counted.broken:,} of {one.counted.rows:,})" for one in segments]
+    return f"; most where {', '.join(shown)}"
 
 
 def _presence(contract: Contract, counts: RuleCounts) -> list[Verdict]:
@@ -151,22 +186,20 @@ def _presence_of(column: str, missing: int, rows: int) -> Verdict:
 
 
 def _uniqueness(contract: Contract, counts: RuleCounts) -> list[Verdict]:
-    """Verdicts on columns of which no value may come twice, as far as an estimate can tell."""
+    """Verdicts on columns of which no value may come twice."""
     columns = sorted((rules for rules in contract.columns if rules.is_unique), key=lambda rules: rules.column)
     known = [(rules, counts.columns[rules.column]) for rules in columns if rules.column in counts.columns]
-    return [_uniqueness_of(rules, values) for rules, values in known if values.ok]
+    # Of lists it is not known which are the same.
+    return [_uniqueness_of(rules, values) for rules, values in known if not values.distinct.is_empty]
 
 
 def _uniqueness_of(rules: ColumnRules, values: Values) -> Verdict:
     rows, sketch, limit = values.ok, values.distinct, rules.policy_of(UNIQUE).limit
-    different, error = sketch.estimate(), STANDARD_ERRORS * sketch.relative_error
-    repeats = max(0, rows - round(different))
+    error = STANDARD_ERRORS * sketch.relative_error
+    repeats = max(0, rows - round(sketch.estimate()))
     threshold = error * rows + limit.most(rows)
     is_broken = repeats > threshold
-    text = (
-        f"{rules.column}: about {round(different):,} different values in {rows:,} rows (± {percent(error)}): "
-        f"about {percent(repeats / rows)} are repeats; fewer than {percent(threshold / rows)} cannot be seen"
-    )
+    within = "" if sketch.is_exact else f", within {percent(error)} of the estimate"
     return _of_rule(
         UNIQUE,
         rules.column,
@@ -174,8 +207,23 @@ def _uniqueness_of(rules: ColumnRules, values: Values) -> Verdict:
         rows=rows,
         broken=repeats,
         threshold=threshold,
-        source=f"contract: unique, within {percent(error)} of the estimate, and at most {limit}",
-        explanation=text if is_broken else "",
+        source=f"contract: unique{within}, and at most {limit}",
+        explanation=_repeats(rules, values, repeats, threshold) if is_broken else "",
+    )
+
+
+def _repeats(rules: ColumnRules, values: Values, repeats: int, threshold: float) -> str:
+    """Say how many values were there before, and how well that is known."""
+    rows, sketch, limit = values.ok, values.distinct, rules.policy_of(UNIQUE).limit
+    if sketch.is_exact:
+        return (
+            f"{rules.column}: {repeats:,} of {rows:,} rows ({percent(repeats / rows)}) repeat a value, "
+            f"at most {limit.allowed(rows):,} allowed"
+        )
+    error = percent(STANDARD_ERRORS * sketch.relative_error)
+    return (
+        f"{rules.column}: about {round(sketch.estimate()):,} different values in {rows:,} rows (± {error}): "
+        f"about {percent(repeats / rows)} are repeats; fewer than {percent(threshold / rows)} cannot be seen"
     )
 
 

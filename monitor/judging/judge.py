@@ -52,6 +52,7 @@ from monitor.references.configured import ConfiguredReferences
 from monitor.references.lifecycle import ReferenceCache, learn_and_promote, pointer_at, pointers_of
 from monitor.registry import read_columns
 from monitor.store import ledgers, weeks
+from monitor.store.deployments import first_slice_ms
 from monitor.store.engine import immediate, reading
 from monitor.store.ledgers import EVENTS
 from monitor.store.queries.times import watermarks
@@ -208,7 +209,8 @@ class Judge:
             merged = merge_slices(read_slices(connection, due), specs, pointer)
             reference = self._references.get(connection, pointer.hash)
             outlook = self._outlook(connection, due, pointer) if is_base else NO_OUTLOOK
-        stepped = self._step(due, reference, merged, outlook)
+            is_whole = _is_whole(connection, due)
+        stepped = self._step(due, reference, merged, outlook, is_whole=is_whole)
         ruled = judge_contract(self._contract(due.key[0]), RuleCounts.of(merged.profile))
         try:
             changes = self._write(due, pointer, merged, outlook, stepped, ruled, is_base=is_base)
@@ -282,7 +284,8 @@ class Judge:
             merged = merge_slices(read_slices(connection, due), specs, pointer)
             is_base = spec == self._configuration.for_model(row.model).windows[0]
             outlook = self._outlook_back_then(connection, due, pointer) if is_base else NO_OUTLOOK
-        stepped = self._step(due, reference, merged, outlook)
+            is_whole = _is_whole(connection, due)
+        stepped = self._step(due, reference, merged, outlook, is_whole=is_whole)
         ruled = judge_contract(self._contract(due.key[0]), RuleCounts.of(merged.profile))
         rows = result_rows(judgement_id, due, [*stepped.verdicts, *ruled])
         return self._recomputed(row, rows, merged, state_is_kept=outlook.state is not None)
@@ -320,7 +323,8 @@ class Judge:
         specs = read_columns(connection, [due.key[0]]).get(due.key, {})
         merged = merge_slices(read_slices(connection, earlier), specs, pointer)
         outlook = Outlook(state, entry.models, True, None, frozenset())
-        return self._step(earlier, reference, merged, outlook).state
+        is_whole = _is_whole(connection, earlier)
+        return self._step(earlier, reference, merged, outlook, is_whole=is_whole).state
 
     # --- parts of judging -----------------------------------------------------------------------------------
 
@@ -357,7 +361,9 @@ class Judge:
         reference = self._references.get(connection, before.reference_hash)
         return tuple(part_of(connection, due.key, str(due.spec), before.state, reference.tensor))
 
-    def _step(self, due: Due, reference: Reference, merged: Merged, outlook: Outlook) -> Step:
+    def _step(
+        self, due: Due, reference: Reference, merged: Merged, outlook: Outlook, *, is_whole: bool
+    ) -> Step:
         """Let the detector judge a window; only the first judgement of the next window can raise an alarm."""
         detector = self._detector(due.key[0])
         budget = event_budget(
@@ -372,7 +378,7 @@ class Judge:
         stepped = judge_events(
             detector,
             reference,
-            Facts.of(merged.profile, sample),
+            replace(Facts.of(merged.profile, sample), is_whole=is_whole),
             sample,
             outlook.state or b"",
             start_ms=due.start_ms,
@@ -439,3 +445,9 @@ class Judge:
             If the database is away.
         """
         self._tidier.tidy()
+
+
+def _is_whole(connection: Connection, due: Due) -> bool:
+    """Whether the version sent events before the window, or from its beginning on."""
+    first_ms = first_slice_ms(connection, *due.key)
+    return first_ms is None or first_ms <= due.start_ms

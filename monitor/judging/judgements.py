@@ -11,8 +11,8 @@ from sqlalchemy import Connection, and_, insert, update
 
 from alerting.alert import step
 from alerting.finding import Kind, WindowObservation
-from alerting.pipeline import outbox_rows
 from monitor.config import Configuration
+from monitor.incidents.recording import record
 from monitor.profiling import Key
 from monitor.store import alerts
 from monitor.store.queries.slices import slices_between
@@ -107,8 +107,7 @@ def observe(
     after, changes = step(before, observation, configuration.alerts.policy)
     if after is None or (after is before and not changes):
         return ()
-    routes = outbox_rows(after, changes, configuration.alerts.routes)
-    alerts.save(connection, after, changes, routes, now_ms)
+    record(connection, configuration, after, changes, now_ms)
     return tuple(
         AlertChanged(after.model, str(after.lane), str(after.severity), str(c.kind)) for c in changes
     )

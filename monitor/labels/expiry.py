@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -34,10 +35,19 @@ class Expiry:
     configuration : Configuration
     engine : Engine
     clock : Clock
+    stop : threading.Event, optional
+        A sweep ends between two looks once it is set.
     """
 
-    def __init__(self, configuration: Configuration, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        engine: Engine,
+        clock: Clock,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._configuration, self._engine, self._clock = configuration, engine, clock
+        self._stop = stop or threading.Event()
         self._hands = {"pending": FIRST_KEY, "truth": FIRST_KEY}
         self._at = 0.0
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
@@ -60,6 +70,8 @@ class Expiry:
         self._at = self._clock.monotonic() + EVERY_S
         number = 0
         for _ in range(ROUNDS):
+            if self._stop.is_set():
+                break
             number += self._look()
             if set(self._hands.values()) == {FIRST_KEY}:
                 break  # gone through both tables

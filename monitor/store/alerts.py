@@ -12,13 +12,11 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from alerting.alert import Alert, Change, State
+from alerting.alert import OPEN_STATES, Alert, Change
 from alerting.codec import from_bytes, to_bytes
 from alerting.finding import Kind, WindowObservation, epoch_ms
-from alerting.outbox import OutboxRow
-from monitor.store import outbox, tables
+from monitor.store import tables
 
-OPEN_STATES = (State.FIRING, State.ACKNOWLEDGED)
 MAX_NAME = 512
 
 
@@ -38,7 +36,7 @@ def load_for(connection: Connection, observation: WindowObservation) -> Alert | 
     Alert or None
         To be given to `alerting.alert.step`.
     """
-    lock_incident(connection, observation.model, observation.version, observation.kind)
+    lock_version(connection, observation.model, observation.version)
     if not observation.is_revision:
         return load_open(connection, observation.model, observation.version, observation.kind)
     columns = tables.alert.c
@@ -78,34 +76,33 @@ def load_to_change(connection: Connection, alert_id: str) -> Alert | None:
     seen = load(connection, alert_id)
     if seen is None:
         return None
-    lock_incident(connection, seen.model, seen.version, seen.kind)
+    lock_version(connection, seen.model, seen.version)
     return load(connection, alert_id)  # whoever held the lock before may have changed it
 
 
-def lock_incident(connection: Connection, model: str, version: str, kind: Kind) -> None:
-    """Keep other transactions from opening or changing the same incident until this one ends.
+def lock_version(connection: Connection, model: str, version: str) -> None:
+    """Keep other transactions from opening or changing alerts of a model version until this one ends.
 
     SQLite's write transaction does so already; PostgreSQL takes an advisory lock, since there may be no row
-    to lock yet.
+    to lock yet. A transaction locks one model version, or several in the order of their names, and after that
+    `monitor.store.incidents.lock` if an alert changes: so that none waits for another in a circle.
     """
     if connection.dialect.name == "postgresql":
-        name = f"driftline.alert:{len(model)}:{model}:{len(version)}:{version}:{kind}"
+        name = f"driftline.alert:{len(model)}:{model}:{len(version)}:{version}"
         connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
 
 
-def save(
-    connection: Connection, alert: Alert, changes: Sequence[Change], rows: Sequence[OutboxRow], now_ms: int
-) -> None:
-    """Write an alert as it is now, its changes and the messages they cause.
+def save(connection: Connection, alert: Alert, changes: Sequence[Change], now_ms: int) -> None:
+    """Write an alert as it is now, and its changes.
 
     Parameters
     ----------
     alert : Alert
         As `alerting.alert.step` returned it; also to be saved when there was no change.
-    changes, rows : sequence
+    changes : sequence of Change
         May be empty.
     now_ms : int
-        Wall clock; the messages are due at once.
+        Wall clock.
 
     Guarantees
     ----------
@@ -116,7 +113,6 @@ def save(
     if changes:
         events = [_event_values(alert.id, change) for change in changes]
         _insert_or_ignore(connection, tables.alert_event, events, ["alert_id", "sequence"])
-    outbox.add(connection, rows, now_ms)
 
 
 def _of(model: str, version: str, kind: Kind) -> Any:

@@ -11,12 +11,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, delete, exists, select, update
+from sqlalchemy import ColumnElement, Connection, delete, exists, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from alerting.outbox import OutboxRow
 from monitor.store.sql import insert_new
-from monitor.store.tables import outbox, receiver_state
+from monitor.store.tables import incident, outbox, receiver_state
 
 WAITING, DELIVERED, SUPERSEDED, DEAD = "waiting", "delivered", "superseded", "dead"
 MAX_ERROR = 500
@@ -38,14 +38,15 @@ class ClaimedRow:
 
 
 def add(connection: Connection, rows: Sequence[OutboxRow], now_ms: int) -> None:
-    """Write messages that are due at once; those that are there already stay as they are."""
+    """Write messages; those that are there already stay as they are."""
     insert_new(
         connection,
         outbox,
         [
             {
                 "id": row.id, "alert_id": row.alert_id, "sequence": row.sequence, "receiver": row.receiver,
-                "payload": row.payload, "state": WAITING, "attempts": 0, "not_before_ms": now_ms,
+                "payload": row.payload, "state": WAITING, "attempts": 0,
+                "not_before_ms": max(now_ms, row.not_before_ms),
                 "lease_until_ms": 0, "created_at_ms": now_ms,
             }
             for row in rows
@@ -59,7 +60,10 @@ def due_receivers(connection: Connection, now_ms: int) -> set[str]:
 
 
 def supersede(connection: Connection, receiver: str, now_ms: int) -> int:
-    """Drop waiting messages of which a newer one about the same alert waits for the same receiver.
+    """Drop waiting messages of which the same receiver was told something newer, or will be.
+
+    Who shows the latest alone would show what is over by now: a message that was given up and revived comes
+    after those that followed it.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def supersede(connection: Connection, receiver: str, now_ms: int) -> int:
         newer.c.receiver == outbox.c.receiver,
         newer.c.alert_id == outbox.c.alert_id,
         newer.c.sequence > outbox.c.sequence,
-        newer.c.state == WAITING,
+        newer.c.state.in_([WAITING, DELIVERED]),
     )
     statement = update(outbox).where(
         outbox.c.receiver == receiver, outbox.c.state == WAITING, outbox.c.lease_until_ms <= now_ms, replaced
@@ -131,6 +135,75 @@ def claim(
     ]
 
 
+def sent_since(connection: Connection, receiver: str, since_ms: int) -> list[int]:
+    """List when messages were delivered to a receiver since an instant, the earliest first."""
+    query = select(outbox.c.finished_at_ms).where(
+        outbox.c.receiver == receiver, outbox.c.state == DELIVERED, outbox.c.finished_at_ms > since_ms
+    )
+    return sorted(int(at_ms) for at_ms in connection.execute(query).scalars())
+
+
+def lock_receiver(connection: Connection, receiver: str) -> None:
+    """Let one transaction at a time find out how many messages a receiver may still be sent.
+
+    SQLite's write transaction does so already.
+    """
+    if connection.dialect.name == "postgresql":
+        name = f"driftline.receiver:{receiver}"
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+def in_hand(connection: Connection, receiver: str, now_ms: int) -> int:
+    """Number of messages that somebody is sending to a receiver now."""
+    query = select(func.count()).where(
+        outbox.c.receiver == receiver, outbox.c.state == WAITING, outbox.c.lease_until_ms > now_ms
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def due_rows(connection: Connection, receiver: str, now_ms: int, limit: int) -> list[Any]:
+    """Read messages that could be sent to a receiver now, the earliest first, and hold on to them."""
+    query = select(outbox).where(_free(now_ms), outbox.c.receiver == receiver)
+    query = query.order_by(outbox.c.created_at_ms, outbox.c.sequence, outbox.c.id).limit(limit)
+    return list(connection.execute(query.with_for_update(skip_locked=True, of=outbox)))
+
+
+def fold(connection: Connection, ids: Sequence[str], into: OutboxRow, now_ms: int) -> None:
+    """Let one message stand for several that wait."""
+    values = {"state": SUPERSEDED, "finished_at_ms": now_ms, "last_error": f"listed in {into.id}"}
+    connection.execute(update(outbox).where(outbox.c.id.in_(list(ids))).values(values))
+    add(connection, [into], now_ms)
+
+
+def send_again(connection: Connection, receiver: str, delivered_before_ms: int, now_ms: int) -> int:
+    """Let the latest message about each open incident wait again, if it was delivered before an instant.
+
+    Returns
+    -------
+    int
+        How many.
+    """
+    newer, known = outbox.alias("newer"), incident.c
+    later = exists().where(
+        newer.c.receiver == outbox.c.receiver,
+        newer.c.alert_id == outbox.c.alert_id,
+        newer.c.sequence > outbox.c.sequence,
+    )
+    open_now = select(known.id).where(known.state.in_(["firing", "acknowledged"]))
+    statement = update(outbox).where(
+        outbox.c.receiver == receiver,
+        # Few, whatever was ever sent; "not in" keeps the planner from going through all that was delivered.
+        outbox.c.alert_id.in_(open_now),
+        outbox.c.state.not_in([WAITING, SUPERSEDED, DEAD]),
+        outbox.c.finished_at_ms <= delivered_before_ms,
+        ~later,
+    )
+    due = {"state": WAITING, "not_before_ms": now_ms, "created_at_ms": now_ms, "attempts": 0}
+    return connection.execute(
+        statement.values({**due, "lease_until_ms": 0, "lease_token": None, "finished_at_ms": None})
+    ).rowcount
+
+
 def mark_delivered(
     connection: Connection, row: ClaimedRow, now_ms: int, state: dict[str, Any] | None
 ) -> None:
@@ -152,14 +225,14 @@ def mark_delivered(
 
 def mark_retry(connection: Connection, row: ClaimedRow, not_before_ms: int, error: str) -> bool:
     """Record a failed attempt and when the next one may be made; only as long as the lease is ours."""
-    values = {"attempts": row.attempts + 1, "not_before_ms": not_before_ms, "last_error": error[:MAX_ERROR]}
+    values = {"attempts": row.attempts + 1, "not_before_ms": not_before_ms, "last_error": _storable(error)}
     return _finish(connection, _ours(row), {**values, "lease_until_ms": 0, "lease_token": None})
 
 
 def mark_dead(connection: Connection, row: ClaimedRow, now_ms: int, error: str) -> bool:
     """Give a message up, with the reason that people are shown; only as long as the lease is ours."""
     values = {"state": DEAD, "attempts": row.attempts + 1, "finished_at_ms": now_ms}
-    return _finish(connection, _ours(row), {**values, "last_error": error[:MAX_ERROR]})
+    return _finish(connection, _ours(row), {**values, "last_error": _storable(error)})
 
 
 def release(connection: Connection, rows: Collection[ClaimedRow], not_before_ms: int) -> None:
@@ -178,7 +251,7 @@ def bury(connection: Connection, receiver: str, now_ms: int, reason: str) -> int
         How many.
     """
     waiting = (outbox.c.receiver == receiver, outbox.c.state == WAITING, outbox.c.lease_until_ms <= now_ms)
-    values = {"state": DEAD, "finished_at_ms": now_ms, "last_error": reason[:MAX_ERROR]}
+    values = {"state": DEAD, "finished_at_ms": now_ms, "last_error": _storable(reason)}
     return connection.execute(update(outbox).where(*waiting).values(values)).rowcount
 
 
@@ -219,6 +292,24 @@ def revive(connection: Connection, receiver: str, now_ms: int) -> int:
     return connection.execute(statement.values({**due, **free})).rowcount
 
 
+def revive_one(connection: Connection, delivery_id: str, now_ms: int) -> Any:
+    """Let one dead message wait again; other messages stay as they are.
+
+    Returns
+    -------
+    row or None
+        The message as it is now; None if there is none of that id.
+    """
+    dead = (outbox.c.id == delivery_id, outbox.c.state == DEAD)
+    due = {"state": WAITING, "attempts": 0, "not_before_ms": now_ms, "created_at_ms": now_ms}
+    free = {"lease_until_ms": 0, "lease_token": None, "finished_at_ms": None}
+    revived = connection.execute(update(outbox).where(*dead).values({**due, **free})).rowcount
+    row = connection.execute(select(outbox).where(outbox.c.id == delivery_id)).one_or_none()
+    if revived and row is not None:
+        set_receiver_state(connection, row.receiver, "", None)
+    return row
+
+
 def get_receiver_state(connection: Connection, receiver: str, alert_id: str) -> dict[str, Any] | None:
     """Read what was kept about a receiver and an alert, or (empty id) about the receiver itself."""
     query = select(receiver_state.c.state).where(
@@ -248,6 +339,11 @@ def set_receiver_state(
     connection.execute(
         statement.on_conflict_do_update(index_elements=list(key), set_={"state": statement.excluded.state})
     )
+
+
+def _storable(text: str) -> str:
+    """Shorten what a receiver may have said; PostgreSQL keeps no NUL."""
+    return text[:MAX_ERROR].replace("\0", "")
 
 
 def _free(now_ms: int) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, select, update
 
 from monitor.dead_letters.letters import Settled, settle, was_settled
 from monitor.labels.pairing import FATES
@@ -439,7 +439,7 @@ def _move(connection: Connection, work: Commit, now_ms: int) -> None:
     deltas = {delta.claim.place: delta for delta in work.partitions}
     moved = {Place(*at): numbers for at, numbers in work.halves.moved.items()}
     for place in sorted(deltas.keys() | moved.keys()):
-        if place in deltas and connection.execute(_moved(deltas[place], now_ms)).rowcount != 1:
+        if place in deltas and connection.execute(_MOVE, _moved(deltas[place], now_ms)).rowcount != 1:
             raise Fenced(_fenced(place))
         if place in moved:
             connection.execute(_counted(place, moved[place]))
@@ -456,23 +456,52 @@ def _counted(place: Place, numbers: dict[str, int]) -> Any:
     )
 
 
-def _moved(delta: PartitionDelta, now_ms: int) -> Any:
+def _moved(delta: PartitionDelta, now_ms: int) -> dict[str, Any]:
+    """Values of `_MOVE` for one partition."""
+    return {
+        "of_topic": delta.claim.place.topic,
+        "of_partition": delta.claim.place.partition,
+        "of_epoch": delta.claim.epoch,
+        "of_token": delta.claim.token,
+        "from_offset": delta.from_offset,
+        "to_offset": delta.next_offset,
+        "more_fetched": delta.fetched + sum(delta.replayed.values()),
+        **{f"more_{name}": delta.outcomes[name] + delta.replayed.get(name, 0) for name in OUTCOMES},
+        "now_at_end_since_ms": delta.at_end_since_ms,
+        "now_reached_end": delta.reached_end,
+        "now_ms": now_ms,
+        **{f"new_{name}": getattr(delta, name) for name in _KEPT_IF_UNKNOWN},
+    }
+
+
+def _move_statement() -> Any:
+    """Build the statement that moves one partition, once: it is the first of every commit."""
     c = partition_state.c
     values: dict[str, Any] = {
-        "next_offset": delta.next_offset,
-        "fetched": c.fetched + delta.fetched + sum(delta.replayed.values()),
-        **{name: c[name] + delta.outcomes[name] + delta.replayed.get(name, 0) for name in OUTCOMES},
-        "at_end_since_ms": delta.at_end_since_ms,
-        "reached_end": delta.reached_end,
-        "seen_at_ms": now_ms,
+        "next_offset": bindparam("to_offset"),
+        "at_end_since_ms": bindparam("now_at_end_since_ms"),
+        "reached_end": bindparam("now_reached_end"),
+        "seen_at_ms": bindparam("now_ms"),
     }
-    if delta.max_event_ms is not None:
-        values["max_event_ms"] = delta.max_event_ms
-    if delta.stamp_ms is not None:
-        values["stamp_ms"] = delta.stamp_ms
-    if delta.last_event_at_ms is not None:
-        values["last_event_at_ms"] = delta.last_event_at_ms
-    return update(partition_state).where(_guard(delta.claim, delta.from_offset)).values(values)
+    for name in ("fetched", *OUTCOMES):
+        values[name] = c[name] + bindparam(f"more_{name}", type_=c[name].type)
+    for name in _KEPT_IF_UNKNOWN:
+        values[name] = func.coalesce(bindparam(f"new_{name}", type_=c[name].type), c[name])
+    return (
+        update(partition_state)
+        .where(
+            c.topic == bindparam("of_topic"),
+            c.partition == bindparam("of_partition"),
+            c.epoch == bindparam("of_epoch"),
+            c.owner_token == bindparam("of_token"),
+            c.next_offset == bindparam("from_offset"),
+        )
+        .values(values)
+    )
+
+
+_KEPT_IF_UNKNOWN = ("max_event_ms", "stamp_ms", "last_event_at_ms")
+_MOVE = _move_statement()
 
 
 def _check_references(connection: Connection, seen: int) -> None:

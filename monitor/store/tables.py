@@ -13,7 +13,6 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     String,
     Table,
@@ -22,9 +21,35 @@ from sqlalchemy import (
     false,
 )
 
-metadata = MetaData()
-# SQLite gives rowids only to INTEGER primary keys.
-Serial = BigInteger().with_variant(Integer, "sqlite")
+from monitor.store.alert_tables import alert as alert
+from monitor.store.alert_tables import alert_event as alert_event
+from monitor.store.alert_tables import deployment as deployment
+from monitor.store.alert_tables import incident as incident
+from monitor.store.alert_tables import incident_alert as incident_alert
+from monitor.store.alert_tables import incident_column as incident_column
+from monitor.store.alert_tables import incident_event as incident_event
+from monitor.store.alert_tables import outbox as outbox
+from monitor.store.alert_tables import receiver_state as receiver_state
+from monitor.store.alert_tables import retraining_run as retraining_run
+from monitor.store.alert_tables import silence as silence
+from monitor.store.label_tables import estimate_state as estimate_state
+from monitor.store.label_tables import join_share as join_share
+from monitor.store.label_tables import joined_version as joined_version
+from monitor.store.label_tables import label_account as label_account
+from monitor.store.label_tables import outcome_commit as outcome_commit
+from monitor.store.label_tables import outcome_reference as outcome_reference
+from monitor.store.label_tables import outcome_slice as outcome_slice
+from monitor.store.label_tables import outcome_window as outcome_window
+from monitor.store.label_tables import pending as pending
+from monitor.store.label_tables import performance_value as performance_value
+from monitor.store.label_tables import term as term
+from monitor.store.label_tables import truth as truth
+from monitor.store.label_tables import version_comparison as version_comparison
+from monitor.store.metadata import Serial as Serial
+from monitor.store.metadata import metadata as metadata
+from monitor.store.sign_in_tables import api_token as api_token
+from monitor.store.sign_in_tables import audit as audit
+from monitor.store.sign_in_tables import session as session
 
 # --- position: which events have been taken in, by whom -----------------------------------------------------
 
@@ -150,6 +175,7 @@ dead_letter = Table(
     Column("outcome", Text, comment="what became of its events when it was replayed"),
     Column("relayed_at_ms", BigInteger, comment="wall clock when it was sent on; null: not yet"),
     UniqueConstraint("topic", "partition", "offset"),
+    Index("dead_letter_stored", "stored_at_ms"),
 )
 Index(
     "dead_letter_marked",
@@ -395,6 +421,7 @@ def _ledger(name: str) -> Table:
             comment="the state is kept: the next window raised an alarm",
         ),
         PrimaryKeyConstraint("model", "version", "start_ms"),
+        Index(f"{name}_end", "end_ms", "spent"),
     )
 
 
@@ -411,173 +438,6 @@ def _ledger_head(name: str) -> Table:
 
 ledger, ledger_head = _ledger("ledger"), _ledger_head("ledger_head")
 outcome_ledger, outcome_ledger_head = _ledger("outcome_ledger"), _ledger_head("outcome_ledger_head")
-
-# --- labels and outcomes ------------------------------------------------------------------------------------
-
-pending = Table(
-    "pending",
-    metadata,
-    Column("key", BigInteger, nullable=False, comment="hash of the model and the event id"),
-    Column("version_id", BigInteger, nullable=False),
-    Column("until_ms", BigInteger, nullable=False, comment="latest time of a label that counts"),
-    Column("payload", LargeBinary, nullable=False, comment="see monitor.labels.packing.packed"),
-    PrimaryKeyConstraint("key", "version_id"),
-    comment="predictions whose label may still come, or may still be corrected",
-    sqlite_with_rowid=False,
-)
-
-truth = Table(
-    "truth",
-    metadata,
-    Column("key", BigInteger, nullable=False, comment="hash of the model and the event id"),
-    Column("until_ms", BigInteger, nullable=False, comment="event time at which it may be forgotten"),
-    Column("status", Integer, nullable=False, comment="0 matched, 1 waiting, 5 expired"),
-    Column("payload", LargeBinary, nullable=False, comment="see monitor.labels.packing.LABEL"),
-    PrimaryKeyConstraint("key"),
-    comment="labels in force",
-    sqlite_with_rowid=False,
-)
-
-joined_version = Table(
-    "joined_version",
-    metadata,
-    Column("id", BigInteger, primary_key=True, autoincrement=False, comment="hash of all that follows"),
-    Column("model_id", BigInteger, nullable=False, comment="hash of the model"),
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column("slice_ms", BigInteger, nullable=False, comment="length of the slices of its predictions"),
-    Column("positive", Text, nullable=False, comment="name of the positive class"),
-)
-
-label_account = Table(
-    "label_account",
-    metadata,
-    Column("place", BigInteger, primary_key=True, autoincrement=False, comment="hash of topic and partition"),
-    Column("topic", String(249), nullable=False),
-    Column("partition", Integer, nullable=False),
-    *(
-        Column(name, BigInteger, nullable=False)
-        for name in ("matched", "waiting", "corrected", "duplicates", "orphaned", "expired", "sampled_out")
-    ),
-)
-
-join_share = Table(
-    "join_share",
-    metadata,
-    Column("model", String(256), nullable=False),
-    Column("from_ms", BigInteger, nullable=False, comment="first slice that it holds for"),
-    Column("share", Float, nullable=False, comment="share of the event ids that are kept for pairing"),
-    PrimaryKeyConstraint("model", "from_ms"),
-)
-
-term = Table(
-    "term",
-    metadata,
-    Column("hash", BigInteger, primary_key=True, autoincrement=False),
-    Column("text", Text, nullable=False, comment="class, or name=value of a segment"),
-)
-
-outcome_commit = Table(
-    "outcome_commit",
-    metadata,
-    Column("id", Serial, primary_key=True),
-    Column("sources", Text, nullable=False, comment="JSON: {topic: {partition: [[from, to), …]}}"),
-)
-
-outcome_slice = Table(
-    "outcome_slice",
-    metadata,
-    Column("id", Serial, primary_key=True),
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column("slice_ms", BigInteger, nullable=False, comment="of the predictions"),
-    Column("format", Integer, nullable=False),
-    Column("commit_id", BigInteger, nullable=False),
-    Column("records", LargeBinary, nullable=False, comment="see detectors.outcomes.RECORD"),
-    Index("outcome_slice_range", "model", "version", "slice_ms"),
-)
-
-outcome_window = Table(
-    "outcome_window",
-    metadata,
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column("window", String(32), nullable=False),
-    Column("start_ms", BigInteger, nullable=False),
-    Column("end_ms", BigInteger, nullable=False),
-    Column("touched", BigInteger, nullable=False, comment="grows with every commit that adds to the window"),
-    Column("judged", BigInteger, nullable=False, comment="value of touched that was judged last"),
-    Column("estimated", BigInteger, nullable=False, comment="value of touched that was estimated last"),
-    Column("digest", String(64), comment="SHA-256 of the outcomes that were judged last"),
-    Column("revision", Integer, nullable=False, comment="0: not judged yet"),
-    PrimaryKeyConstraint("model", "version", "window", "start_ms"),
-)
-Index(
-    "outcome_window_dirty",
-    outcome_window.c.end_ms,
-    sqlite_where=outcome_window.c.touched != outcome_window.c.judged,
-    postgresql_where=outcome_window.c.touched != outcome_window.c.judged,
-)
-
-outcome_reference = Table(
-    "outcome_reference",
-    metadata,
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column(
-        "reference_hash", String(64), nullable=False, comment="reference of the events that it belongs to"
-    ),
-    Column("hash", String(64), nullable=False),
-    Column("bytes", LargeBinary, nullable=False),
-    Column("labels", BigInteger, nullable=False),
-    Column("from_ms", BigInteger, nullable=False),
-    Column("to_ms", BigInteger, nullable=False),
-    Column("created_at_ms", BigInteger, nullable=False),
-    PrimaryKeyConstraint("model", "version", "reference_hash"),
-)
-
-performance_value = Table(
-    "performance_value",
-    metadata,
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column("window", String(32), nullable=False),
-    Column("start_ms", BigInteger, nullable=False),
-    Column("segment", String(512), nullable=False),
-    Column("kind", String(16), nullable=False, comment="estimated | realised | covariate | concept"),
-    Column("metric", String(128), nullable=False),
-    Column("value", Float, nullable=False),
-    Column("low", Float),
-    Column("high", Float),
-    Column("n", BigInteger, nullable=False),
-    Column("coverage", Float, comment="labelled share of the predictions; of realised values"),
-    Column("computed_at_ms", BigInteger, nullable=False),
-    PrimaryKeyConstraint("model", "version", "window", "start_ms", "segment", "kind", "metric"),
-)
-
-estimate_state = Table(
-    "estimate_state",
-    metadata,
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column("reference_hash", String(64), nullable=False, comment="reference of outcomes"),
-    Column("start_ms", BigInteger, nullable=False, comment="of the latest window that was reconciled"),
-    Column("state", LargeBinary, nullable=False, comment="conformal bands of each metric"),
-    PrimaryKeyConstraint("model", "version", "reference_hash"),
-)
-
-version_comparison = Table(
-    "version_comparison",
-    metadata,
-    Column("model", String(256), nullable=False),
-    Column("champion", String(256), nullable=False),
-    Column("challenger", String(256), nullable=False),
-    Column("metric", String(32), nullable=False),
-    Column("from_ms", BigInteger, nullable=False, comment="first event time that both have"),
-    Column("until_ms", BigInteger, nullable=False, comment="event time up to which outcomes are taken in"),
-    Column("state", LargeBinary, nullable=False, comment="of the confidence sequence"),
-    PrimaryKeyConstraint("model", "champion", "challenger", "metric"),
-)
 
 # --- the weekly digest --------------------------------------------------------------------------------------
 
@@ -610,72 +470,7 @@ digest = Table(
     Column("finished_at_ms", BigInteger, comment="wall clock; null: windows of the week are waited for"),
 )
 
-# --- alerts and deliveries ----------------------------------------------------------------------------------
-
-alert = Table(
-    "alert",
-    metadata,
-    Column("id", String(64), primary_key=True, comment="deterministic: hash of cause and opening window"),
-    Column("model", String(256), nullable=False),
-    Column("version", String(256), nullable=False),
-    Column("kind", String(32), nullable=False, comment="drift | no_data | partition_stopped"),
-    Column("lane", String(16), nullable=False),
-    Column("severity", String(16), nullable=False, comment="page | warn | info"),
-    Column("state", String(16), nullable=False, comment="firing | acknowledged | resolved | retracted"),
-    Column("column", String(512), nullable=False),
-    Column("segment", String(512), nullable=False),
-    Column(
-        "opened_at_ms", BigInteger, nullable=False, comment="event time: end of the window that opened it"
-    ),
-    Column("updated_at_ms", BigInteger, nullable=False),
-    Column("closed_at_ms", BigInteger),
-    Column("window_start_ms", BigInteger, nullable=False),
-    Column("window_end_ms", BigInteger, nullable=False),
-    Column("onset_at_ms", BigInteger),
-    Column("evidence_log", Float),
-    Column("threshold_log", Float),
-    Column(
-        "sequence", Integer, nullable=False, comment="number of changes; the next change has sequence + 1"
-    ),
-    Column("summary", Text, nullable=False),
-    Column("state_bytes", LargeBinary, nullable=False, comment="state of the alert's machine, versioned"),
-    Index("alert_open", "model", "version", "state"),
-)
-
-alert_event = Table(
-    "alert_event",
-    metadata,
-    Column("id", Serial, primary_key=True),
-    Column("alert_id", String(64), nullable=False),
-    Column("sequence", Integer, nullable=False),
-    Column(
-        "change", String(16), nullable=False, comment="opened | updated | acknowledged | resolved | retracted"
-    ),
-    Column("cause", Text, nullable=False),
-    Column("actor", String(256), nullable=False),
-    Column("at_ms", BigInteger, nullable=False),
-    UniqueConstraint("alert_id", "sequence"),
-)
-
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("id", String(64), primary_key=True, comment="deterministic: hash of alert, sequence and receiver"),
-    Column("alert_id", String(64), nullable=False),
-    Column("sequence", Integer, nullable=False),
-    Column("receiver", String(256), nullable=False),
-    Column("payload", Text, nullable=False, comment="JSON of the alert as it was at that change"),
-    Column("state", String(16), nullable=False, comment="waiting | delivered | superseded | dead"),
-    Column("attempts", Integer, nullable=False),
-    Column("not_before_ms", BigInteger, nullable=False),
-    Column("lease_until_ms", BigInteger, nullable=False),
-    Column("lease_token", String(64)),
-    Column("created_at_ms", BigInteger, nullable=False),
-    Column("finished_at_ms", BigInteger),
-    Column("last_error", Text),
-    Index("outbox_due", "state", "not_before_ms"),
-    Index("outbox_order", "receiver", "alert_id", "sequence"),
-)
+# --- agreements ---------------------------------------------------------------------------------------------
 
 contract_revision = Table(
     "contract_revision",
@@ -687,13 +482,4 @@ contract_revision = Table(
     Column("since_ms", BigInteger, nullable=False, comment="wall clock"),
     Column("changes", Text, nullable=False, comment="JSON: from the revision before"),
     PrimaryKeyConstraint("model", "revision"),
-)
-
-receiver_state = Table(
-    "receiver_state",
-    metadata,
-    Column("receiver", String(256), nullable=False),
-    Column("alert_id", String(64), nullable=False, comment="empty: state of the receiver itself"),
-    Column("state", Text, nullable=False, comment="JSON, for example a Slack channel and message ts"),
-    PrimaryKeyConstraint("receiver", "alert_id"),
 )

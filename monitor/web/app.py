@@ -1,10 +1,11 @@
-"""Builds the web application: API, page, metrics and health, with problem documents and safe headers."""
+"""Builds the web application: API, console, metrics and health, with problem documents and safe headers."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
@@ -13,31 +14,44 @@ from sqlalchemy import Engine
 
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.config.sign_in import OidcSignIn
 from monitor.door import Door
 from monitor.telemetry import Telemetry
 from monitor.version import code_version
-from monitor.web import health, pages, problems
+from monitor.web import health, problems
 from monitor.web.api import (
     accounting,
     alerts,
     budget,
     contracts,
     dead_letters,
+    deliveries,
+    deployments,
     digest,
     events,
     fairness,
+    incidents,
     models,
     performance,
     profile,
+    promotions,
     references,
     results,
+    retraining,
+    silences,
     versions,
 )
+from monitor.web.console import routes as console
+from monitor.web.console.shell import Shell
 from monitor.web.context import Context
 from monitor.web.gauges import Gauges
 from monitor.web.guard import Guard
 from monitor.web.health import Readiness
 from monitor.web.metrics import StateCollector
+from monitor.web.sign_in import routes as sign_in
+from monitor.web.sign_in.audit import Audit
+from monitor.web.sign_in.gate import Gate
+from monitor.web.sign_in.identify import Identify
 
 PREFIX = "/api/v1"
 SHORT_PREFIX = "/v1"  # what senders of CloudEvents expect
@@ -50,11 +64,17 @@ API = (
     fairness,
     contracts,
     alerts,
+    incidents,
+    silences,
+    deliveries,
+    deployments,
     budget,
     digest,
     accounting,
     dead_letters,
     references,
+    promotions,
+    retraining,
     events,
 )
 
@@ -82,7 +102,7 @@ def create_app(
         Says why the roles of this process cannot work yet, one text a reason; empty if they can. The database
         is asked in any case.
     api : bool
-        Serve the API, the page and the gauges of the database; without, only health and the process's own
+        Serve the API, the console and the gauges of the database; without, only health and the process's own
         metrics.
     door : Door, optional
         Where events go that come by HTTP.
@@ -94,6 +114,8 @@ def create_app(
     """
     context = Context(configuration, engine, telemetry, clock, door)
     gauges = StateCollector(Gauges(context), clock) if api else None
+    identify, audit = Identify(context), Audit(context)
+    entrance = _sign_in(context, identify, audit) if api else None
     sources: list[Collector | CollectorRegistry] = [telemetry.registry]
     if gauges is not None:
         sources.append(gauges)
@@ -103,6 +125,8 @@ def create_app(
         yield
         if gauges is not None:
             gauges.close()
+        if entrance is not None:
+            entrance.provider.close()
 
     app = FastAPI(
         title="Driftline",
@@ -115,17 +139,33 @@ def create_app(
         lifespan=lifespan,
     )
     app.include_router(health.routes(engine, readiness, sources))
+    shell: Shell | None = None
     if api:
         for module in API:
             app.include_router(module.routes(context), prefix=PREFIX, responses=_PROBLEMS)
         app.include_router(events.routes(context), prefix=SHORT_PREFIX, include_in_schema=False)
-        app.include_router(pages.routes(context))
+        shell = Shell(context)
+        app.include_router(console.routes(context, shell))
+        if entrance is not None and identify.sessions is not None:
+            app.include_router(sign_in.routes(entrance, identify.sessions, shell))
         _describe_problems(app)
-    problems.install(app)
+    problems.install(app, None if shell is None else shell.problem)
     taken = configuration.http.events
     larger = {} if taken is None else {f"{p}/events": taken.max_bytes for p in (PREFIX, SHORT_PREFIX)}
-    app.add_middleware(Guard, host=configuration.http.host, larger=larger)
+    page = None if shell is None else shell.problem
+    app.add_middleware(Gate, context=context, identify=identify, audit=audit, page=page)
+    # Without sign-in, only this machine may ask: a name that others know would let their pages in.
+    named = "" if identify.is_local else urlsplit(configuration.http.public_url or "").hostname or ""
+    app.add_middleware(Guard, host=configuration.http.host, larger=larger, named=named)
     return app
+
+
+def _sign_in(context: Context, identify: Identify, audit: Audit) -> sign_in.SignIn | None:
+    """Build what leads people to the provider, where there is one."""
+    options = context.configuration.http.sign_in
+    if not isinstance(options, OidcSignIn) or identify.sessions is None:
+        return None
+    return sign_in.SignIn(context, options, identify.sessions, audit)
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {

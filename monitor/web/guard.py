@@ -18,10 +18,11 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with less, browsers do not say where a form of ours comes from
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
@@ -38,11 +39,13 @@ class Guard:
         that a foreign web page cannot reach the service through a name of its own (DNS rebinding).
     larger : mapping of str to int
         Largest body in bytes of paths that may have more than others.
+    named : str, optional
+        Name under which a proxy on this machine may be asked for us as well.
     """
 
-    def __init__(self, app: ASGIApp, host: str, larger: Mapping[str, int]) -> None:
+    def __init__(self, app: ASGIApp, host: str, larger: Mapping[str, int], named: str = "") -> None:
         self._app, self._larger = app, larger
-        self._hosts = LOCAL_NAMES | {host} if is_loopback(host) else None
+        self._hosts = LOCAL_NAMES | {host, named} - {""} if is_loopback(host) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""

@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from monitor.config.problem import show
-from monitor.config.values import read_instant
+from monitor.config.values import DURATION_PATTERN, read_duration, read_instant
 
 _EARLIEST_MS = -62_135_596_800_000  # the year 1, the first that can be written
 _LOST_PLUS = re.compile(r"(?<=\d) (?=\d\d:\d\d$)")
@@ -64,6 +64,13 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T00:00:00Z"]}),
 ]
 """RFC 3339 or epoch milliseconds, as epoch milliseconds."""
+
+DurationText = Annotated[
+    int,
+    BeforeValidator(read_duration),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN, "examples": ["1h", "1d"]}),
+]
+"""A span of time as people write it, as milliseconds."""
 
 QueryText = Annotated[str, Field(min_length=1, max_length=1_024), AfterValidator(check_text)]
 """Name of something."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -85,12 +86,30 @@ def answer(
     return JSONResponse(content, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
 
 
-def install(app: FastAPI) -> None:
-    """Let errors become problem documents; `monitor.web.guard` sees to unforeseen ones."""
-    app.add_exception_handler(Refused, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Unavailable, _unavailable)
+PageOf = Callable[[Request, JSONResponse], Response]
+"""Writes a problem document as a page for a person."""
+
+
+def install(app: FastAPI, page: PageOf | None = None) -> None:
+    """Let errors become problem documents; `monitor.web.guard` sees to unforeseen ones.
+
+    Parameters
+    ----------
+    app : FastAPI
+    page : callable, optional
+        Makes pages of them for browsers, where no part of the API was asked.
+    """
+    handlers = ((Refused, _refused), (RequestValidationError, _invalid), (HTTPException, _http))
+    for kind, handler in (*handlers, (Unavailable, _unavailable)):
+        app.add_exception_handler(kind, handler if page is None else partial(_for_readers, handler, page))
+
+
+def _for_readers(
+    handler: Callable[[Request, Exception], JSONResponse], page: PageOf, request: Request, error: Exception
+) -> Response:
+    made = handler(request, error)
+    is_browser = "text/html" in request.headers.get("accept", "")
+    return page(request, made) if is_browser and not request.url.path.startswith(("/api/", "/v1/")) else made
 
 
 def _refused(_request: Request, error: Exception) -> JSONResponse:

@@ -61,6 +61,7 @@ class Serving:
                 access_log=False,
                 log_level="warning",  # we say ourselves when we come and go
                 server_header=False,
+                proxy_headers=False,  # monitor.web.sign_in.origin knows whom to believe
                 timeout_graceful_shutdown=GRACE_S,
                 limit_concurrency=MOST_REQUESTS,
             )

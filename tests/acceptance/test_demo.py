@@ -83,7 +83,9 @@ def test_it_serves_on_after_the_summary_and_leaves_when_told(tmp_path):
     assert " ERROR " not in (kept / "driftline.log").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("moment", ["Driftline demo", "first day judged"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param("Driftline demo", marks=pytest.mark.full), "first day judged"]
+)
 def test_control_c_stops_everything_whenever_it_comes(tmp_path, moment):
     with demo(tmp_path, "--port", "0") as (process, _, err):
         wait_for(lambda: said(err, moment), timeout_s=60, what=moment)

@@ -4,8 +4,12 @@ from dataclasses import replace
 
 from alerting.alert import step
 from alerting.finding import Finding, Kind, WindowObservation, instant
+from alerting.incidents.incident import gather
 from alerting.notice import Notice, notice_of
-from alerting.policy import AlertPolicy
+from alerting.pipeline import Surroundings, outbox_rows, receivers_of
+from alerting.policy import AlertPolicy, Grouping
+from alerting.record import Record
+from alerting.telling import tell_change
 from schemas.verdict import Lane, MovedBin, Stream
 
 START_MS = 1_767_261_600_000  # 2026-01-01T10:00:00Z
@@ -64,10 +68,23 @@ def play(*observations, alert=None, policy=POLICY):
     return alert, changes
 
 
+def rows_of(alert, changes, routes):
+    """Messages about changes of an alert that is an incident of its own, at once."""
+    around = Surroundings(0, routes, Grouping(wait_ms=0))
+    rows = []
+    for change in changes:
+        record = Record(alert.id, change.sequence - 1, dict.fromkeys(receivers_of([alert], around), 1))
+        rows += outbox_rows(tell_change(record, (), (alert,), change, around))
+    return rows
+
+
 def notices(*observations, policy=POLICY) -> list[Notice]:
     """Every change of an incident as a notice."""
     alert, made = None, []
     for observation in observations:
         alert, changes = play(observation, alert=alert, policy=policy)
-        made += [notice_of(f"{alert.id}-{change.sequence}", change, alert) for change in changes]
+        made += [
+            notice_of(f"{alert.id}-{change.sequence}", change, gather(alert.id, change.sequence, [alert]))
+            for change in changes
+        ]
     return made

@@ -109,6 +109,23 @@ def test_a_revision_renews_the_figures():
     assert "PSI 0.20" in alert.summary
 
 
+def test_a_window_that_is_taken_back_no_longer_makes_a_pending_alert_fire():
+    policy = AlertPolicy(min_windows=3)
+    alert, changes = play(
+        window(0, ["age"]), window(1, ["age"]), window(0, revision=2), window(2, ["age"]), policy=policy
+    )
+    assert (alert.state, alert.supported, kinds(changes)) == (State.PENDING, 2, ["pending"])
+    _, changes = play(window(3, ["age"]), alert=alert, policy=policy)
+    assert kinds(changes) == ["opened"]
+
+
+def test_a_revision_to_clean_drops_a_pending_alert():
+    policy = AlertPolicy(min_windows=3)
+    alert, changes = play(window(0, ["age"]), window(1, ["age"]), window(1, revision=2), policy=policy)
+    assert (alert.state, kinds(changes)) == (State.RESOLVED, ["pending", "resolved"])
+    assert changes[-1].cause == "did not last: 1 of 3 windows"
+
+
 def test_a_resolved_alert_can_still_be_retracted():
     alert, _ = play(window(0, ["age"]), window(1), window(2), window(3))
     closed_at = alert.closed_at

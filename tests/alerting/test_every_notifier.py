@@ -1,29 +1,48 @@
 """What holds for every notifier that the catalog finds."""
 
+import importlib.util
 import json
 import logging
 import re
+from urllib.parse import urlsplit
 
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from alerting.finding import instant
+from alerting.held import held_notice
 from alerting.notifiers.base import Notifier
-from alerting.notifiers.catalog import build, contributed_by, modules, notifiers, receiver_options
+from alerting.notifiers.catalog import CATALOG, build, notifiers
 from schemas.errors import ConfigurationError, DeliveryError, RetryLater
 from tests.alerting import digests
 from tests.alerting.factory import notices, window
 from tests.alerting.servers import Answer, LocalServer
+from tests.alerting.smtp_server import SmtpServer
 from tests.kit.ports import free_port
+
+# Apprise imports it where the interpreter still has it.
+pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
 
 NOW_MS = 1_767_225_600_000
 NOWHERE = "http://127.0.0.1:1"
 MACHINERY = {"base", "catalog"}
-EXAMPLES = [
-    pytest.param(cls, example, id=f"{name}-{number}")
-    for name, cls in notifiers().items()
-    for number, example in enumerate(cls.examples())
-]
-every_example = pytest.mark.parametrize(("cls", "example"), EXAMPLES)
+
+
+def examples(*, that_ask_to_wait=False):
+    return [
+        pytest.param(cls, example, id=f"{name}-{number}", marks=needs(example.needs))
+        for name, cls in notifiers().items()
+        for number, example in enumerate(cls.examples())
+        if example.can_ask_to_wait or not that_ask_to_wait
+    ]
+
+
+def needs(module):
+    is_missing = bool(module) and importlib.util.find_spec(module) is None
+    return pytest.mark.skipif(is_missing, reason=f"the extra with {module} is not installed")
+
+
+every_example = pytest.mark.parametrize(("cls", "example"), examples())
 DIGEST = digests.notice(digests.drifted())
 OPENED, UPDATED, RESOLVED = notices(window(0, ["age"]), window(1, ["score"]), window(2), window(3), window(4))
 
@@ -39,20 +58,25 @@ class Receiver(LocalServer):
 
 @pytest.fixture
 def server(example):
-    with Receiver(dict(example.answer)) as running:
+    users = dict(zip(["driftline"], example.environment.values(), strict=False))
+    with SmtpServer(users) if example.server == "smtp" else Receiver(dict(example.answer)) as running:
         yield running
 
 
 def placed(values, address):
+    parts = urlsplit(address)
+    names = {"{server}": address, "{host}": str(parts.hostname), "{port}": str(parts.port)}
     return {
-        key: text.replace("{server}", address) if isinstance(text, str) else text
+        key: re.sub(r"\{(server|host|port)\}", lambda name: names[name[0]], text)
+        if isinstance(text, str)
+        else text
         for key, text in values.items()
     }
 
 
 def make(example, address, **changes) -> Notifier:
     raw = {**placed(example.options, address), **changes}
-    options = TypeAdapter(receiver_options()).validate_python(raw)
+    options = TypeAdapter(CATALOG.options).validate_python(raw)
     return build("tried", options, placed(example.environment, address), lambda: NOW_MS)
 
 
@@ -64,7 +88,7 @@ def notifier(example, server):
 
 
 def test_every_module_contributes_a_notifier():
-    idle = [module.__name__ for module in modules() if not contributed_by(module)]
+    idle = [module.__name__ for module in CATALOG.modules() if not CATALOG.by(module)]
     assert {name.rpartition(".")[2] for name in idle} == MACHINERY
 
 
@@ -139,6 +163,19 @@ def test_a_digest_is_told_and_can_be_told_again(cls, example, server, notifier):
 
 
 @every_example
+def test_a_list_of_what_was_held_back_is_for_those_who_read(cls, example, server, notifier):
+    held = held_notice([OPENED, UPDATED, RESOLVED], "tried", "20 per hour", instant(NOW_MS))
+    if not cls.reads_lists:
+        with pytest.raises(DeliveryError, match="reads no lists"):
+            notifier.send_list(held)
+        return
+    notifier.send_list(held)
+    (request,) = server.requests
+    assert "1 more incident was held back by the limit of 20 per hour" in request.body.decode()
+    assert "page, resolved: churn v1: score drifted" in request.body.decode()
+
+
+@every_example
 def test_trouble_with_a_digest_is_told_apart_as_with_alerts(cls, example, server, notifier):
     server.will(Answer(503, "oops"), Answer(400, "no"))
     with pytest.raises(RetryLater):
@@ -156,7 +193,7 @@ def test_trouble_of_the_receiver_is_tried_again(cls, example, server, notifier, 
         notifier.send(OPENED, None)
 
 
-@every_example
+@pytest.mark.parametrize(("cls", "example"), examples(that_ask_to_wait=True))
 @pytest.mark.parametrize("wish", ["7", "Thu, 01 Jan 2026 00:00:07 GMT"])
 def test_a_wish_to_wait_is_heard(cls, example, server, notifier, wish):
     server.will(Answer(429, "slow down", {"Retry-After": wish}))

@@ -9,9 +9,11 @@ import msgspec
 from alerting.alert import Alert, step
 from alerting.codec import document, from_bytes, to_bytes
 from alerting.finding import Finding, Kind, Severity, WindowObservation, instant
+from alerting.incidents.incident import gather
+from alerting.messages.words import TOPICS
 from alerting.notice import notice_of
 from alerting.policy import AlertPolicy
-from alerting.slack_message import TOPICS, blocks_of
+from alerting.slack.message import blocks_of
 from schemas.examples import Example
 from schemas.verdict import Lane
 
@@ -80,6 +82,6 @@ def test_examples_are_shown_in_slack_and_to_webhooks_without_what_is_personal() 
         {"event_time": "1970-01-01T00:01:00Z", "event_id": "e7", "topic": "flights", "partition": 0,
          "offset": 12, "values": {"age": "130", "name": None}}
     ]  # fmt: skip
-    notice = notice_of("n", step(None, window_of(finding), AlertPolicy())[1][0], alert, "")
+    notice = notice_of("n", step(None, window_of(finding), AlertPolicy())[1][0], gather(alert.id, 1, [alert]))
     texts = [block["text"]["text"] for block in blocks_of(notice) if block["type"] == "section"]
     assert "For example:\n• age 130, name (hidden); event e7, flights/0 at offset 12" in texts

@@ -4,10 +4,12 @@ import pytest
 from pydantic import ValidationError
 
 from alerting.finding import Kind
+from alerting.messages.words import TOPICS
 from alerting.notifiers.catalog import build
-from alerting.notifiers.slack import HINTS, SlackOptions
-from alerting.slack_message import TOPICS, blocks_of, columns_text, escape, text_of, title_of
-from schemas.errors import DeliveryError, RetryLater
+from alerting.notifiers.slack import SlackOptions
+from alerting.slack.client import HINTS
+from alerting.slack.message import blocks_of, columns_text, escape, text_of, title_of
+from schemas.errors import ConfigurationError, DeliveryError, RetryLater
 from schemas.verdict import Lane
 from tests.alerting.factory import finding, notices, window
 from tests.alerting.servers import Answer, SlackServer
@@ -127,6 +129,13 @@ def test_passing_errors_are_tried_again(slack, bot, code):
     assert caught.value.after_s == 30.0
 
 
+@pytest.mark.parametrize("status", [408, 425])
+def test_a_status_that_passes_is_tried_again(slack, bot, status):
+    slack.will(Answer(status, "<html>too slow</html>"))
+    with pytest.raises(RetryLater):
+        bot.send(STORY[0], None)
+
+
 def test_a_page_that_is_not_slacks_is_not_repeated(slack, bot):
     slack.will(Answer(200, "<html>please log in, token abc</html>"))
     with pytest.raises(RetryLater, match="not Slack's") as caught:
@@ -148,6 +157,15 @@ def test_an_incoming_webhook_posts_every_change(slack):
     hook = build("log", options, {"U": f"{slack.address}/services/T/B/x"}, lambda: 0)
     assert tell(hook, STORY) is None
     assert len(slack.messages) == 3
+
+
+@pytest.mark.parametrize(
+    "url", ["hooks.slack.com/services/geheim", "file:///etc/geheim", "https:// geheim", "x"]
+)
+def test_a_secret_that_is_no_incoming_webhook_is_refused_without_showing_it(url):
+    with pytest.raises(ConfigurationError, match=r"receivers\.log\.url: not an address") as caught:
+        build("log", SlackOptions(type="slack", url_env="U"), {"U": url}, lambda: 0)
+    assert "geheim" not in str(caught.value)
 
 
 def test_the_largest_message_stays_within_the_limits(slack, bot):

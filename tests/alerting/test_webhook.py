@@ -9,12 +9,13 @@ import pytest
 from pydantic import ValidationError
 from standardwebhooks import Webhook
 
-from alerting.addresses import PinnedTransport, is_public
+from alerting.http.addresses import MOST_ADDRESSES, PinnedTransport, is_public
 from alerting.notifiers.base import ReceiverDisabled
 from alerting.notifiers.catalog import build
 from alerting.notifiers.webhook import MAX_BODY_BYTES, WebhookNotifier, WebhookOptions, body_of
 from alerting.secrets import Secrets
 from schemas.errors import ConfigurationError, DeliveryError, RetryLater
+from tests.alerting import stories
 from tests.alerting.factory import finding, notices, window
 from tests.alerting.servers import Answer, WebhookServer
 from tests.kit.ports import free_port
@@ -174,6 +175,40 @@ def test_the_next_address_is_tried_if_one_takes_no_connection(server):
     assert len(server.kept) == 1
 
 
+def test_many_addresses_that_take_no_connection_do_not_hold_up_the_others():
+    tried = []
+
+    class Wire(httpx.BaseTransport):
+        def handle_request(self, request):
+            tried.append(request.url.host)
+            raise httpx.ConnectTimeout(request.url.host)
+
+    many = [f"93.184.215.{number}" for number in range(200)]
+    pinned = PinnedTransport(Wire(), allow_private=False, resolve=lambda *_: many)
+    with pytest.raises(httpx.ConnectTimeout):
+        pinned.handle_request(httpx.Request("POST", "https://hook.example/x"))
+    assert tried == many[:MOST_ADDRESSES]
+
+
+def test_a_name_beyond_ascii_is_looked_up_as_it_stands_in_the_certificate():
+    """The resolver of the system would write it by older rules: as strasse.example, somebody else's name."""
+    asked = []
+
+    def resolve(host, _port):
+        asked.append(host)
+        return ["93.184.215.14"]
+
+    class Wire(httpx.BaseTransport):
+        def handle_request(self, request):
+            asked.append(request.extensions["sni_hostname"])
+            return httpx.Response(200)
+
+    PinnedTransport(Wire(), allow_private=False, resolve=resolve).handle_request(
+        httpx.Request("POST", "https://straße.example/x")
+    )
+    assert asked == ["xn--strae-oqa.example"] * 2
+
+
 def test_a_name_that_cannot_be_resolved_is_tried_again():
     def nowhere(*_):
         raise OSError
@@ -196,6 +231,43 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(tmp_path):
                 STORY[0], None
             )
     assert len(server.kept) == 1
+
+
+def test_certificates_of_ones_own_are_trusted_in_place_of_the_public_ones(tmp_path, monkeypatch):
+    with _tls(WebhookServer(NEW), tmp_path) as certificate:
+        made = []
+        monkeypatch.setattr(httpx, "HTTPTransport", lambda **options: made.append(options["verify"]))
+        make("https://hook.example/", ca_file=str(certificate))
+    assert len(made[0].get_ca_certs()) == 1
+
+
+def test_a_file_without_certificates_is_refused(tmp_path):
+    (tmp_path / "empty.pem").write_text("nothing")
+    for name in ("empty.pem", "missing.pem"):
+        with pytest.raises(ConfigurationError, match=r"receivers\.retrain\.ca_file: .* no certificates"):
+            make("https://hook.example/", ca_file=str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://ann:geh/eim@hook.example/", "https://hook.example/\ngeheim", "geheim"]
+)
+def test_a_secret_that_is_no_address_is_refused_without_showing_it(url):
+    with pytest.raises(ConfigurationError, match=r"receivers\.retrain\.url: not an address") as caught:
+        make(None, {"URL": url}, url_env="URL")
+    assert "geh" not in str(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["proxy.example:3128", "http://ann:geh/eim@proxy.example", "ftp://x"])
+def test_a_proxy_that_is_none_is_refused_without_showing_it(proxy):
+    with pytest.raises(ConfigurationError, match=r"receivers\.retrain\.proxy: not an address") as caught:
+        make("https://hook.example/", {"PROXY": proxy}, proxy_env="PROXY")
+    assert "geh" not in str(caught.value)
+
+
+def test_another_address_in_the_secret_gives_a_disabled_receiver_another_chance():
+    old, new = (make(None, {"URL": f"https://hook.example/{name}"}, url_env="URL") for name in "ab")
+    again = make(None, {"URL": "https://hook.example/a"}, url_env="URL")
+    assert old.fingerprint == again.fingerprint != new.fingerprint
 
 
 def test_proxies_of_the_environment_are_not_used(server, monkeypatch):
@@ -232,7 +304,18 @@ def test_the_body_stays_below_20_kb():
     assert data["findings_total"] == 100
 
 
-@pytest.mark.parametrize("secret", ["whsec_c2hvcnQ=", "whsec_" + "A" * 120, "not base64 at all!"])
+def test_the_body_stays_below_20_kb_whatever_an_incident_holds():
+    told = stories.enormous()
+    body = body_of(told)
+    data = json.loads(body)["data"]
+    assert len(body) < MAX_BODY_BYTES
+    assert (data["alerts_total"], data["findings_total"]) == (told.members_total, told.findings_total)
+    assert data["models"]
+
+
+@pytest.mark.parametrize(
+    "secret", ["whsec_c2hvcnQ=", "whsec_" + "A" * 120, "not base64 at all!", "whsec_geheimnisvölles"]
+)
 def test_a_secret_that_is_none_is_refused_without_showing_it(secret):
     with pytest.raises(
         ConfigurationError, match=r"receivers\.retrain\.secret: not a webhook secret"
@@ -258,7 +341,20 @@ def test_options_that_cannot_be_meant_are_refused(options):
 
 
 @pytest.mark.parametrize(
-    "text", ["100.64.0.1", "192.0.2.1", "224.0.0.1", "fe80::1%eth0", "fd00:ec2::254", "168.63.129.16"]
+    "text",
+    [
+        "100.64.0.1",
+        "192.0.0.192",  # metadata of Oracle's cloud
+        "192.0.2.1",
+        "224.0.0.1",
+        "fe80::1%eth0",
+        "fec0::1",
+        "fd00:ec2::254",
+        "168.63.129.16",
+        "::127.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "64:ff9b:1::a00:1",
+    ],
 )
 def test_addresses_that_are_not_public(text):
     assert not is_public(text)

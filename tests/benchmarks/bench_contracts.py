@@ -70,11 +70,14 @@ def sides(bootstrap: str, folder: Path, shape: Shape) -> dict[str, Side]:
         "max": 30.9,
         "rules": {"range": {"action": "quarantine", "stop": {"share": 0.5}}},
     }
+    by_segment = {"segments": ["c0", "c2"]}
     contracts = {
         "none": {},
         "kept": contract(),
         "broken": contract(ONE_IN_A_HUNDRED),
         "quarantine": contract(**quarantine),
+        "segments": by_segment,
+        "broken in segments": contract(ONE_IN_A_HUNDRED) | by_segment,
     }
     return {name: partial(ingest, bootstrap, folder, name, shape, said) for name, said in contracts.items()}
 
@@ -86,6 +89,8 @@ def figures(rates: dict[str, float]) -> list[Figure]:
         "kept": "100 rules, all kept",
         "broken": "100 rules, 20 of them broken by 1 % of the events each",
         "quarantine": "100 rules, 0.1 % of the events kept out",
+        "segments": "no contract, two segment columns of 10 and 40 values",
+        "broken in segments": "100 rules, 20 of them broken by 1 % of the events each, by segment",
     }
     lines = [Figure(f"{names[name]} (events/s)", f"{rate:,.0f}") for name, rate in rates.items()]
     return [
@@ -93,6 +98,12 @@ def figures(rates: dict[str, float]) -> list[Figure]:
         ratio_figure("100 rules / no contract", rates["kept"], rates["none"], 0.75),
         ratio_figure("100 rules, broken / no contract", rates["broken"], rates["none"], 0.75),
         ratio_figure("quarantine / no contract", rates["quarantine"], rates["none"], 0.75),
+        ratio_figure(
+            "100 rules, broken / no contract, by segment",
+            rates["broken in segments"],
+            rates["segments"],
+            0.75,
+        ),
     ]
 
 

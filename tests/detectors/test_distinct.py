@@ -95,10 +95,97 @@ def test_precision_out_of_range_is_refused(precision):
         Distinct(precision)
 
 
-def test_different_precisions_cannot_be_merged():
-    assert Distinct(8) != Distinct(9)
-    with pytest.raises(ProfileError, match="8 and 9"):
-        Distinct(8).merge(Distinct(9))
+@settings(deadline=None, max_examples=60)
+@given(HASHES, HASHES, PRECISIONS, PRECISIONS, st.integers(0, 1))
+def test_precisions_merge_to_the_coarser_as_if_all_had_been_counted_there(first, second, one, other, zeros):
+    if zeros:  # ranks at the end mark, of which the bits that are dropped count
+        first = first & ~np.uint64(2**52 - 1)
+    parts = sketch_of(first, one), sketch_of(second, other)
+    merged = parts[0].merge(parts[1])
+    sizes = [p for p, part in zip((one, other), (first, second), strict=True) if len(part)]
+    precision = min(sizes, default=max(one, other))
+    assert merged.precision == precision
+    assert merged.registers.tolist() == by_definition([*first.tolist(), *second.tolist()], precision)
+    assert parts[1].merge(parts[0]).to_bytes() == merged.to_bytes()
+
+
+EXACT = 12
+FEW = arrays.arrays(np.uint64, st.integers(0, 20), elements=st.integers(0, 2**64 - 1) | st.integers(0, 9))
+KINDS = st.sampled_from([(9, 0), (14, EXACT), (14, 5), (11, EXACT)])
+PARTS = st.lists(st.tuples(FEW, KINDS), min_size=1, max_size=5)
+
+
+def exactly(hashes: np.ndarray, kind: tuple[int, int]) -> Distinct:
+    sketch = Distinct(*kind)
+    for part in np.array_split(hashes, 3):
+        sketch.update(part)
+    return sketch
+
+
+def added(sketches: list[Distinct]) -> Distinct:
+    total = sketches[0]
+    for sketch in sketches[1:]:
+        total = total.merge(sketch)
+    return total
+
+
+@settings(deadline=None, max_examples=100)
+@given(PARTS, st.randoms(use_true_random=False), st.booleans())
+def test_sketches_of_any_kind_add_up_in_any_order_and_grouping(parts, order, stored):
+    made = [exactly(hashes, kind) for hashes, kind in parts]
+    if stored:
+        made = [Distinct.from_bytes(sketch.to_bytes()) for sketch in made]
+    whole = added(made).to_bytes()
+    order.shuffle(made)
+    cut = order.randint(0, len(made) - 1)
+    grouped = added(made[:cut]).merge(added(made[cut:])) if cut else added(made)
+    assert grouped.to_bytes() == whole
+    different = len(set(np.concatenate([hashes for hashes, _ in parts]).tolist()))
+    kinds = [kind for hashes, kind in parts if len(hashes)]
+    most = min((exact for _, exact in kinds), default=max(exact for _, (_, exact) in parts))
+    assert grouped.is_exact == (0 < most >= different)
+    if grouped.is_exact:
+        assert (grouped.estimate(), grouped.relative_error) == (different, 0)
+
+
+def test_operands_of_a_merge_do_not_change():
+    few, many = exactly(np.arange(5, dtype=np.uint64), (14, EXACT)), Distinct(14, EXACT)
+    before = few.to_bytes(), many.to_bytes()
+    merged = few.merge(many)
+    merged.update(np.arange(100, dtype=np.uint64) << np.uint64(50))
+    assert (few.to_bytes(), many.to_bytes()) == before
+    assert not merged.is_exact
+
+
+@pytest.mark.parametrize("true", [0, 1, 4_095, 4_096])
+def test_few_values_are_counted_exactly(true):
+    sketch = Distinct.fine()
+    values = np.random.default_rng(3).permutation(np.repeat(np.arange(true), 3).astype(float))
+    for part in np.array_split(values, 7):
+        sketch.update(hash_numbers(part))
+    assert sketch.estimate() == len(np.unique(values)) == true
+    assert sketch.relative_error == 0
+    assert len(sketch.to_bytes()) == 7 + 8 * true
+
+
+@pytest.mark.parametrize("true", [4_097, 20_000, 150_000])
+def test_many_values_are_estimated_within_a_thirtieth(true):
+    for seed in range(5):
+        values = np.random.default_rng(seed).integers(0, true, 3 * true).astype(float) + seed * 1e8
+        sketch = Distinct.fine()
+        sketch.update(hash_numbers(values))
+        different = len(np.unique(values))
+        if different <= 4_096:
+            continue
+        assert not sketch.is_exact
+        assert 4 * sketch.relative_error == pytest.approx(0.0325)
+        assert abs(sketch.estimate() / different - 1) < 0.0325
+        assert sketch.size_bytes == 2**14
+
+
+def test_hashes_that_are_kept_are_bounded():
+    with pytest.raises(UsageError, match=r"exact: -1 \(0 to 1048576"):
+        Distinct(9, -1)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +201,14 @@ def test_different_precisions_cannot_be_merged():
         b"\x01\x09\x01\x00\x02\x05",
         b"\x01\x09\x01\x05\x00\x02\x05\x00\x03",
         b"\x01\x09\x01\x00\x00\x39",
+        b"\x01\x09\x02",
+        b"\x02\x0e\x02\x02\x00\x00",
+        b"\x02\x0e\x02\x00\x00\x00\x00",
+        b"\x02\x0e\x02\xff\xff\xff\xff",
+        b"\x02\x0e\x02\x02\x00\x00\x00" + bytes(7),
+        b"\x02\x0e\x02\x02\x00\x00\x00" + bytes(16),
+        b"\x02\x0e\x02\x01\x00\x00\x00" + bytes(8) + b"\x01" + bytes(7),
+        b"\x02\x0e\x03\x02\x00\x00\x00",
     ],
 )
 def test_bytes_that_are_no_sketch_are_refused(data):

@@ -196,9 +196,9 @@ def test_the_sample_of_a_profile_is_decoded_when_it_is_asked_for() -> None:
     assert read.sample.state() == made.sample.state()
     assert read.to_bytes() == data
     state = msgspec.msgpack.decode(unseal_raw(b"DLP1", data, "profile"))
-    *others, sample, violations, arrivals = state
+    *others, sample, violations, arrivals, by_segment = state
     assert isinstance(sample, bytes)
-    changed = [*others, sample[:-4], violations, arrivals]
+    changed = [*others, sample[:-4], violations, arrivals, by_segment]
     damaged = Profile.from_bytes(seal_raw(b"DLP1", msgspec.msgpack.encode(changed)))
     assert damaged.rows == 8
     with pytest.raises(ProfileError, match="damaged sample of rows"):

@@ -14,6 +14,7 @@ from monitor.decode.json import Json
 from monitor.decode.reading import Example, Kind, Reading
 from monitor.decode.translated import Translated
 from tests.fuzz.promises import check_counts, check_features, check_same, decoded, events_of
+from tests.fuzz.tables import nameless_zone, unrelated_times
 from tests.fuzz.target import Target
 
 STAMP = 1_767_225_600_000
@@ -43,8 +44,9 @@ class Surroundings:
     examples: tuple[Example, ...]
 
     def seeds(self) -> tuple[bytes, ...]:
-        """All examples, with headers of their own."""
-        return tuple(bytes([at, at]) + one.message.value for at, one in enumerate(self.examples))
+        """All examples, with headers of their own, and what once was read in two ways."""
+        examples = (bytes([at, at]) + one.message.value for at, one in enumerate(self.examples))
+        return (*examples, *(bytes(_AROUND) + value for value in FOUND.get(self.name, ())))
 
     def check(self, data: bytes) -> None:
         """Check that a message harms neither the process nor the messages beside it."""
@@ -96,6 +98,8 @@ class Surroundings:
 
 
 NATIVE = "native"
+FOUND = {"arrow": (unrelated_times(), nameless_zone())}
+"""Values that broke a promise once, by the format; they are read as the first of its examples is."""
 
 
 def format_targets() -> tuple[Target, ...]:

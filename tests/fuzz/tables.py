@@ -12,6 +12,7 @@ import pyarrow as pa
 from monitor.decode.reading import ROLES
 
 _MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+_NEVER = 2**62  # seconds since 1970: later than any calendar goes
 _COLUMNS: tuple[tuple[Any, tuple[Any, ...]], ...] = (
     (pa.string(), ("a", "", "\0", "x" * 200)),
     (pa.large_string(), ("a", "")),
@@ -33,6 +34,7 @@ _COLUMNS: tuple[tuple[Any, tuple[Any, ...]], ...] = (
     (pa.time64("ns"), (time(1, 2, 3),)),
     (pa.duration("us"), (timedelta(seconds=5),)),
     (pa.timestamp("s"), (_MOMENT.replace(tzinfo=None),)),
+    (pa.timestamp("s"), (_NEVER, 0)),
     (pa.timestamp("ns", "UTC"), (_MOMENT,)),
     (pa.timestamp("us", "Nowhere/At-All"), ()),
     (pa.dictionary(pa.int8(), pa.string()), ("a", "b")),
@@ -60,6 +62,36 @@ def strange_stream(rng: random.Random) -> bytes:
     with write(sink, table.schema, options=options) as writer:
         for _ in range(rng.choice((1, 1, 2))):
             writer.write_table(table)
+    return bytes(sink.getvalue())
+
+
+def unrelated_times() -> bytes:
+    """Write events in native form beside a column that is no field of theirs, of instants that never come."""
+    columns = {
+        "event_id": ["a", "b"],
+        "timestamp": pa.array([_MOMENT] * 2, pa.timestamp("us", "UTC")),
+        "prediction": [0, 1],
+        "features": [{"a": 1.5, "b": "x"}] * 2,
+        "times": pa.array([_NEVER] * 2, pa.timestamp("s")),
+    }
+    return _stream(pa.table(columns))
+
+
+def nameless_zone() -> bytes:
+    """Write an event at an instant in a zone whose name is no text."""
+    columns = {
+        "event_id": ["a"],
+        "timestamp": pa.array([_MOMENT], pa.timestamp("us", "Europe/Berlin")),
+        "prediction": [0],
+        "features": [{"a": 1.5}],
+    }
+    return _stream(pa.table(columns)).replace(b"Europe/Berlin", b"Europe/B\xffrlin")
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
     return bytes(sink.getvalue())
 
 

@@ -17,6 +17,7 @@ from detectors.reference import Reference, build
 from schemas.arrived import Arrived
 from schemas.batch import Batch, Categories
 from schemas.column import ColumnSpec, Kind, Source
+from schemas.contract import ColumnRules, Contract
 
 FOLDER = Path(__file__).parent
 SLICE_MS = 60_000
@@ -72,6 +73,19 @@ def with_quality() -> Reference:
     return build(slices, slice_ms=SLICE_MS, window_ms=SLICE_MS, segments=("origin",), max_segment_values=1)
 
 
+CONTRACT = Contract(
+    (
+        ColumnRules("delay", Kind.NUMERIC, low=-2.0, counts_missing=True, is_unique=True),
+        ColumnRules("carrier", values=("UA", "DL"), is_unique=True),
+    )
+)
+
+
+def ruled() -> Profile:
+    """Profile the rows of one slice with a contract."""
+    return profile_batch(batch(), SLICE_MS, contract=CONTRACT)[SLICE_MS]
+
+
 def made() -> dict[str, bytes]:
     """Write everything anew."""
     new = reference()
@@ -82,6 +96,7 @@ def made() -> dict[str, bytes]:
         "profile-binned.bin": binned[SLICE_MS].to_bytes(),
         "reference-quality.bin": with_quality().to_bytes(),
         "profile-arrived.bin": profile_batch(arrived(), SLICE_MS, sample_rows=N)[SLICE_MS].to_bytes(),
+        "profile-ruled.bin": ruled().to_bytes(),
     }
 
 
@@ -129,6 +144,41 @@ def test_how_rows_arrived_is_read_as_it_was_meant() -> None:
     assert (older.told, older.lags.sum()) == (0, 0)
 
 
+def test_violations_by_segment_and_exact_counts_are_read_as_they_were_meant() -> None:
+    stored = Profile.from_bytes((FOLDER / "profile-ruled.bin").read_bytes())
+    rules = [(key.check, key.column) for key in stored.by_segment.rules]
+    assert rules == [
+        ("allowed", "carrier"),
+        ("missing", "delay"),
+        ("range", "delay"),
+        ("type", "carrier"),
+        ("type", "delay"),
+    ]
+    assert stored.groups == ["", "origin=(missing)", "origin=EWR", "origin=JFK"]
+    assert stored.by_segment.rows.tolist() == [[20, 7, 6, 7]] * 5
+    i = np.arange(20, 40)
+    late = [[i % 7 - 3.5 < -2, i % 3 == code] for code in (0, 1, 2)]
+    range_ = stored.by_segment.broken[next(key for key in stored.by_segment.rules if key.check == "range")]
+    assert range_.rows[1:].tolist() == [int((wrong & mine).sum()) for wrong, mine in late]
+    assert range_.first_ms[1:].tolist() == [int(i[wrong & mine].min()) * 3_000 for wrong, mine in late]
+    assert range_.last_ms[1:].tolist() == [int(i[wrong & mine].max()) * 3_000 for wrong, mine in late]
+    assert {name: summary.distinct.is_exact for name, summary in stored.summaries.items()} == {
+        "delay": True, "score": False, "carrier": True, "embedding": False
+    }  # fmt: skip
+    assert [stored.summaries[name].distinct.estimate() for name in ("delay", "carrier")] == [7, 3]
+    new = ruled()
+    assert new.by_segment.state(sorted(new.violations.counts)) == stored.by_segment.state(
+        sorted(stored.violations.counts)
+    )
+    for name, summary in stored.summaries.items():
+        assert summary.distinct.to_bytes() == new.summaries[name].distinct.to_bytes()
+    older = Profile.from_bytes((FOLDER / "profile-learned.bin").read_bytes())
+    assert older.by_segment.rules == []
+    older.merge(stored)
+    assert older.by_segment.rows[:, 0].tolist() == [20] * 5
+    assert older.summaries["delay"].distinct.precision == 9
+
+
 def test_profiles_carry_the_same_state_as_ever() -> None:
     """Their sketches are other libraries' bytes: compared by what they say."""
     for name, data in made().items():
@@ -157,7 +207,7 @@ def test_the_files_are_small() -> None:
     sizes = {path.name: path.stat().st_size for path in FOLDER.glob("*.bin")}
     assert set(sizes) == {
         "reference.bin", "profile-learned.bin", "profile-binned.bin", "reference-quality.bin",
-        "profile-arrived.bin",
+        "profile-arrived.bin", "profile-ruled.bin",
     }  # fmt: skip
     assert all(size < 4_000 for size in sizes.values())
 

@@ -48,6 +48,7 @@ def test_the_command_leads_to_a_function():
     assert callable(command.load())
 
 
+@pytest.mark.full
 def test_modules_in_circles_can_be_imported_before_all_others():
     circles = modules_in_circles()
     assert {"detectors.psi", "monitor.config"} <= set(circles)
@@ -56,6 +57,7 @@ def test_modules_in_circles_can_be_imported_before_all_others():
 
 
 @pytest.mark.full
+@pytest.mark.timeout(900)
 def test_every_module_can_be_imported_before_all_others():
     import_alone(modules())
 

@@ -17,7 +17,8 @@ from alerting.codec import document, from_bytes
 from detectors.base import Detector, Step
 from detectors.profile import profile_batch
 from monitor import cli
-from monitor.backtest import backtest, windows
+from monitor.backtest import backtest, incidents, windows
+from monitor.backtest import looks as looks_of
 from monitor.config import Configuration
 from monitor.config.settings import ModelSettings
 from monitor.frames import Batches, frame_table
@@ -273,7 +274,7 @@ def stretch_slice_by_slice(rows, settings):
 def test_a_planted_shift_is_found_when_it_comes_and_named(detector):
     found = backtest(shifted(quiet()), configured(defaults={"detector": detector})).as_dict()
     assert set(found) == {
-        "model", "windows", "results", "budget", "alerts", "deliveries", "digests", "retraining",
+        "model", "windows", "results", "budget", "alerts", "incidents", "deliveries", "digests", "retraining",
     }  # fmt: skip
     assert (found["model"], found["windows"]) == ("m", DAYS - REFERENCE_DAYS)
     streams = ["age", "amount", "carrier", "multivariate.distance", "prediction"]
@@ -305,6 +306,31 @@ def test_a_planted_shift_is_found_when_it_comes_and_named(detector):
 def test_nothing_is_found_where_nothing_is(detector):
     found = backtest(quiet(5), configured(defaults={"detector": detector}))
     assert (found.alerts, found.deliveries) == ((), ())
+
+
+def test_what_another_alert_holds_back_is_told_when_that_is_over(monkeypatch):
+    frame = shifted(quiet())
+    wrong = after(frame, 23) & ~after(frame, 33) & (np.arange(len(frame)) % 2 == 0)
+    frame.loc[wrong, "label"] = 1 - frame.loc[wrong, "prediction"]
+    plain = options()
+    plain["alerts"]["inhibit"] = [{"by": {"kind": ["performance"]}, "of": {"kind": ["drift"]}}]
+    configuration = Configuration.model_validate(plain)
+    looks = []
+    skipping = looks_of.later_look_ms
+
+    def counted(record, look_ms, next_ms):
+        looks.append(look_ms)
+        return skipping(record, look_ms, next_ms)
+
+    monkeypatch.setattr(incidents, "later_look_ms", counted)
+    found = backtest(frame, configuration)
+    told = [one for one in found.deliveries if one.cause.startswith("was held back while")]
+    assert {(one.change, one.receiver) for one in told} == {("opened", "digest")}
+    # The last window with wrong labels is that of day 32; three clean ones end the alert.
+    assert [day_of(one.at) for one in told] == [pytest.approx(36 + 1 / 1440)]
+    assert len(looks) < 20
+    monkeypatch.setattr(incidents, "later_look_ms", lambda record, look_ms, next_ms: look_ms)
+    assert backtest(frame, configuration).deliveries == found.deliveries
 
 
 def test_weeks_list_what_drifted_in_them():
@@ -526,13 +552,13 @@ def test_the_command_tells_people(run, tmp_path):
     frame[["event_id", "label"]].to_csv(labels, index=False)
     code, out, err = run(frame.drop(columns="label"), "--labels", str(labels))
     assert (code, err) == (1, "")
-    assert "2026-02-01 00:00Z  page  performance: performance.error" in out
-    assert "told: oncall, digest" in out or "told: digest, oncall" in out
-    assert "1 alert in 20 windows of m" in out
+    assert "2026-02-01 00:00Z  page  m v1: performance" in out
+    assert "    told: digest, oncall 2026-02-01 00:00Z" in out or "told: oncall, digest" in out
+    assert "1 incident (1 alert) in 20 windows of m" in out
     assert "false alarms: 2.86 allowed (1 per week), 0.00 spent" in out
     code, out, err = run(quiet(5))
     assert code == 0
-    assert out.startswith("no alerts in 20 windows of m")
+    assert out.startswith("no incidents in 20 windows of m")
 
 
 def test_the_command_says_what_it_left_out(run):
@@ -556,3 +582,20 @@ def test_examples_of_the_page():
     result = doctest.testfile(str(DOCS / "backtest.md"), module_relative=False, encoding="utf-8")
     assert result.attempted > 3
     assert result.failed == 0
+
+
+def test_the_first_window_of_a_table_may_be_cut_off(tmp_path):
+    frame = quiet()
+    begins = frame["timestamp"].min() + 11 * DAY
+    frame[frame["timestamp"] < begins - DAY].to_parquet(tmp_path / "training.parquet")
+    reference = {"file": str(tmp_path / "training.parquet")}
+    configuration = configured(defaults={"reference": reference, "detector": "edetector"})
+
+    def kinds(since_ms):
+        found = backtest(frame[frame["timestamp"] >= since_ms], configuration)
+        return {finding.column for alert in found.alerts for finding in alert.findings}
+
+    assert kinds(begins) == kinds(begins + 20 * 60 * MINUTE) == set()
+    half = frame[(frame["timestamp"] >= begins + DAY) | (np.arange(len(frame)) % 4 == 0)]
+    found = backtest(half[half["timestamp"] >= begins - DAY], configuration)
+    assert "rows" in {finding.column for alert in found.alerts for finding in alert.findings}

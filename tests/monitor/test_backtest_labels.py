@@ -319,7 +319,7 @@ def test_a_reference_file_without_labels_leaves_outcomes_to_the_first_of_the_tab
 # --- passes and order ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", ["1d", "1d/6h"])
+@pytest.mark.parametrize("shape", ["1d", pytest.param("1d/6h", marks=pytest.mark.full)])
 def test_further_passes_and_another_order_change_nothing(monkeypatch, shape):
     frame = told(with_wrong_labels(shifted(quiet())), hours=30)
     frame["label_timestamp"] -= np.random.default_rng(2).integers(0, 20 * HOUR, len(frame))

@@ -58,6 +58,12 @@ class Recorded(OutcomeWorld):
         labels = pd.DataFrame(self.labels)[["event_id", "label", "timestamp"]]
         return labels.rename(columns={"timestamp": "label_timestamp"})
 
+    def live(self, first_minute: int, minutes: int, **options: Any) -> None:
+        """Send, and judge as time goes on: what is told first may decide which incident an alert joins."""
+        for minute in range(first_minute, first_minute + minutes, WAIT):
+            self.send(minute, min(WAIT, first_minute + minutes - minute), **options)
+            self.sweep()
+
     def run(self) -> None:
         """Let time pass until the last window is due, and judge everything."""
         self.beat(LAST + WAIT + 1)
@@ -199,9 +205,9 @@ def test_outcomes_are_judged_to_the_bit_as_by_the_service(
     monkeypatch.setattr("monitor.decode.batch._arrived", lambda events, rows: None)  # a table knows of none
     settings, before, after = CASES[name]
     world = Recorded(sqlite_url, **settings)
-    world.send(0, CHANGED, per_minute=12, **before)
-    world.send(CHANGED, 50, per_minute=12, **after)
-    world.send(CHANGED + 50, LAST - CHANGED - 50, per_minute=12, **before)
+    world.live(0, CHANGED, per_minute=12, **before)
+    world.live(CHANGED, 50, per_minute=12, **after)
+    world.live(CHANGED + 50, LAST - CHANGED - 50, per_minute=12, **before)
     world.run()
     expected, incidents, told, reference = (
         world.stored(), world.alerts_of(events=False), world.told(), world.reference(),

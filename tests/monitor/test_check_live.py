@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from monitor import cli
+from monitor import cli, reachable
 from monitor.store import schema
 from monitor.store.engine import create
 from tests.kit.ports import free_port
@@ -17,13 +17,27 @@ from tests.kit.ports import free_port
 SECRET = "whsec_" + "k" * 32
 
 
+class Server(http.server.ThreadingHTTPServer):
+    """Keeps the messages that came."""
+
+    def __init__(self, came):
+        super().__init__(("127.0.0.1", 0), Answer)
+        self.came = came
+
+
 class Answer(http.server.BaseHTTPRequestHandler):
     def do_HEAD(self):
         self.send_response(405)
         self.end_headers()
 
+    def do_POST(self):
+        assert isinstance(self.server, Server)
+        self.server.came.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+        self.send_response(204)
+        self.end_headers()
+
     def log_message(self, *_):
-        pass
+        """Stay quiet."""
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +50,13 @@ def _root_logger_as_before():
 
 
 @pytest.fixture
-def hook():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+def came():
+    return []
+
+
+@pytest.fixture
+def hook(came):
+    server = Server(came)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/hook"
     server.shutdown()
@@ -48,7 +67,7 @@ def hook():
 def run(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("HOOK", SECRET)
 
-    def run(kafka, url, hook, options="{}"):
+    def run(kafka, url, hook, options="{}", more=()):
         file = tmp_path / "driftline.yaml"
         file.write_text(f"""\
 kafka: {{bootstrap_servers: "{kafka}", options: {options}}}
@@ -58,7 +77,7 @@ topics: {{control: live-control}}
 receivers:
   hook: {{type: webhook, url: "{hook}", secret_env: HOOK, allow_private: true, timeout_s: 2}}
 """)
-        code = cli.run(["check", "--live", "--json", "-c", str(file)])
+        code = cli.run(["check", "--live", "--json", "-c", str(file), *more])
         out, err = capfd.readouterr()
         live = {item["what"]: item for item in json.loads(out)["live"]} if out else {}
         return code, live, err
@@ -67,7 +86,7 @@ receivers:
 
 
 @pytest.mark.acceptance
-def test_everything_is_there(run, kafka, hook, database_url):
+def test_everything_is_there(run, kafka, hook, came, database_url):
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
     for created in admin.create_topics([NewTopic("live-p", 3, 1)]).values():
         created.result(30)
@@ -80,8 +99,11 @@ def test_everything_is_there(run, kafka, hook, database_url):
         "topic live-p": "3 partitions",
         "topic live-control": "does not exist yet; can be created",
         "database": live["database"]["detail"],
-        "receiver hook": "answers with 405",
+        "receiver hook": "answers with 405; a test message was sent",
     }
+    (message,) = came
+    assert (message["type"], message["data"]["model"]) == ("driftline.alert.resolved", "driftline-test")
+    assert "a test of the receiver hook" in message["data"]["summary"]
     assert live["database"]["detail"].endswith(f"revision {schema.head()}")
     assert code == 0
     for deleted in admin.delete_topics(["live-p"]).values():
@@ -89,8 +111,9 @@ def test_everything_is_there(run, kafka, hook, database_url):
 
 
 @pytest.mark.acceptance
-def test_a_topic_that_is_missing(run, kafka, hook, sqlite_url):
-    code, live, _ = run(kafka.bootstrap, sqlite_url, hook)
+def test_a_topic_that_is_missing(run, kafka, hook, came, sqlite_url):
+    code, live, _ = run(kafka.bootstrap, sqlite_url, hook, more=["--no-messages"])
+    assert (came, live["receiver hook"]["detail"]) == ([], "answers with 405")
     assert (live["topic live-p"]["reachable"], live["topic live-p"]["detail"]) == (False, "does not exist")
     assert code == 3
 
@@ -132,3 +155,17 @@ def test_a_secret_that_is_not_set_is_a_problem(run, sqlite_url, monkeypatch, tmp
         "  hook: {type: webhook, url: https://example.org, secret_env: HOOK}\n"
     )
     assert cli.run(["check", "--live", "-c", str(file)]) == 2
+
+
+def test_what_nobody_has_foreseen_of_one_receiver_hides_no_other(caplog):
+    def broken():
+        raise KeyError(SECRET)
+
+    found = reachable._tried("receiver hook", broken)
+    assert found.as_dict() == {
+        "what": "receiver hook",
+        "reachable": False,
+        "detail": "unexpected KeyError, see the log",
+    }
+    assert "receiver hook failed with KeyError" in caplog.text
+    assert SECRET not in caplog.text

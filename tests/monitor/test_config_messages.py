@@ -203,7 +203,7 @@ def test_the_good_file_has_no_problems():
         ),
         ("match: {}", "match: {model: []}", "17: alerts.routes[0].match.model: must not be empty"),
         ("match: {}", "match: {model: {a: b}}", "17: alerts.routes[0].match.model: must be a list"),
-        ("match: {}", "match: {owner: x}", "17: alerts.routes[0].match.owner: is an unknown key"),
+        ("match: {}", "match: {colour: x}", "17: alerts.routes[0].match.colour: is an unknown key"),
         (
             "task: regression",
             "dedupe: 1m",

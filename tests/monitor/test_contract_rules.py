@@ -119,26 +119,60 @@ def test_instants_may_be_only_so_old(made: Any) -> None:
     assert "are older than 2h at the time of the event" in world.result("fresh")[4]
 
 
-def test_repeated_values_are_seen_above_the_error_of_the_estimate(made: Any) -> None:
-    world = made(columns={"id": {"unique": True, "severity": "page"}, "few": {"unique": True}})
-    world.emit(0, [{"id": f"i{i}", "few": f"f{i}"} for i in range(1_000)])
-    world.emit(59, [{"id": "x", "few": "x"}])
-    repeated = [{"id": f"j{i % 300}", "few": f"g{i % 950}"} for i in range(1_000)]
-    world.emit(61, repeated)
-    world.emit(80, [{"id": "y", "few": "y"}])
-    world.judge.sweep()
-    rows = world.rows(
+def uniqueness(world: Ruled) -> list[tuple[Any, ...]]:
+    return world.rows(
         'SELECT "column", decision, statistic, threshold_source, explanation FROM result '
         f"WHERE detector = 'contract.unique' AND \"window\" = '10m' "
         f'AND start_ms = {START_MS + 60 * MINUTE_MS} ORDER BY "column"'
     )
-    (few, id_) = rows
+
+
+def test_repeats_of_few_values_are_counted_exactly(made: Any) -> None:
+    world = made(
+        columns={
+            "id": {"unique": True, "severity": "page"}, "never": {"unique": True},
+            "some": {"unique": True, "limit": 0.001},
+        }
+    )  # fmt: skip
+    world.emit(0, [{"id": f"i{i}", "never": i, "some": i} for i in range(250)])
+    world.emit(59, [{"id": "x", "never": -1, "some": -1}])
+    for part in range(2):  # two slices, the second with one value of the first
+        world.emit(61 + part, [{"id": f"j{part * 999 + i}", "never": part * 1_000 + i, "some": part * 999 + i}
+                               for i in range(1_000)])  # fmt: skip
+    world.emit(80, [{"id": "y", "never": -2, "some": -2}])
+    world.judge.sweep()
+    id_, never, some = uniqueness(world)
+    assert id_[:4] == ("id", "drift", 1.0, "contract: unique, and at most 0 % of rows")
+    assert id_[4] == "id: 1 of 2,000 rows (0.05 %) repeat a value, at most 0 allowed"
+    assert never[:3] == ("never", "ok", 0.0)
+    assert some[:3] == ("some", "ok", 1.0)
+
+
+def test_repeats_of_many_values_are_seen_above_the_error_of_the_estimate(made: Any) -> None:
+    world = made(columns={"id": {"unique": True, "severity": "page"}, "few": {"unique": True}})
+    world.emit(0, [{"id": f"i{i}", "few": i} for i in range(250)])
+    world.emit(59, [{"id": "x", "few": -1}])
+    for part in range(2):
+        rows = range(part * 3_000, (part + 1) * 3_000)
+        world.emit(61 + part, [{"id": f"j{i % 5_000}", "few": i % 5_960} for i in rows])
+    world.emit(80, [{"id": "y", "few": -2}])
+    world.judge.sweep()
+    few, id_ = uniqueness(world)
     assert few[:2] == ("few", "ok")
     assert id_[:2] == ("id", "drift")
-    assert 600 < id_[2] < 800
-    assert id_[3] == "contract: unique, within 18.4 % of the estimate, and at most 0 % of rows"
-    assert "different values in 1,000 rows (± 18.4 %)" in id_[4]
-    assert "fewer than 18.4 % cannot be seen" in id_[4]
+    assert abs(id_[2] - 1_000) < 0.0325 * 5_000
+    assert id_[3] == "contract: unique, within 3.2 % of the estimate, and at most 0 % of rows"
+    assert "different values in 6,000 rows (± 3.2 %)" in id_[4]
+    assert "fewer than 3.2 % cannot be seen" in id_[4]
+
+
+def test_of_lists_it_is_not_known_which_are_the_same(made: Any) -> None:
+    world = made(columns={"v": {"unique": True}})
+    world.emit(0, good(250, v=[1.0, 2.0]))
+    world.emit(61, good(10, v=[1.0, 2.0]))
+    world.emit(80, good(1))
+    world.judge.sweep()
+    assert uniqueness(world) == []
 
 
 def test_a_silent_model_is_told_of_when_its_contract_says_so(made: Any) -> None:

@@ -6,100 +6,48 @@ import threading
 from contextlib import contextmanager, suppress
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import select
 
 from alerting.alert import acknowledge
 from alerting.codec import from_bytes
 from alerting.finding import Kind, instant
-from alerting.notifiers.base import Example, Notifier, ReceiverDisabled, ReceiverOptions
-from alerting.pipeline import outbox_rows
+from alerting.notifiers.base import ReceiverDisabled
 from alerting.policy import Match, Route
-from alerting.secrets import Secrets
 from monitor import deliver
 from monitor.clock import ManualClock
 from monitor.deliver import LEASE_MS, PATIENCE_MS, Deliverer, backoff_s
-from monitor.store import engine as store
 from monitor.store import outbox
-from monitor.store.alerts import load, load_for, load_open, load_to_change, save
+from monitor.store.alerts import load, load_open, load_to_change
 from monitor.store.engine import immediate, reading
 from monitor.store.tables import alert as alert_table
-from monitor.store.tables import alert_event, metadata
+from monitor.store.tables import alert_event
 from monitor.store.tables import outbox as outbox_table
 from schemas.errors import DeliveryError, RetryLater, Unavailable
-from tests.alerting.factory import START_MS, play, window
-
-ROUTES = [Route(match=Match(), to=("hook", "chat"))]
-HOOK_ONLY = [Route(match=Match(), to=("hook",))]
+from tests.alerting.factory import START_MS, play, rows_of, window
+from tests.monitor.delivery_world import (
+    HOOK_ONLY,
+    ROUTES,
+    Endpoint,
+    Hook,
+    HookOptions,
+    deliverer,
+    drain,
+    judge,
+    opened,
+    rows,
+    save,
+    states,
+)
 
 
 class Killed(BaseException):
     """The process died here."""
 
 
-class Endpoint:
-    """The far side: keeps what arrived, whatever happens to those who sent it."""
-
-    def __init__(self):
-        self.arrived = []
-        self.mood = lambda notice: None
-        self.after = lambda notice: None
-
-    @property
-    def ids(self):
-        return [notice.id for notice in self.arrived]
-
-    def sequences(self, alert_id):
-        """In order of arrival, repetitions dropped by id."""
-        kept = {notice.id: notice for notice in self.arrived if notice.alert.id == alert_id}
-        return [notice.change.sequence for notice in kept.values()]
-
-
-class HookOptions(ReceiverOptions):
-    pass
-
-
-class Hook(Notifier):
-    """Sends to an endpoint of the test."""
-
-    Options = HookOptions
-
-    def __init__(self, endpoint, options=None):
-        super().__init__(options or HookOptions(type="hook"), Secrets({}, "receivers.hook"), lambda: 0)
-        self.endpoint = endpoint
-        self.states = []
-
-    def send(self, notice, state):
-        self.states.append(state)
-        self.endpoint.mood(notice)
-        self.endpoint.arrived.append(notice)
-        self.endpoint.after(notice)
-        return {"first": (state or {}).get("first", notice.id)}
-
-    def send_digest(self, notice):
-        self.endpoint.mood(notice)
-        self.endpoint.arrived.append(notice)
-        self.endpoint.after(notice)
-
-    def check(self):
-        return "there"
-
-    @classmethod
-    def examples(cls):
-        return [Example({"type": "hook"})]
-
-
-class Chat(Hook):
-    only_latest_matters = True
-
-
 @pytest.fixture
 def engine(database_url):
-    made = store.create(database_url)
-    if made.dialect.name == "sqlite":  # these tests kill code, not the machine
-        event.listen(made, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-    metadata.create_all(made)
-    yield made
-    made.dispose()
+    with opened(database_url) as made:
+        yield made
 
 
 @pytest.fixture
@@ -115,40 +63,6 @@ def endpoint():
 @pytest.fixture
 def chat():
     return Endpoint()
-
-
-def deliverer(engine, clock, endpoint, chat=None, seed=1, **options):
-    notifiers = {"hook": Hook(endpoint), **({"chat": Chat(chat)} if chat else {})}
-    return Deliverer(engine, notifiers, clock, random.Random(seed), workers=1, **options)
-
-
-def judge(engine, clock, observation, routes=HOOK_ONLY):
-    """Judge one window the way the evaluator does; the alert."""
-    with immediate(engine) as connection:
-        alert, changes = play(observation, alert=load_for(connection, observation))
-        if alert is not None:
-            save(connection, alert, changes, outbox_rows(alert, changes, routes), clock.now_ms())
-    return alert
-
-
-def rows(engine):
-    with reading(engine) as connection:
-        ordered = select(outbox_table).order_by(outbox_table.c.alert_id, outbox_table.c.sequence)
-        return connection.execute(ordered.order_by(outbox_table.c.receiver)).all()
-
-
-def states(engine):
-    return [row.state for row in rows(engine)]
-
-
-def drain(engine, clock, make, limit=1_000):
-    """Deliver until nothing waits, moving the clock."""
-    for _ in range(limit):
-        if "waiting" not in states(engine):
-            return
-        make().deliver_due()
-        clock.sleep(60)
-    pytest.fail("messages still wait")
 
 
 def test_a_change_is_delivered_once_with_its_state_kept(engine, clock, endpoint):
@@ -169,7 +83,7 @@ def test_saving_twice_changes_nothing(engine, clock):
     alert, changes = play(observation)
     for _ in range(2):
         with immediate(engine) as connection:
-            save(connection, alert, changes, outbox_rows(alert, changes, ROUTES), clock.now_ms())
+            save(connection, alert, changes, rows_of(alert, changes, ROUTES), clock.now_ms())
     assert len(rows(engine)) == 2
     with reading(engine) as connection:
         assert len(connection.execute(select(alert_event)).all()) == 1
@@ -208,7 +122,7 @@ def test_what_a_person_does_is_told_too(engine, clock, endpoint):
         assert alert is not None
         assert load_to_change(connection, "nobody") is None
         alert, changes = acknowledge(alert, "ann", instant(START_MS))
-        save(connection, alert, changes, outbox_rows(alert, changes, HOOK_ONLY), clock.now_ms())
+        save(connection, alert, changes, rows_of(alert, changes, HOOK_ONLY), clock.now_ms())
     drain(engine, clock, lambda: deliverer(engine, clock, endpoint))
     assert [notice.change.kind for notice in endpoint.arrived] == ["opened", "acknowledged"]
 
@@ -260,23 +174,6 @@ def test_a_wish_to_wait_holds_the_receiver_back(engine, clock, endpoint):
     clock.sleep(2)
     assert sender.deliver_due() == 5
     assert sorted(row.attempts for row in rows(engine)) == [1, 1, 1, 1, 2]
-
-
-def test_a_refusal_is_shown_and_can_be_tried_again(engine, clock, endpoint):
-    def refuse(_):
-        raise DeliveryError("Slack refused: channel_not_found (check the name)")  # noqa: EM101
-
-    judge(engine, clock, window(0, ["age"]))
-    endpoint.mood = refuse
-    sender = deliverer(engine, clock, endpoint)
-    sender.deliver_due()
-    (row,) = rows(engine)
-    assert (row.state, row.last_error) == ("dead", "Slack refused: channel_not_found (check the name)")
-    endpoint.mood = lambda _: None
-    with immediate(engine) as connection:
-        assert outbox.revive(connection, "hook", clock.now_ms()) == 1
-    sender.deliver_due()
-    assert states(engine) == ["delivered"]
 
 
 def test_a_disabled_receiver_gets_nothing_more_until_its_options_change(engine, clock, endpoint):
@@ -348,6 +245,36 @@ def test_a_bug_in_a_notifier_is_logged_without_its_text_and_tried_again(engine, 
     assert (row.state, row.last_error) == ("waiting", "unexpected ZeroDivisionError, see the log")
     assert "ZeroDivisionError" in caplog.text
     assert secret not in caplog.text
+
+
+def test_what_cannot_be_kept_of_one_message_stops_no_other(engine, clock, endpoint, monkeypatch, caplog):
+    sender = deliverer(engine, clock, endpoint)
+    send = Hook.send
+
+    def odd(self, notice, state):
+        kept = send(self, notice, state)
+        return {"key": object()} if notice.alert.model == "odd" else kept
+
+    monkeypatch.setattr(Hook, "send", odd)
+    judge(engine, clock, window(0, ["age"], model="odd"))
+    clock.advance(1)
+    judge(engine, clock, window(0, ["age"], model="plain"))
+    assert sender.deliver_due() == 2
+    assert sorted(states(engine)) == ["delivered", "waiting"]
+    waiting = next(row for row in rows(engine) if row.state == "waiting")
+    assert "unexpected TypeError" in waiting.last_error
+    assert "TypeError" in caplog.text
+
+
+def test_what_a_receiver_says_is_kept_as_far_as_databases_can(engine, clock, endpoint):
+    def refuse(_):
+        raise DeliveryError("refused with \0")  # noqa: EM101
+
+    judge(engine, clock, window(0, ["age"]))
+    endpoint.mood = refuse
+    deliverer(engine, clock, endpoint).deliver_due()
+    (row,) = rows(engine)
+    assert (row.state, row.last_error) == ("dead", "refused with ")
 
 
 def test_a_payload_that_cannot_be_read_dies(engine, clock, endpoint):

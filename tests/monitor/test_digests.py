@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from alerting.digest import DriftedStream
-from alerting.notice import decode
 from alerting.notifiers.catalog import build
 from alerting.notifiers.slack import SlackOptions
 from alerting.notifiers.webhook import WebhookOptions
+from alerting.payload import decode
 from detectors.digest import WEEK_MS, week_of
 from monitor import cli
 from monitor.clock import ManualClock
@@ -386,6 +386,7 @@ def test_rows_do_not_depend_on_the_order_in_which_models_are_judged(
     world.engine.dispose()
 
 
+@pytest.mark.full
 def test_rows_are_the_same_with_rivals(stored: Path, at_once: Any, tmp_path: Path) -> None:
     world = Stored(stored, tmp_path / "driftline.db")
     rivals(world)

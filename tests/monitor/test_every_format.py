@@ -84,7 +84,7 @@ def test_they_pass_as_native_events(name: str, example: Example) -> None:
     found = read([message.value, b"\x00", message.value], lambda at: message if at != 1 else Message(b"\x00"))
     assert [row for row, _ in found.problems] == [1]
     assert found.row.tolist() == [0] * len(example.events) + [2] * len(example.events)
-    assert found.model == [event["model"] for event in complete(example, "fallback")] * 2
+    assert list(found.model) == [event["model"] for event in complete(example, "fallback")] * 2
     assert len(set(found.id_hash.tolist())) == len(example.events)
 
 

@@ -15,6 +15,7 @@ from monitor.decode.catalog import build, translated
 from monitor.decode.formats import arrow
 from monitor.decode.message import Message
 from monitor.decode.reading import Reading
+from monitor.decode.translated import Translated
 from schemas.errors import EventError
 
 MOMENT = datetime(2026, 1, 1, 10, 30, 15, tzinfo=UTC)
@@ -111,6 +112,54 @@ def test_features_of_their_own_column() -> None:
     assert chosen["features"] == {"age": 40, "height": None}
     found = build("arrow", Reading(model="m")).decode([stream(pa.Table.from_pylist([row]))])
     assert (found.role, found.tags) == (["challenger"], [{"region": "eu"}])
+
+
+NEVER = pa.array([2**62, 2**62], pa.timestamp("s"))  # later than any calendar goes
+ROWS = {"event_id": ["a", "b"], "prediction": [1, 0]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "inputs"),
+    [
+        ({"features": pa.array([{"x": 1.5}, None]), "times": NEVER}, ()),
+        ({"features": pa.array([{"x": 1.5}, None]), "times": NEVER}, ("x", "times")),
+        ({"x": [1.5, None], "times": NEVER}, ("x",)),
+        ({"features": pa.StructArray.from_arrays([pa.array([1.5, None]), NEVER], ["x", "times"])}, ("x",)),
+    ],
+)
+def test_columns_that_no_event_is_made_of_need_not_be_readable(
+    columns: dict[str, Any], inputs: tuple[str, ...]
+) -> None:
+    value = stream(pa.table(ROWS | columns))
+    events = read(value, inputs=inputs)
+    assert [event.get("features", {}).get("x") for event in events] == [1.5, None]
+    formats = (arrow.Arrow(),)
+    for in_columns in (True, False):
+        reader = Translated(formats, Reading(model="m", inputs=inputs), in_columns=in_columns)
+        found = reader.decode([value])
+        assert (list(found.event_id), found.problems) == (["a", "b"], [])
+    told = stream(pa.table(ROWS | {"x": [1.5, None], "times": NEVER}))
+    assert build("arrow", Reading(model="m")).decode([told]).problems  # there it is a feature
+
+
+def test_a_zone_whose_name_is_no_text_does_not_matter() -> None:
+    stamps = pa.array([MOMENT] * 2, pa.timestamp("ms", "Europe/Berlin"))
+    value = stream(pa.table(ROWS | {"timestamp": stamps, "x": [1.5, 2.5]}))
+    hostile = value.replace(b"Europe/Berlin", b"Europe/B\xffrlin")
+    assert hostile != value
+    for in_columns in (True, False):
+        reader = Translated((arrow.Arrow(),), Reading(model="m"), in_columns=in_columns)
+        found = reader.decode([value, hostile])
+        assert (found.row.tolist(), found.problems) == ([0, 0, 1, 1], [])
+        assert set(found.event_ms.tolist()) == {int(MOMENT.timestamp() * 1000)}
+
+
+def test_inputs_that_are_not_there() -> None:
+    table = pa.table(ROWS | {"features": pa.array([{"y": 1.5}, None])})
+    events = read(stream(table), inputs=("x",))
+    assert [event.get("features") for event in events] == [{"x": None}, None]
+    nameless = stream(pa.table({"y": [1.5, 2.5]}))
+    assert read(nameless, inputs=("x",)) == [{"model": "m", "timestamp": 1, "features": {"x": None}}] * 2
 
 
 def test_a_header_is_enough_to_say_what_it_is() -> None:

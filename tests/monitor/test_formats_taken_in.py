@@ -39,7 +39,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 class Bench:
     """One process that reads predictions and labels of any format."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, **ingest: int) -> None:
         self.engine, self.broker = engine, MemoryBroker()
         for topic in ("pp", "ll"):
             self.broker.create_topic(topic)
@@ -52,10 +52,12 @@ class Bench:
                     {"topic": topic, "kind": kind, "format": "auto", "model": "m", "version": "7"}
                     for topic, kind in kinds.items()
                 ],
+                "ingest": ingest,
             }
         )
         clock = ManualClock(NOW_MS)
-        self.ingest = Ingest(configuration, engine, MemorySource(self.broker, clock), clock, Telemetry())
+        self.source = MemorySource(self.broker, clock)
+        self.ingest = Ingest(configuration, engine, self.source, clock, Telemetry())
         self.ingest.begin()
 
     def send(self, document: Any, topic: str = "pp", headers: Any = (), stamp_ms: int = NOW_MS) -> None:

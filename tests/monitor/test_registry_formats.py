@@ -18,7 +18,7 @@ from monitor import cli
 from monitor.decode.catalog import build, translated
 from monitor.decode.message import Message
 from monitor.decode.reading import Reading
-from monitor.decode.registry import document_of
+from monitor.decode.registry import Schema, document_of
 from monitor.decode.registry_client import RegistryClient
 from schemas.errors import EventError, Unavailable
 from tests.monitor.registry_world import (
@@ -352,3 +352,9 @@ def test_explain_event_asks_the_registry_too(
     registry.status = 503
     assert cli.run(arguments) == 3
     assert capsys.readouterr().err == "schema registry: answered 503\n"
+
+
+@pytest.mark.parametrize("deep", ["[" * 5_000, '{"type":' * 3_000])
+def test_a_schema_that_is_nested_without_end_is_refused(deep):
+    with pytest.raises(EventError, match="the Avro schema cannot be used"):
+        document_of(Schema("AVRO", deep), b"\x00")

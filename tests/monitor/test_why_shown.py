@@ -12,8 +12,9 @@ from fastapi.testclient import TestClient
 
 from alerting.alert import Alert
 from alerting.finding import Finding, Kind
-from alerting.notice import Notice, decode
-from alerting.slack_message import MAX_SECTION, blocks_of, escape, reasons_text, text_of
+from alerting.notice import Notice
+from alerting.payload import decode
+from alerting.slack.message import MAX_SECTION, blocks_of, escape, reasons_text, text_of
 from alerting.summary import attribution_of, summarise, why_text
 from monitor import cli
 from monitor.explain import Explainer

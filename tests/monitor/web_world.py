@@ -8,18 +8,18 @@ import pyarrow as pa
 from sqlalchemy import insert
 
 from alerting.alert import step
-from alerting.pipeline import outbox_rows
 from alerting.policy import AlertPolicy
 from detectors.catalog import build as build_detector
 from detectors.profile import Profile, profile_batch
 from detectors.reference import build
 from monitor.clock import ManualClock
 from monitor.config import Configuration
+from monitor.incidents.recording import record
 from monitor.judging.merging import merge_slices
 from monitor.profiling import Pointer
 from monitor.references.lifecycle import keep, promote
-from monitor.store import alerts, schema
 from monitor.store import engine as engines
+from monitor.store import schema
 from monitor.store.engine import immediate
 from monitor.store.positions import Commit, PartitionDelta, Place, SliceDelta, claim, commit
 from monitor.store.tables import judgement, result, slice_profile
@@ -182,15 +182,14 @@ class World:
         observation = window(index, ["x", "score"], model=model)
         made, changes = step(None, observation, AlertPolicy())
         assert made is not None
-        rows = outbox_rows(made, changes, self.configuration.alerts.routes)
         with immediate(self.engine) as connection:
-            alerts.save(connection, made, changes, rows, NOW_MS)
+            record(connection, self.configuration, made, changes, NOW_MS)
         return made
 
     def resolved_alert(self, index):
         made, changes = play(window(index, ["x"]), *(window(index + i) for i in range(1, 4)))
         with immediate(self.engine) as connection:
-            alerts.save(connection, made, changes, [], NOW_MS)
+            record(connection, self.configuration, made, changes, NOW_MS)
         return made
 
 

@@ -63,7 +63,8 @@ class Arrow:
             except (EventError, *_UNREADABLE):
                 continue  # said of the message when it is read on its own
             for batch in batches:
-                groups[batch.schema.remove_metadata()].append((at, batch))
+                schema = _schema_among(groups, batch.schema)
+                groups[schema].append((at, batch))
         found = []
         for schema, several in groups.items():
             try:
@@ -78,6 +79,12 @@ class Arrow:
     def examples(cls) -> tuple[Example, ...]:
         """A stream in native form, a file of somebody's own making, and labels."""
         return (_native(), _of_ones_own(), _labels())
+
+
+def _schema_among(known: dict[pa.Schema, Any], schema: pa.Schema) -> pa.Schema:
+    """Find the schema that is the same but for its metadata; to hash one takes longer than to compare two."""
+    last = next(reversed(known), None)
+    return last if last is not None and schema.equals(last) else schema.remove_metadata()
 
 
 def _batches(value: bytes) -> Iterator[pa.RecordBatch]:
@@ -111,10 +118,40 @@ def _events(batch: pa.RecordBatch, reading: Reading) -> list[Event]:
     if len(set(names)) < len(names):
         msg = "arrow: several columns have the same name"
         raise EventError(msg)
-    columns = {name: _readable(column) for name, column in zip(names, batch.columns, strict=True)}
+    columns = dict(zip(names, batch.columns, strict=True))
     is_nested = "features" in columns and pa.types.is_nested(columns["features"].type)
-    rows = pa.RecordBatch.from_pydict(columns).to_pylist(maps_as_pydicts="strict")
+    if is_nested:
+        columns["features"] = _chosen(columns["features"], reading.inputs)
+    rows = _rows(columns, _needed(names, reading, is_nested=is_nested), batch.num_rows)
     return [_nested(row, reading) if is_nested else flat_event(row, reading, _USUAL) for row in rows]
+
+
+def _needed(names: list[str], reading: Reading, *, is_nested: bool) -> list[str]:
+    """Columns that events are made of. No other is looked at: what is in it need not be readable."""
+    roles = {**_USUAL, **reading.fields}.values()
+    if is_nested:
+        return [name for name in names if name in {"features", *_NATIVE_ONLY, *roles}]
+    return [name for name in names if not reading.inputs or name in {*reading.inputs, *roles}]
+
+
+def _chosen(features: pa.Array, inputs: tuple[str, ...]) -> pa.Array:
+    """Features that are to be read; all, if nobody says which."""
+    kind = features.type
+    if not inputs or not pa.types.is_struct(kind):
+        return features
+    known = [kind.field(at).name for at in range(kind.num_fields)]
+    if len(set(known)) < len(known):
+        return features  # says itself that it cannot be read
+    fields = [features.field(name) if name in known else pa.nulls(len(features)) for name in inputs]
+    return pa.StructArray.from_arrays(fields, inputs, mask=features.is_null())
+
+
+def _rows(columns: Mapping[str, pa.Array], needed: list[str], n: int) -> list[dict[str, Any]]:
+    if not needed:
+        return [{} for _ in range(n)]
+    batch = pa.RecordBatch.from_pydict({name: _readable(columns[name]) for name in needed})
+    rows: list[dict[str, Any]] = batch.to_pylist(maps_as_pydicts="strict")
+    return rows
 
 
 def _records(
@@ -153,12 +190,12 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _readable(column: pa.Array) -> pa.Array:
-    """Decimals as numbers; instants in a unit that Python has, and in UTC, whatever zones there are here."""
+    """Decimals as numbers; instants in a unit that Python has, and in UTC, whatever zone is named."""
     if pa.types.is_decimal(column.type):
         return column.cast(pa.float64())
     if pa.types.is_timestamp(column.type):
         unit = "us" if column.type.unit == "ns" else column.type.unit
-        return column.cast(pa.timestamp(unit, column.type.tz and "UTC"), safe=False)
+        return column.cast(pa.timestamp(unit, "UTC"), safe=False)
     return column
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import struct
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
 import msgspec
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from monitor.decode.flat import flat_event
 from monitor.decode.formats.native import Native
@@ -59,7 +61,7 @@ class Registry:
         return [(message.holding(_in_native_form(message.holding(document), reading)), {})]
 
     def records(self, messages: Mapping[int, Message], reading: Reading) -> list[Records]:
-        """Avro in native form, all values of a schema at once."""
+        """Avro and Protobuf in native form, all values of a schema at once."""
         if reading.registry is None:
             return []
         groups: defaultdict[Key, dict[int, bytes]] = defaultdict(dict)
@@ -68,8 +70,11 @@ class Registry:
             found = _split(message.value if header is None else header)
             if found is not None and (not message.headers or _is_alone(message)):
                 groups[found[0]][at] = found[1] if header is None else found[1] + message.value
-        made = (_avro_records(reading.registry, key, payloads, reading) for key, payloads in groups.items())
-        return [records for records in made if records is not None]
+        return [
+            records
+            for key, payloads in groups.items()
+            for records in _together(reading.registry, key, payloads, reading)
+        ]
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
@@ -118,26 +123,38 @@ def _is_alone(message: Message) -> bool:
     return isinstance(_first(message.holding({"event_id": "", "features": {}})), Native)
 
 
-def _avro_records(
+def _together(
     registry: SchemaRegistry, key: Key, payloads: Mapping[int, bytes], reading: Reading
-) -> Records | None:
-    """Values of one schema; None if not all of its fields are those of native events."""
-    from monitor.decode.avro_columns import layout_of  # only streams with a registry load it
+) -> Iterator[Records]:
+    """Values of one schema, as far as all of their fields are those of native events."""
+    from monitor.decode import avro_columns, protobuf_columns  # only streams with a registry load these
 
     try:
         schema = registry.schema(key)
     except EventError:
-        return None  # said of each message, when they are read one by one
-    layout = layout_of(schema) if schema.kind == "AVRO" else None
-    if layout is None:
-        return None
-    names = {path[0] for path, _ in layout.fields}
+        return  # said of each message, when they are read one by one
+    if schema.kind == "AVRO":
+        layout = avro_columns.layout_of(schema)
+        if layout is not None and _is_native([path for path, _ in layout.fields], reading):
+            yield _records(payloads, *layout.read(list(payloads.values())))
+    elif schema.kind == "PROTOBUF":
+        for kind, its in protobuf_columns.layouts(schema, payloads):
+            if _is_native([field.path for field in kind.fields], reading):
+                yield _records(its, *kind.read(list(its.values())))
+
+
+def _is_native(paths: Sequence[tuple[str, ...]], reading: Reading) -> bool:
+    """Whether fields are those of native events, and the stream names none of them otherwise."""
+    names = {path[0] for path in paths}
     named = {name for role, name in reading.fields.items() if name != role}
-    if named & names or not names <= _NATIVE_FIELDS or ("features",) in dict(layout.fields):
-        return None
-    rows, columns = layout.read(list(payloads.values()))
+    return not named & names and names <= _NATIVE_FIELDS and ("features",) not in paths
+
+
+def _records(
+    positions: Collection[int], rows: NDArray[np.int64], columns: Mapping[tuple[str, ...], pa.Array]
+) -> Records:
     return Records(
-        message=np.fromiter(payloads, np.int64, len(payloads))[rows],
+        message=np.fromiter(positions, np.int64, len(positions))[rows],
         fields={path[0]: column for path, column in columns.items() if len(path) == 1},
         features={path[1]: column for path, column in columns.items() if len(path) > 1},
     )

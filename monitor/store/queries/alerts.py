@@ -6,9 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, tuple_
 
-from alerting.alert import Alert
+from alerting.alert import OPEN_STATES, Alert
 from alerting.codec import from_bytes
-from monitor.store.alerts import OPEN_STATES
 from monitor.store.tables import alert, alert_event, outbox
 
 MOST_EVENTS = 500

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
-from monitor.store.alerts import OPEN_STATES
+from alerting.alert import OPEN_STATES
 from monitor.store.queries.times import newest_events
 from monitor.store.tables import (
     alert,
@@ -74,6 +74,12 @@ def model_exists(connection: Connection, model: str) -> bool:
     """Whether any version of a model has been seen."""
     query = select(model_version.c.model).where(model_version.c.model == model).limit(1)
     return connection.execute(query).first() is not None
+
+
+def versions_of(connection: Connection, model: str) -> list[str]:
+    """Name the versions of a model that were seen, in order."""
+    query = select(model_version.c.version).where(model_version.c.model == model)
+    return sorted(set(connection.execute(query).scalars()))
 
 
 def column_names(connection: Connection, model: str) -> list[str]:

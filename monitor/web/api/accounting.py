@@ -62,20 +62,25 @@ def routes(context: Context) -> APIRouter:
 
         Of label topics, counted = matched + waiting + corrected + orphaned + expired + sampled_out.
         """
-        after = read_cursor(asked.cursor, "accounting", str, int)
-        with reading(context.engine) as connection:
-            rows = positions.accounting(connection)
-        lateness_ms = context.configuration.defaults.lateness_ms
-        items = []
-        for row in rows:
-            if after is None or (row["topic"], row["partition"]) > after:
-                newest, seen = row.pop("max_event_ms"), row.pop("seen_at_ms")
-                row.pop("at_end_since_ms", None)
-                mark = None if newest is None else newest - lateness_ms
-                items.append(Partition(**row, watermark=instant(mark), seen_at=instant(seen)))
-        page = items[: asked.limit]
-        more = len(items) > asked.limit
-        cursor = write_cursor("accounting", page[-1].topic, page[-1].partition) if more else None
-        return Page(items=page, next_cursor=cursor)
+        return page_of_partitions(context, asked)
 
     return router
+
+
+def page_of_partitions(context: Context, asked: PartitionsAsked) -> Page[Partition]:
+    """List partitions with what became of their events, by topic and number."""
+    after = read_cursor(asked.cursor, "accounting", str, int)
+    with reading(context.engine) as connection:
+        rows = positions.accounting(connection)
+    lateness_ms = context.configuration.defaults.lateness_ms
+    items = []
+    for row in rows:
+        if after is None or (row["topic"], row["partition"]) > after:
+            newest, seen = row.pop("max_event_ms"), row.pop("seen_at_ms")
+            row.pop("at_end_since_ms", None)
+            mark = None if newest is None else newest - lateness_ms
+            items.append(Partition(**row, watermark=instant(mark), seen_at=instant(seen)))
+    page = items[: asked.limit]
+    more = len(items) > asked.limit
+    cursor = write_cursor("accounting", page[-1].topic, page[-1].partition) if more else None
+    return Page(items=page, next_cursor=cursor)

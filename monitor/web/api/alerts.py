@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Body, Query
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from alerting.alert import Alert, Change, acknowledge, resolve
+from alerting.alert import OPEN_STATES, Alert, Change, acknowledge, resolve
 from alerting.codec import document
 from alerting.finding import instant as moment
-from alerting.pipeline import outbox_rows
+from monitor.incidents.actions import Actions, incident_id_of
+from monitor.incidents.recording import record
 from monitor.store import alerts as stored
 from monitor.store.engine import immediate, reading
 from monitor.store.queries import alerts as queries
@@ -19,11 +20,12 @@ from monitor.telemetry import AlertChanged
 from monitor.web.context import Context
 from monitor.web.documents import Number, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import NoParameters, Paged, PathText, QueryText, check_text
+from monitor.web.parameters import DurationText, NoParameters, Paged, PathText, QueryText, check_text
 from monitor.web.problems import Refused, not_found
+from monitor.web.sign_in.acting import name_or
 from schemas.errors import UsageError
 
-STATES = {"open": ("firing", "acknowledged")}
+STATES = {"open": tuple(str(state) for state in OPEN_STATES)}
 Step = Callable[..., tuple[Alert, list[Change]]]
 
 
@@ -85,7 +87,7 @@ class AlertDocument(BaseModel):
     severity: str = Field(description="`page`, `warn` or `info`.")
     column: str = Field(description="Column of the finding that matters most.")
     segment: str
-    state: str = Field(description="`firing`, `acknowledged`, `resolved` or `retracted`.")
+    state: str = Field(description="`pending`, `firing`, `acknowledged`, `resolved` or `retracted`.")
     opened_at: str
     closed_at: str | None
     window_start: str
@@ -135,8 +137,8 @@ class AlertDetail(AlertDocument):
 class AlertsAsked(Paged):
     """Parameters of the list of alerts."""
 
-    state: Literal["open", "firing", "acknowledged", "resolved", "retracted"] | None = Field(
-        None, description="Only alerts in this state; `open`: firing or acknowledged."
+    state: Literal["open", "pending", "firing", "acknowledged", "resolved", "retracted"] | None = Field(
+        None, description="Only alerts in this state; `open`: pending, firing or acknowledged."
     )
     model: QueryText | None = Field(None, description="Only alerts of this model.")
 
@@ -144,12 +146,24 @@ class AlertsAsked(Paged):
 class Decision(BaseModel):
     """Who changes an alert, and why."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    actor: Annotated[str, AfterValidator(check_text)] = Field(
-        "api", min_length=1, max_length=200, description="Who decides; part of the audit trail."
+    actor: Annotated[str, AfterValidator(check_text), AfterValidator(name_or)] = Field(
+        "api",
+        min_length=1,
+        max_length=200,
+        validate_default=True,
+        description="Who decides; part of the audit trail. Of whoever is signed in, their own name counts.",
     )
     cause: Annotated[str, AfterValidator(check_text)] = Field("", max_length=1_000, description="Why.")
+
+
+class SilenceDecision(Decision):
+    """Who silences an incident, for how long, and why."""
+
+    for_ms: DurationText = Field(
+        3_600_000, alias="for", description="How long: `1h` (the default), `3d`; at most `90d`."
+    )
 
 
 def routes(context: Context) -> APIRouter:
@@ -191,6 +205,24 @@ def routes(context: Context) -> APIRouter:
         """The next window with a finding opens a new alert; one that is over already answers 409."""
         return _change(context, id, resolve, decision or Decision())
 
+    @router.post("/alerts/{id}/silence", summary="Tell nobody of an alert's incident for a while")
+    def silence_alert(
+        id: PathText,
+        asked: Annotated[NoParameters, Query()],
+        decision: Annotated[SilenceDecision | None, Body()] = None,
+    ) -> AlertDetail:
+        """If it is open when the silence ends, it is told again; one that is over answers 409."""
+        incident_id = incident_id_of(context.engine, id)
+        if incident_id is None:
+            raise not_found(id, "alert", "path.id")
+        actions = Actions(context.configuration, context.engine, context.clock, context.telemetry)
+        try:
+            one = decision or SilenceDecision()
+            actions.silence(incident_id, one.actor, one.for_ms, one.cause)
+        except UsageError as error:
+            raise Refused(409, str(error)) from error
+        return _detail(context, id)
+
     return router
 
 
@@ -205,8 +237,7 @@ def _change(context: Context, id_: str, step: Step, decision: Decision) -> Alert
             after, changes = step(before, decision.actor, moment(now_ms), decision.cause)
         except UsageError as error:
             raise Refused(409, str(error)) from error
-        rows = outbox_rows(after, changes, context.configuration.alerts.routes)
-        stored.save(connection, after, changes, rows, now_ms)
+        record(connection, context.configuration, after, changes, now_ms)
     for change in changes:
         context.telemetry.emit(AlertChanged(after.model, after.lane, after.severity, change.kind))
     return _detail(context, id_)
@@ -222,7 +253,7 @@ def _detail(context: Context, id_: str) -> AlertDetail:
     return AlertDetail(
         **document(alert),
         events=[_event(row) for row in events],
-        deliveries=[_delivery(row) for row in deliveries],
+        deliveries=[read_delivery(row) for row in deliveries],
     )
 
 
@@ -231,7 +262,8 @@ def _event(row: Any) -> AlertEvent:
     return AlertEvent(**same, at=instant(row.at_ms))
 
 
-def _delivery(row: Any) -> Delivery:
+def read_delivery(row: Any) -> Delivery:
+    """Make a document of a row of the outbox."""
     same = ("id", "sequence", "receiver", "state", "attempts", "last_error")
     return Delivery(
         **{name: getattr(row, name) for name in same},

@@ -104,23 +104,12 @@ def routes(context: Context) -> APIRouter:
     @router.get("/dead-letters", summary="Dead letters, newest first")
     def list_dead_letters(asked: Annotated[DeadLettersAsked, Query()]) -> Page[DeadLetter]:
         """Values longer than 4096 bytes are cut; ask for the letter itself to see all that is stored."""
-        after = read_cursor(asked.cursor, "dead-letters", int)
-        last_id = None if after is None else after[0]
-        wanted = Wanted(asked.topic, asked.kind, asked.status, asked.reason, asked.from_ms, asked.to_ms)
-        with reading(context.engine) as connection:
-            found = dead_letters(connection, wanted, last_id, asked.limit + 1, SHOWN_BYTES)
-        rows, last = cut(found, asked.limit)
-        cursor = write_cursor("dead-letters", last.id) if last else None
-        return Page(items=[_letter(row) for row in rows], next_cursor=cursor)
+        return page_of_letters(context, asked)
 
     @router.get("/dead-letters/{id}", summary="One dead letter, whole")
     def get_dead_letter(id: RowId, asked: Annotated[NoParameters, Query()]) -> DeadLetter:
         """All of the value that is stored: up to 1 MiB."""
-        with reading(context.engine) as connection:
-            row = dead_letter_of(connection, id)
-        if row is None:
-            raise not_found(str(id), "dead letter", "path.id")
-        return _letter(row)
+        return letter_of(context, id)
 
     @router.post("/dead-letters/replay", summary="Take dead letters in again")
     def replay_dead_letters(
@@ -130,12 +119,52 @@ def routes(context: Context) -> APIRouter:
 
         A letter by id that was replayed already, or that is not stored whole, answers 409.
         """
-        return _mark(context, body or ReplayAsked())
+        return mark_letters(context, body or ReplayAsked())
 
     return router
 
 
-def _mark(context: Context, asked: ReplayAsked) -> ReplayMarked:
+def page_of_letters(
+    context: Context, asked: DeadLettersAsked, shown_bytes: int = SHOWN_BYTES
+) -> Page[DeadLetter]:
+    """List dead letters, newest first, each with at most so many bytes of its value."""
+    after = read_cursor(asked.cursor, "dead-letters", int)
+    last_id = None if after is None else after[0]
+    with reading(context.engine) as connection:
+        found = dead_letters(connection, wanted_of(asked), last_id, asked.limit + 1, shown_bytes)
+    rows, last = cut(found, asked.limit)
+    cursor = write_cursor("dead-letters", last.id) if last else None
+    return Page(items=[_letter(row) for row in rows], next_cursor=cursor)
+
+
+def wanted_of(asked: DeadLettersAsked) -> Wanted:
+    """Which dead letters are meant by the parameters of a list."""
+    return Wanted(asked.topic, asked.kind, asked.status, asked.reason, asked.from_ms, asked.to_ms)
+
+
+def letter_of(context: Context, id_: int) -> DeadLetter:
+    """Read one dead letter whole.
+
+    Raises
+    ------
+    Refused
+        If there is none of that id.
+    """
+    with reading(context.engine) as connection:
+        row = dead_letter_of(connection, id_)
+    if row is None:
+        raise not_found(str(id_), "dead letter", "path.id")
+    return _letter(row)
+
+
+def mark_letters(context: Context, asked: ReplayAsked) -> ReplayMarked:
+    """Mark dead letters for a replay, or only count them.
+
+    Raises
+    ------
+    Refused
+        If one that is named by its id cannot be replayed.
+    """
     wanted = Wanted(asked.topic, asked.kind, None, asked.reason, asked.from_ms, asked.to_ms)
     with immediate(context.engine) as connection:
         try:

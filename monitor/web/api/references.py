@@ -69,26 +69,42 @@ def routes(context: Context) -> APIRouter:
     @router.get("/references", summary="References, newest first")
     def list_references(asked: Annotated[Paged, Query()]) -> Page[ReferenceDocument]:
         """Every reference that was ever made, and which model versions use it."""
-        after = read_cursor(asked.cursor, "references", int, str)
-        with reading(context.engine) as connection:
-            rows, last = cut(references(connection, after, asked.limit + 1), asked.limit)
-            used = uses(connection, [row.hash for row in rows])
-        cursor = write_cursor("references", last.created_at_ms, last.hash) if last else None
-        items = [ReferenceDocument(**_common(row, used)) for row in rows]
-        return Page(items=items, next_cursor=cursor)
+        return page_of_references(context, asked)
 
     @router.get("/references/{hash}", summary="One reference with its bins")
     def get_reference(hash: PathText, asked: Annotated[NoParameters, Query()]) -> ReferenceDetail:
         """Columns, bins and shares of one reference."""
-        with reading(context.engine) as connection:
-            row = reference_of(connection, hash)
-            if row is None:
-                raise not_found(hash, "reference", "path.hash")
-            used = uses(connection, [hash])
-        reference = Reference.from_bytes(bytes(row.bytes))
-        return ReferenceDetail.model_validate({**_common(row, used), **_contents(reference)})
+        return reference_detail(context, hash)
 
     return router
+
+
+def page_of_references(context: Context, asked: Paged) -> Page[ReferenceDocument]:
+    """List references, newest first, each with the model versions that use it."""
+    after = read_cursor(asked.cursor, "references", int, str)
+    with reading(context.engine) as connection:
+        rows, last = cut(references(connection, after, asked.limit + 1), asked.limit)
+        used = uses(connection, [row.hash for row in rows])
+    cursor = write_cursor("references", last.created_at_ms, last.hash) if last else None
+    items = [ReferenceDocument(**_common(row, used)) for row in rows]
+    return Page(items=items, next_cursor=cursor)
+
+
+def reference_detail(context: Context, hash_: str) -> ReferenceDetail:
+    """Describe one reference with its columns and bins.
+
+    Raises
+    ------
+    Refused
+        If there is none of that hash.
+    """
+    with reading(context.engine) as connection:
+        row = reference_of(connection, hash_)
+        if row is None:
+            raise not_found(hash_, "reference", "path.hash")
+        used = uses(connection, [hash_])
+    reference = Reference.from_bytes(bytes(row.bytes))
+    return ReferenceDetail.model_validate({**_common(row, used), **_contents(reference)})
 
 
 def _common(row: Any, used: dict[str, list[Any]]) -> dict[str, Any]:

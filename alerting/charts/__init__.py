@@ -1,0 +1,1 @@
+"""Charts of an incident, as data and as an image."""

@@ -1,0 +1,1 @@
+"""How Driftline calls other systems: safe addresses, the client, what an answer means."""

@@ -1,0 +1,1 @@
+"""An incident: the alerts with one cause, why, and what it costs."""

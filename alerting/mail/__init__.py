@@ -1,0 +1,1 @@
+"""Mails, and the relay that takes them."""

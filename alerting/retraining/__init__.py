@@ -1,0 +1,1 @@
+"""Where models are trained: one file for each system that runs pipelines, found by the package's catalog."""

@@ -1,0 +1,1 @@
+"""What Slack shows, and how it is told."""

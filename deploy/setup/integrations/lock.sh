@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Writes the requirement locks of the tools that `make test-integrations` runs against: versions and hashes, no addresses.
+#
+# usage: lock.sh [--upgrade]
+#
+# Versions already locked are kept unless --upgrade is given; those in the .in files are changed by hand.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+uv_version=0.13.8
+
+tools=$(mktemp -d)
+trap 'rm -rf "$tools"' EXIT
+echo "lock: making a throw-away environment for the resolver"
+python3 -m venv "$tools"
+"$tools/bin/pip" install --quiet --disable-pip-version-check "uv==$uv_version"
+
+for wanted in *.in; do
+    echo "lock: ${wanted%.in}.lock"
+    "$tools/bin/uv" pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
+        --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+        "$@" "$wanted" --output-file "${wanted%.in}.lock"
+done

@@ -1,0 +1,1 @@
+"""Retraining that is triggered once: proposals, their ledger, the runs, and whether they helped."""

@@ -1,0 +1,1 @@
+"""What people do in Slack: presses of buttons, heard through Socket Mode."""

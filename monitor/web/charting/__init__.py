@@ -1,0 +1,1 @@
+"""Charts of the console: what they show, and the forms in which it is given."""

@@ -1,0 +1,1 @@
+"""What the page of the configuration says: as applied, policy in words, receivers."""

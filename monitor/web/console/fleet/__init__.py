@@ -1,0 +1,1 @@
+"""The fleet: how every model is, what needs attention first."""

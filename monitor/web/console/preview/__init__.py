@@ -1,0 +1,1 @@
+"""A change of policy, tried on what is stored."""

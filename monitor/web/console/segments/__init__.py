@@ -1,0 +1,1 @@
+"""Maps of segments over time: which part of the rows is worst, and when."""

@@ -1,0 +1,1 @@
+"""The real tools as processes on loopback, each from an environment of its own."""
