@@ -15,6 +15,7 @@ from schemas.errors import Unavailable, UsageError
 
 TIMEOUT_S = 30.0
 """How long brokers may say nothing before they count as away."""
+PAUSE_S = 0.2
 MOST_MESSAGES = 10_000
 _FIXED: Mapping[str, Any] = {
     "group.id": "driftline-skew",  # the client wants one; nothing is kept under it
@@ -113,12 +114,26 @@ def _stretch(
 def _offsets_at(
     consumer: Consumer, places: Sequence[TopicPartition], instant_ms: int | None
 ) -> dict[int, int]:
-    """First offsets of an instant or later; none for partitions without such a record."""
+    """First offsets of an instant or later; none for partitions without such a record.
+
+    A partition whose leader is just changing answers with an error of its own and is asked again: no answer
+    must not pass for "no such record".
+    """
     if instant_ms is None:
         return {}
-    asked = [TopicPartition(place.topic, place.partition, instant_ms) for place in places]
-    found = consumer.offsets_for_times(asked, timeout=TIMEOUT_S)
-    return {place.partition: place.offset for place in found if place.offset >= 0}
+    found: dict[int, int] = {}
+    left = [TopicPartition(place.topic, place.partition, instant_ms) for place in places]
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while left:
+        answers = consumer.offsets_for_times(left, timeout=TIMEOUT_S)
+        found |= {it.partition: it.offset for it in answers if it.error is None and it.offset >= 0}
+        failed = [it for it in answers if it.error is not None]
+        if failed and time.monotonic() > deadline_s:
+            raise KafkaException(failed[0].error)
+        left = [TopicPartition(it.topic, it.partition, instant_ms) for it in failed]
+        if left:
+            time.sleep(PAUSE_S)
+    return found
 
 
 def _fetch(records: list[Record]) -> Fetch:

@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from monitor.store import engine as engines
+from monitor.store import schema
 from monitor.store.engine import reading
 from schemas.errors import Unavailable
 from tests.acceptance import exactness
@@ -70,11 +71,13 @@ def test_counts_are_exact_whatever_is_killed(ordeal: Ordeal, tmp_path: Path) -> 
         try:
             for service in services:
                 service.start()
-            producing.start()
-            _suffer(ordeal, services, kafka, postgres)
-            producing.join(600)
             engine = engines.create(database)
             closing.callback(engine.dispose)
+            producing.start()
+            # A process that has not come so far yet loses nothing by being killed.
+            wait_for(lambda: schema.current(engine), what="no tables were made", ignoring=(Unavailable,))
+            _suffer(ordeal, services, kafka, postgres)
+            producing.join(600)
             _wait_until_read(engine, tally[0])
             _wait_until_judged(engine)
             with reading(engine) as connection:

@@ -11,7 +11,7 @@ def wait_for(
     condition: Callable[[], T | None],
     *,
     what: str,
-    timeout_s: float = 30.0,
+    timeout_s: float = 60.0,
     every_s: float = 0.05,
     ignoring: tuple[type[Exception], ...] = (),
 ) -> T:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 
 from monitor import cli
-from monitor.skew.topic import read_topic
+from monitor.skew.topic import _offsets_at, read_topic
 from schemas.errors import Unavailable
 
 START_MS, MINUTE, ROWS = 1_767_225_600_000, 60_000, 300
@@ -121,6 +123,40 @@ def test_a_topic_that_is_not_there(kafka, tmp_path, run):
     config["streams"][0]["topic"] = "skew.none"
     (tmp_path / "driftline.yaml").write_text(json.dumps(config))
     assert run() == (2, "", "kafka: there is no topic 'skew.none'\n")
+
+
+class Answering:
+    """A client whose second partition has no leader for the first so many questions."""
+
+    def __init__(self, without_leader):
+        self.without_leader, self.asked = without_leader, []
+
+    def offsets_for_times(self, places, timeout):
+        self.asked.append([place.partition for place in places])
+        headless = len(self.asked) <= self.without_leader
+        return [SimpleNamespace(**self._answer(place, headless)) for place in places]
+
+    @staticmethod
+    def _answer(place, headless):
+        lost = headless and place.partition == 1
+        error = KafkaError(KafkaError.LEADER_NOT_AVAILABLE) if lost else None
+        offset = -1001 if lost else 40 + place.partition
+        return {"topic": place.topic, "partition": place.partition, "offset": offset, "error": error}
+
+
+def test_a_partition_without_a_leader_is_asked_again(monkeypatch):
+    monkeypatch.setattr("monitor.skew.topic.PAUSE_S", 0)
+    client: Any = Answering(2)
+    places = [TopicPartition("p", number) for number in range(2)]
+    assert _offsets_at(client, places, START_MS) == {0: 40, 1: 41}
+    assert client.asked == [[0, 1], [1], [1]]
+
+
+def test_a_partition_without_a_leader_for_good_is_said(monkeypatch):
+    monkeypatch.setattr("monitor.skew.topic.TIMEOUT_S", 0.0)
+    client: Any = Answering(9)
+    with pytest.raises(KafkaException, match="LEADER_NOT_AVAILABLE"):
+        _offsets_at(client, [TopicPartition("p", number) for number in range(2)], START_MS)
 
 
 def test_no_broker(monkeypatch):
