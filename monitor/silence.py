@@ -9,11 +9,11 @@ from sqlalchemy import Connection, Engine, select
 
 from alerting.alert import OPEN_STATES, resolve
 from alerting.finding import Finding, Kind, WindowObservation, instant
-from detectors.base import Detector
 from detectors.quality.gaps import too_long
 from detectors.reference import Reference
 from monitor.clock import Clock
-from monitor.config import Configuration
+from monitor.config import Configuration, ModelSettings
+from monitor.config.per_model import PerModel
 from monitor.incidents.recording import record
 from monitor.judging.budget import event_budget
 from monitor.judging.judgements import observe
@@ -64,7 +64,7 @@ class Silences:
             telemetry,
         )
         self._references = ReferenceCache()
-        self._detectors: dict[str, Detector] = {}
+        self._detector = PerModel(configuration, ModelSettings.build_detector)
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
     def sweep(self, models: Collection[str] | None = None) -> list[AlertChanged]:
@@ -144,12 +144,6 @@ class Silences:
             f"{format_duration(gap.longest_ms)}, one of {format_duration(gap.length_ms)} is beyond the budget"
         )
         return max(gap.length_ms, least_ms), usual
-
-    def _detector(self, model: str) -> Detector:
-        hash_ = self._configuration.hash_for(model)
-        if hash_ not in self._detectors:
-            self._detectors[hash_] = self._configuration.for_model(model).build_detector()
-        return self._detectors[hash_]
 
     def _latest_version(self, connection: Connection, model: str) -> str:
         """Version that delivered last: an older one that fell silent was replaced."""

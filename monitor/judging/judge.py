@@ -17,14 +17,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, exists, insert, select
 
 from alerting.finding import Kind, WindowObservation
-from detectors.base import Detector, Step
+from detectors.base import Step
 from detectors.digest import week_of
 from detectors.events import judge_events
 from detectors.quality.facts import Facts
 from detectors.reference import Reference
 from detectors.ruled import RuleCounts
 from monitor.clock import Clock
-from monitor.config import Configuration
+from monitor.config import Configuration, ModelSettings
+from monitor.config.per_model import PerModel
 from monitor.contracts import revisions
 from monitor.contracts.configured import of_settings
 from monitor.judging.budget import event_budget
@@ -40,13 +41,13 @@ from monitor.judging.judgements import (
     observe,
     read_slices,
     result_rows,
-    take,
 )
 from monitor.judging.merging import Merged, merge_slices
 from monitor.judging.outlooks import NO_OUTLOOK, Outlook, entry_of, outlook_of, permitted
 from monitor.judging.tidying import JudgedSpan, Tidier
 from monitor.judging.unreferenced import UnreferencedWindows
 from monitor.judging.weeks import part_of
+from monitor.judging.window_rows import must_wait, take
 from monitor.profiling import Key, Pointer
 from monitor.references.configured import ConfiguredReferences
 from monitor.references.lifecycle import ReferenceCache, learn_and_promote, pointer_at, pointers_of
@@ -65,7 +66,6 @@ from monitor.store.tables import (
 )
 from monitor.telemetry import AlertChanged, Telemetry, WindowJudged
 from schemas.column import ColumnSpec
-from schemas.contract import Contract
 from schemas.verdict import Decision, Verdict
 from schemas.window import WindowSpec
 
@@ -102,8 +102,8 @@ class Judge:
         )
         self._references = ReferenceCache()
         self._configured = ConfiguredReferences(engine, configuration.folder)
-        self._detectors: dict[str, Detector] = {}
-        self._contracts: dict[str, Contract] = {}
+        self._detector = PerModel(configuration, ModelSettings.build_detector)
+        self._contract = PerModel(configuration, ModelSettings.build_contract)
         self._noted: set[str] = set()
         self._unreferenced = UnreferencedWindows(configuration, engine, clock, telemetry)
         self._tidier = Tidier(configuration, engine, clock)
@@ -204,7 +204,7 @@ class Judge:
         settings = self._configuration.for_model(due.key[0])
         is_base = due.spec == settings.windows[0]
         with reading(self._engine) as connection:
-            if is_base and self._must_wait(connection, due, pointer):
+            if is_base and must_wait(connection, window_state, due, pointer.from_ms):
                 return None
             merged = merge_slices(read_slices(connection, due), specs, pointer)
             reference = self._references.get(connection, pointer.hash)
@@ -244,7 +244,7 @@ class Judge:
             If the window changed, or somebody else judged it; nothing was written.
         """
         with immediate(self._engine) as connection:
-            if not take(connection, due):
+            if not take(connection, window_state, due):
                 raise Overtaken
             if outlook.is_next and stepped.state:
                 entry = entry_of(due, pointer.hash, outlook, stepped)
@@ -328,20 +328,6 @@ class Judge:
 
     # --- parts of judging -----------------------------------------------------------------------------------
 
-    def _must_wait(self, connection: Connection, due: Due, pointer: Pointer) -> bool:
-        """Whether an earlier base window has to be judged first: evidence is collected in order of time."""
-        w = window_state.c
-        earlier = select(w.start_ms).where(
-            w.model == due.key[0],
-            w.version == due.key[1],
-            w.window == str(due.spec),
-            w.start_ms < due.start_ms,
-            w.start_ms >= pointer.from_ms,
-            w.revision == 0,
-            w.touched != w.judged,
-        )
-        return due.revision == 0 and connection.execute(earlier.limit(1)).first() is not None
-
     def _outlook(self, connection: Connection, due: Due, pointer: Pointer) -> Outlook:
         """What a window is judged with besides its counts."""
         outlook = outlook_of(connection, due, pointer.hash, EVENTS)
@@ -386,18 +372,6 @@ class Judge:
             budget=budget,
         )
         return permitted(stepped, outlook)
-
-    def _detector(self, model: str) -> Detector:
-        hash_ = self._configuration.hash_for(model)
-        if hash_ not in self._detectors:
-            self._detectors[hash_] = self._configuration.for_model(model).build_detector()
-        return self._detectors[hash_]
-
-    def _contract(self, model: str) -> Contract:
-        hash_ = self._configuration.hash_for(model)
-        if hash_ not in self._contracts:
-            self._contracts[hash_] = self._configuration.for_model(model).build_contract()
-        return self._contracts[hash_]
 
     def _insert_judgement(self, connection: Connection, due: Due, pointer: Pointer, merged: Merged) -> int:
         return insert_judgement(

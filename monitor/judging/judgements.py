@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, update
+from sqlalchemy import Connection, insert
 
 from alerting.alert import step
 from alerting.finding import Kind, WindowObservation
@@ -16,7 +16,7 @@ from monitor.incidents.recording import record
 from monitor.profiling import Key
 from monitor.store import alerts
 from monitor.store.queries.slices import slices_between
-from monitor.store.tables import judgement, window_state
+from monitor.store.tables import judgement
 from monitor.telemetry import AlertChanged
 from monitor.version import code_version
 from schemas.verdict import QUALITY_PREFIX, Decision, Stream, Verdict, without_alarms
@@ -203,24 +203,3 @@ def _result_row(judgement_id: int, due: Due, verdict: Verdict) -> dict[str, Any]
 def read_slices(connection: Connection, due: Due) -> list[Any]:
     """Stored slices of a window."""
     return slices_between(connection, due.key, due.start_ms, due.end_ms)
-
-
-def take(connection: Connection, due: Due) -> bool:
-    """Mark a window as judged; False if it changed, or somebody else judged it, since it was read."""
-    w = window_state.c
-    done = connection.execute(
-        update(window_state)
-        .where(
-            and_(
-                w.model == due.key[0],
-                w.version == due.key[1],
-                w.window == str(due.spec),
-                w.start_ms == due.start_ms,
-                w.touched == due.touched,
-                w.judged == due.judged,
-                w.revision == due.revision,
-            )
-        )
-        .values(judged=due.touched, revision=due.revision + 1)
-    )
-    return done.rowcount == 1

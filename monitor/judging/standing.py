@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection
 
 from monitor.config import Configuration
 from monitor.config.settings import ModelSettings
@@ -14,7 +14,7 @@ from monitor.config.values import write_instant
 from monitor.frames import reference_from_file
 from monitor.profiling import Key
 from monitor.store.queries.models import VersionRow, models
-from monitor.store.tables import window_state
+from monitor.store.queries.pipeline import changed_windows
 from schemas.column import ColumnSpec
 from schemas.errors import UnusableReference, UsageError
 
@@ -99,15 +99,16 @@ def standings(
 
 
 def _waiting(connection: Connection, marks: Mapping[str, int]) -> dict[Key, int]:
-    """Windows that have changed since they were judged and are complete."""
-    w = window_state.c
+    """Windows that have changed since they were judged and are complete.
+
+    Those that begin before the first reference of their version are left out: they cannot be judged.
+    """
     found: dict[Key, int] = {}
-    for model, mark in marks.items():
-        query = select(w.version, func.count()).where(
-            w.model == model, w.touched != w.judged, w.end_ms <= mark
-        )
-        for version, number in connection.execute(query.group_by(w.version)):
-            found[model, version] = int(number)
+    for row in changed_windows(connection):
+        mark = marks.get(row.model)
+        if mark is not None and row.end_ms <= mark:
+            key = (row.model, row.version)
+            found[key] = found.get(key, 0) + int(row.windows)
     return found
 
 

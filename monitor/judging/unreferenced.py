@@ -21,9 +21,9 @@ from monitor.judging.judgements import (
     observe,
     read_slices,
     result_rows,
-    take,
 )
 from monitor.judging.merging import Merged, merge_slices
+from monitor.judging.window_rows import take
 from monitor.profiling import Key
 from monitor.references.lifecycle import first_boundary
 from monitor.store.engine import immediate, reading
@@ -120,7 +120,7 @@ class UnreferencedWindows:
     ) -> tuple[AlertChanged, ...]:
         now_ms = self._clock.now_ms()
         with immediate(self._engine) as connection:
-            if not take(connection, due):
+            if not take(connection, window_state, due):
                 raise Overtaken
             id_ = insert_judgement(
                 connection,

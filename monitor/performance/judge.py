@@ -15,15 +15,16 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select
 
 from alerting.finding import WindowObservation
-from detectors.base import Detector, Moment, Step
+from detectors.base import Moment, Step
 from detectors.outcome_reference import OutcomeReference, up_to_age
 from detectors.outcome_windows import judge_outcomes
 from detectors.outcomes import Records
 from monitor.clock import Clock
-from monitor.config import Configuration
+from monitor.config import Configuration, ModelSettings
+from monitor.config.per_model import PerModel
 from monitor.judging.judgements import (
     Due,
     Judged,
@@ -35,6 +36,7 @@ from monitor.judging.judgements import (
 )
 from monitor.judging.merging import joined_sources
 from monitor.judging.outlooks import Outlook, entry_of, outlook_of, permitted
+from monitor.judging.window_rows import is_row_of, must_wait, take
 from monitor.performance.estimates import Estimates, replace_values
 from monitor.performance.figures import Figures, figures_of
 from monitor.performance.objectives import tell_objective
@@ -88,9 +90,9 @@ class OutcomeJudge:
         self._references = OutcomeReferences(engine, configuration.folder)
         self._estimates = Estimates(configuration, engine, clock)
         self._versions = Versions(configuration, engine, clock)
-        self._detectors: dict[str, Detector] = {}
+        self._detector = PerModel(configuration, ModelSettings.build_detector)
+        self._early_warning = PerModel(configuration, ModelSettings.build_early_warning)
         self._renewed: dict[tuple[str, str, int], float] = {}
-        self._early: dict[str, tuple[Detector, ...]] = {}
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
     # --- what is due ----------------------------------------------------------------------------------------
@@ -190,7 +192,7 @@ class OutcomeJudge:
             counts as evidence has changed: then only the figures are renewed.
         """
         with reading(self._engine) as connection:
-            if self._must_wait(connection, due, reference):
+            if must_wait(connection, outcome_window, due, reference.judged_from_ms):
                 return None
             records = window_outcomes(connection, due.key, due.start_ms, due.end_ms)
             digest = hashlib.sha256(up_to_age(records, reference.age).tobytes()).hexdigest()
@@ -233,7 +235,7 @@ class OutcomeJudge:
             If the window changed, or somebody else judged it; nothing was written.
         """
         with immediate(self._engine) as connection:
-            if not _take(connection, due, digest, is_revision=stepped is not None):
+            if not take(connection, outcome_window, due, revisions=int(stepped is not None), digest=digest):
                 raise Overtaken
             replace_values(connection, due, "realised", figures.realised)
             if figures.reconciled is not None and due.revision == 0:
@@ -272,20 +274,6 @@ class OutcomeJudge:
 
     # --- parts of judging -----------------------------------------------------------------------------------
 
-    def _must_wait(self, connection: Connection, due: Due, reference: OutcomeReference) -> bool:
-        """Whether an earlier window has to be judged first: evidence is collected in order of time."""
-        w = outcome_window.c
-        earlier = select(w.start_ms).where(
-            w.model == due.key[0],
-            w.version == due.key[1],
-            w.window == str(due.spec),
-            w.start_ms < due.start_ms,
-            w.start_ms >= reference.judged_from_ms,
-            w.revision == 0,
-            w.touched != w.judged,
-        )
-        return due.revision == 0 and connection.execute(earlier.limit(1)).first() is not None
-
     def _step(self, due: Due, reference: OutcomeReference, records: Records, outlook: Outlook) -> Step:
         """Let the detectors judge a window; only the first judgement of the next one can raise an alarm."""
         settings, detector = self._configuration.for_model(due.key[0]), self._detector(due.key[0])
@@ -297,12 +285,6 @@ class OutcomeJudge:
         stepped = judge_outcomes(detector, reference, records, outlook.state or b"", moment, early, rules)
         return permitted(stepped, outlook)
 
-    def _detector(self, model: str) -> Detector:
-        hash_ = self._configuration.hash_for(model)
-        if hash_ not in self._detectors:
-            self._detectors[hash_] = self._configuration.for_model(model).build_detector()
-        return self._detectors[hash_]
-
     def _promised(self, model: str, verdicts: list[Verdict]) -> list[Verdict]:
         """Verdicts without those of early warning, which raise no alert."""
         early = {detector.name for detector in self._early_warning(model)} - {self._detector(model).name}
@@ -313,12 +295,6 @@ class OutcomeJudge:
         while len(self._renewed) >= MOST_RENEWED:
             self._renewed.pop(next(iter(self._renewed)))
         self._renewed[*due.key, due.start_ms] = self._clock.monotonic() + RENEWED_EVERY_S
-
-    def _early_warning(self, model: str) -> tuple[Detector, ...]:
-        hash_ = self._configuration.hash_for(model)
-        if hash_ not in self._early:
-            self._early[hash_] = self._configuration.for_model(model).build_early_warning()
-        return self._early[hash_]
 
     # --- once more ------------------------------------------------------------------------------------------
 
@@ -370,26 +346,6 @@ class OutcomeJudge:
 
 
 def _digest(connection: Connection, due: Due) -> str | None:
-    query = select(outcome_window.c.digest).where(_mine(due))
+    query = select(outcome_window.c.digest).where(is_row_of(outcome_window, due))
     found: str | None = connection.execute(query).scalar()
     return found
-
-
-def _mine(due: Due) -> Any:
-    w = outcome_window.c
-    return and_(
-        w.model == due.key[0],
-        w.version == due.key[1],
-        w.window == str(due.spec),
-        w.start_ms == due.start_ms,
-    )
-
-
-def _take(connection: Connection, due: Due, digest: str, *, is_revision: bool) -> bool:
-    w = outcome_window.c
-    done = connection.execute(
-        update(outcome_window)
-        .where(_mine(due), w.touched == due.touched, w.judged == due.judged, w.revision == due.revision)
-        .values(judged=due.touched, revision=due.revision + int(is_revision), digest=digest)
-    )
-    return done.rowcount == 1
