@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily
 from sqlalchemy import Connection
@@ -16,15 +15,16 @@ from monitor.profiling import Pointer
 from monitor.registry import read_columns
 from monitor.store.engine import reading
 from monitor.store.halves import unpaired_by_topic
-from monitor.store.queries.alerts import open_total
+from monitor.store.queries.alerts import open_by_model, open_total
 from monitor.store.queries.budget import newest_end_ms, spent
 from monitor.store.queries.latest import Latest, effects, latest_judgements, version_total
 from monitor.store.queries.performance import latest_values
 from monitor.store.queries.slices import Span, slice_index, slices
-from monitor.store.queries.times import watermarks
+from monitor.store.queries.times import newest_events, watermarks
 from monitor.version import code_version
 from monitor.web.bins import binned_columns
 from monitor.web.context import Context
+from monitor.web.service_gauges import ServiceSnapshot, plain, read_service, service_families
 
 MOST_SERIES = 2_000  # label sets (model, version, column); every family has one series for each
 MOST_VERSIONS = 1_000
@@ -63,6 +63,7 @@ class Snapshot:
     """What the database said at one instant."""
 
     watermarks: dict[str, int] = field(default_factory=dict)
+    newest_events: dict[str, int] = field(default_factory=dict)
     effects: dict[str, dict[Labels, float]] = field(default_factory=dict)
     quality: dict[str, dict[Labels, float]] = field(default_factory=dict)
     evidence: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
@@ -71,6 +72,8 @@ class Snapshot:
     unpaired: dict[str, int] = field(default_factory=dict)
     budget_spent: float | None = None
     alerts_open: int | None = None
+    alerts_of_models: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    service: ServiceSnapshot = field(default_factory=ServiceSnapshot)
     dropped: int = 0
 
 
@@ -107,6 +110,11 @@ class Gauges:
             snapshot.watermarks = dict(sorted(marks.items())[:MOST_SERIES])
             snapshot.dropped = len(marks) - len(snapshot.watermarks)
             snapshot.dropped += max(0, version_total(connection) - MOST_VERSIONS)  # at least one each
+            snapshot.newest_events = newest_events(connection, list(snapshot.watermarks))
+            by_model = open_by_model(connection, MOST_SERIES + 1)
+            snapshot.alerts_of_models = dict(by_model[:MOST_SERIES])
+            snapshot.dropped += len(by_model) - len(snapshot.alerts_of_models)
+            snapshot.service = read_service(connection, context.configuration)
             snapshot.unpaired = unpaired_by_topic(connection, MOST_SERIES)
             snapshot.budget_spent = self._spent(connection)
             shown = self._add_effects(connection, latest, snapshot)
@@ -214,41 +222,40 @@ def _current(latest: Iterable[Latest]) -> list[Latest]:
 
 def families(snapshot: Snapshot | None) -> list[GaugeMetricFamily]:
     """Write a snapshot as metric families; without one, only what is known without the database."""
-    found = [_plain("build_info", "Version of the running code.", ["version"], {(code_version(),): 1})]
+    found = [plain("build_info", "Version of the running code.", ["version"], {(code_version(),): 1})]
     state = "Whether the database could be read for the gauges below (1) or not (0)."
-    found.append(_plain("state_up", state, [], {(): 0 if snapshot is None else 1}))
+    found.append(plain("state_up", state, [], {(): 0 if snapshot is None else 1}))
     known = snapshot or Snapshot()
     marks = {(model,): mark / 1_000 for model, mark in known.watermarks.items()}
     help_text = "Event time before which no more events of a model are waited for."
-    found.append(_plain("watermark_timestamp_seconds", help_text, ["model"], marks))
+    found.append(plain("watermark_timestamp_seconds", help_text, ["model"], marks))
+    newest = {(model,): at_ms / 1_000 for model, at_ms in known.newest_events.items()}
+    text = "Event time of the newest prediction of a model."
+    found.append(plain("newest_event_timestamp_seconds", text, ["model"], newest))
     by_column = ["model", "version", "column"]
     for name, text in EFFECTS.items():
-        found.append(_plain(f"drift_{name}", text, by_column, known.effects.get(name, {})))
+        found.append(plain(f"drift_{name}", text, by_column, known.effects.get(name, {})))
     for name, text in QUALITY.items():
-        found.append(_plain(f"{name}_ratio", text, by_column, known.quality.get(name, {})))
+        found.append(plain(f"{name}_ratio", text, by_column, known.quality.get(name, {})))
     text = "Natural logarithm of the evidence collected for drift of all rows; an alarm at 0 or more."
-    found.append(_plain("evidence_log", text, [*by_column, "lane"], known.evidence))
+    found.append(plain("evidence_log", text, [*by_column, "lane"], known.evidence))
     text = "Measures of performance of the latest window: estimated without labels, realised with them."
     by_metric = ["model", "version", "metric", "kind"]
-    found.append(_plain("performance_ratio", text, by_metric, known.performance))
+    found.append(plain("performance_ratio", text, by_metric, known.performance))
     text = "Share of the predictions of the latest judged window that have a label."
-    found.append(_plain("label_coverage_ratio", text, ["model", "version"], known.coverage))
+    found.append(plain("label_coverage_ratio", text, ["model", "version"], known.coverage))
     text = "Requests and responses that came alone and wait for each other."
     unpaired = {(topic,): number for topic, number in known.unpaired.items()}
-    found.append(_plain("unpaired_messages", text, ["topic"], unpaired))
+    found.append(plain("unpaired_messages", text, ["topic"], unpaired))
     budget = {} if known.budget_spent is None else {(): known.budget_spent}
     text = "False alarms that could be expected of the windows judged in the latest period of the budget."
-    found.append(_plain("alert_budget_spent", text, [], budget))
+    found.append(plain("alert_budget_spent", text, [], budget))
     alerts = {} if known.alerts_open is None else {(): known.alerts_open}
-    found.append(_plain("alerts_open", "Alerts that are firing or acknowledged.", [], alerts))
+    found.append(plain("alerts_open", "Alerts that are firing or acknowledged.", [], alerts))
+    text = "Alerts of a model that are firing or acknowledged."
+    found.append(plain("model_alerts_open", text, ["model", "lane", "severity"], known.alerts_of_models))
+    found += service_families(None if snapshot is None else known.service)
     dropped = {} if snapshot is None else {(): snapshot.dropped}
     text = "Label sets left out of the gauges above because there are too many."
-    found.append(_plain("series_dropped", text, [], dropped))
+    found.append(plain("series_dropped", text, [], dropped))
     return found
-
-
-def _plain(name: str, text: str, labels: list[str], values: Mapping[Any, float]) -> GaugeMetricFamily:
-    family = GaugeMetricFamily(f"driftline_{name}", text, labels=labels)
-    for key, value in values.items():
-        family.add_metric(list(key), value)
-    return family

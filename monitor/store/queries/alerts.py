@@ -8,7 +8,9 @@ from sqlalchemy import Connection, func, select, tuple_
 
 from alerting.alert import OPEN_STATES, Alert
 from alerting.codec import from_bytes
+from monitor.store.incidents import Unreadable
 from monitor.store.tables import alert, alert_event, outbox
+from schemas.errors import StoreError
 
 MOST_EVENTS = 500
 
@@ -19,7 +21,7 @@ def alerts(
     model: str | None,
     after: tuple[int, str] | None,
     limit: int,
-) -> list[tuple[int, Alert]]:
+) -> list[tuple[int, Alert | Unreadable]]:
     """List alerts with the instant (epoch milliseconds) that they are ordered by.
 
     Parameters
@@ -34,7 +36,7 @@ def alerts(
         Most alerts.
     """
     columns = alert.c
-    query = select(columns.opened_at_ms, columns.state_bytes)
+    query = select(alert)
     if states:
         query = query.where(columns.state.in_(states))
     if model is not None:
@@ -42,7 +44,16 @@ def alerts(
     if after is not None:
         query = query.where(tuple_(columns.opened_at_ms, columns.id) < tuple_(*after))
     query = query.order_by(columns.opened_at_ms.desc(), columns.id.desc()).limit(limit)
-    return [(row.opened_at_ms, from_bytes(bytes(row.state_bytes))) for row in connection.execute(query)]
+    return [(row.opened_at_ms, _read(row)) for row in connection.execute(query)]
+
+
+def _read(row: Any) -> Alert | Unreadable:
+    try:
+        return from_bytes(bytes(row.state_bytes))
+    except StoreError as error:  # of a later version, or damaged: it keeps no other from being listed
+        written = ("id", "model", "version", "kind", "severity", "state", "summary")
+        known = {name: getattr(row, name) for name in (*written, "opened_at_ms", "closed_at_ms")}
+        return Unreadable(**known, why=str(error))
 
 
 def events(connection: Connection, alert_id: str) -> list[Any]:
@@ -82,3 +93,11 @@ def open_total(connection: Connection) -> int:
     """Number of open alerts of all models."""
     query = select(func.count()).select_from(alert).where(alert.c.state.in_(OPEN_STATES))
     return int(connection.execute(query).scalar_one())
+
+
+def open_by_model(connection: Connection, limit: int) -> list[tuple[tuple[str, str, str], int]]:
+    """Count the open alerts by model, lane and severity, in the order of their names."""
+    a = alert.c
+    by = (a.model, a.lane, a.severity)
+    query = select(*by, func.count()).where(a.state.in_(OPEN_STATES)).group_by(*by).order_by(*by).limit(limit)
+    return [((row[0], row[1], row[2]), int(row[3])) for row in connection.execute(query)]

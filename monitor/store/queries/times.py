@@ -103,3 +103,10 @@ def newest_events(connection: Connection, models: Collection[str] | None = None)
     if models is not None:
         query = query.where(m.model.in_(list(models)))
     return {row[0]: int(row[1]) for row in connection.execute(query)}
+
+
+def stopped_partitions(connection: Connection) -> dict[_Place, bool]:
+    """Whether each partition that was ever read is stopped."""
+    p = partition_state.c
+    query = select(p.topic, p.partition, p.stopped_reason).order_by(p.topic, p.partition)
+    return {(row.topic, row.partition): row.stopped_reason is not None for row in connection.execute(query)}
