@@ -20,6 +20,7 @@ from detectors.tilts import TILTS
 # How far above c the alternatives lie: as many as a ledger holds, each twice the one before.
 RISES = 0.0002 * 2.0 ** np.arange(TILTS)
 _LEAST_RIGHT = 0.05  # no alternative leaves less than this part of the rows that are not counted at c
+_LEAST_ROOM = 1e-9  # above c; where there is less, no rise could be told from rounding
 _LEAST_LOG = -600.0
 _LEFT_SHARE = 0.05
 _USUAL_LOG = float(np.log(0.05))
@@ -134,7 +135,7 @@ class RateLimit:
         has an expectation of at most 1 under every rate of at most c, also one that moves. D = 1 + n·σ_b².
         """
         c = self.rate
-        is_open = (c > 0) & (c < 1)
+        is_open = (c > 0) & (1 - c > _LEAST_ROOM)
         c = np.where(is_open, c, 0.5)
         q = np.minimum(c + RISES[:, None], 1 - (1 - c) * _LEAST_RIGHT)
         logs = x * np.log(q / c) + (n - x) * np.log((1 - q) / (1 - c))

@@ -85,7 +85,8 @@ def gather(
     schema.require(engine)
     with reading(engine) as connection:
         marks = watermarks(connection, configuration, now_ms)
-        models = standings(connection, configuration, marks, read_columns(connection))
+        columns = read_columns(connection, _models_with_files(configuration))
+        models = standings(connection, configuration, marks, columns)
         rows = connection.execute(select(partition_state).order_by("topic", "partition")).all()
         partitions = [_partition(row, {} if isinstance(ends, str) else ends) for row in rows]
         letters = _count(connection, dead_letter, dead_letter.c.stored_at_ms >= now_ms - DAY_MS)
@@ -117,6 +118,14 @@ def gather(
         deliveries_dead_last_day=dead,
         attention=attention,
     )
+
+
+def _models_with_files(configuration: Configuration) -> list[str] | None:
+    """Models whose reference is to come from a file, which is tried on their columns; None: any."""
+    if configuration.for_model("").reference.file is not None:
+        return None
+    settings_of = configuration.for_model
+    return [name for name in configuration.models if settings_of(name).reference.file is not None]
 
 
 def _partition(row: Any, ends: Mapping[Place, int]) -> PartitionStanding:

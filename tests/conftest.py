@@ -20,7 +20,7 @@ from tests.kit.postgres import PostgresServer  # noqa: E402
 
 # Examples are the same in every run, so that a failure comes from the change at hand; `make test-full`
 # searches on. Several processes share the machine, so how long one example takes says nothing.
-settings.register_profile("steady", deadline=None, derandomize=True)
+settings.register_profile("steady", deadline=None, derandomize=True, max_examples=40)
 settings.register_profile("search", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile("steady")
 
@@ -43,8 +43,11 @@ def kafka3() -> Iterator[KafkaCluster]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """One server for the whole run: take a database of your own, and leave the server running."""
-    with PostgresServer() as server:
+    """One server for the whole run: take a database of your own, and leave the server running.
+
+    No test cuts the power, so nothing waits for a disk that others keep busy.
+    """
+    with PostgresServer(fsync=False) as server:
         yield server
 
 

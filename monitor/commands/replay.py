@@ -6,15 +6,19 @@ from dataclasses import asdict
 
 import click
 
+from monitor.by_hand import who, write_down
+from monitor.clock import SystemClock
 from monitor.config import load
 from monitor.config.values import read_instant
-from monitor.dead_letters.marking import Marking, mark
+from monitor.dead_letters.marking import Asking, Marking, mark
 from monitor.options import configuration_option, json_option, print_json
 from monitor.store import engine as engines
 from monitor.store import schema
 from monitor.store.engine import immediate
 from monitor.store.queries.dead_letters import Wanted
 from schemas.errors import UsageError
+
+MOST_NAMED = 20
 
 
 @click.command("replay")
@@ -71,9 +75,21 @@ def _marked(config: str, wanted: Wanted, ids: tuple[int, ...], dry_run: bool) ->
     try:
         schema.require(database)
         with immediate(database) as connection:
-            return mark(connection, wanted, ids, dry_run=dry_run)
+            now_ms = SystemClock().now_ms()
+            done = mark(connection, wanted, ids, asking=Asking(who(), now_ms), dry_run=dry_run)
+            if not dry_run:
+                write_down(connection, _words(wanted, ids), now_ms, f"{done.marked} marked")
+            return done
     finally:
         database.dispose()
+
+
+def _words(wanted: Wanted, ids: tuple[int, ...]) -> str:
+    """The command in words, for the audit log."""
+    given = {name: value for name, value in asdict(wanted).items() if value is not None}
+    named = [f"--id {number}" for number in ids[:MOST_NAMED]] + (["…"] if len(ids) > MOST_NAMED else [])
+    which = " ".join([*named, *(f"{name}={value}" for name, value in given.items())])
+    return f"replay --dead-letters {which}".rstrip()
 
 
 def _instant(option: str, text: str | None) -> int | None:

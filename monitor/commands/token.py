@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
+from monitor.by_hand import who, write_down
 from monitor.clock import SystemClock
 from monitor.config import load
 from monitor.config.sign_in import ROLES, RoleName
 from monitor.config.values import write_instant
 from monitor.options import configuration_option, json_option, print_json
 from monitor.store import api_tokens as stored
-from monitor.store import audit, schema
 from monitor.store import engine as engines
+from monitor.store import schema
 from monitor.store.engine import immediate, reading
 from monitor.web.sign_in.tokens import create, lifetime_ms
 from schemas.errors import UsageError
@@ -47,9 +47,9 @@ def create_token(config: str, name: str, role: RoleName, valid_for: str, as_json
     with _database(config) as engine:
         now_ms = SystemClock().now_ms()
         ends_ms = None if lives_ms is None else now_ms + lives_ms
-        number, token = create(engine, name, role, ends_ms, _who(), now_ms)
+        number, token = create(engine, name, role, ends_ms, who(), now_ms)
         with immediate(engine) as connection:
-            _write_down(connection, f"token create {name} --role {role}", now_ms)
+            write_down(connection, f"token create {name} --role {role}", now_ms)
     if as_json:
         ends = None if ends_ms is None else write_instant(ends_ms)
         print_json({"id": number, "name": name, "role": role, "expires_at": ends, "token": token})
@@ -94,34 +94,11 @@ def revoke_token(config: str, name: str) -> None:
     """Revoke a token: it is refused from now on, by every process."""
     with _database(config) as engine, immediate(engine) as connection:
         number, now_ms = stored.number_of(connection, name), SystemClock().now_ms()
-        if number is None or not stored.revoke(connection, number, _who(), now_ms):
+        if number is None or not stored.revoke(connection, number, who(), now_ms):
             msg = f"there is no token named {name!r} to revoke (driftline token list shows those there are)"
             raise UsageError(msg)
-        _write_down(connection, f"token revoke {name}", now_ms)
+        write_down(connection, f"token revoke {name}", now_ms)
     click.echo(f"{name}: revoked")
-
-
-def _who() -> str:
-    """Who uses the command line, as the system calls them."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # containers run as users without a name
-        return "command line"
-
-
-def _write_down(connection: Connection, what: str, now_ms: int) -> None:
-    row = {
-        "at_ms": now_ms,
-        "actor": _who(),
-        "subject": "",
-        "via": "command",
-        "role": "admin",
-        "method": "driftline",
-        "path": what[:1_024],
-        "address": "",
-        "status": 200,
-    }
-    audit.begin(connection, row)
 
 
 @contextmanager

@@ -111,8 +111,9 @@ def _fetched(consumer: Consumer, topic: str, most: int) -> list[Record]:
     records: list[Record] = []
     waiting = set(partitions.partitions)
     until_s = time.monotonic() + TIMEOUT_S
-    while waiting and len(records) < most and time.monotonic() < until_s:
-        for record in consumer.consume(min(most - len(records), 1_000), timeout=0.2):
+    while waiting and len(records) < most:
+        came = consumer.consume(min(most - len(records), 1_000), timeout=0.2)
+        for record in came:
             error = record.error()
             if error is None:
                 records.append(record)
@@ -120,6 +121,11 @@ def _fetched(consumer: Consumer, topic: str, most: int) -> list[Record]:
                 waiting.discard(record.partition())
             else:
                 raise KafkaException(error)
+        if came:
+            until_s = time.monotonic() + TIMEOUT_S
+        elif time.monotonic() > until_s:
+            msg = f"{topic}: the brokers sent nothing for {TIMEOUT_S:g} s, after {len(records)} messages"
+            raise Unavailable(msg)
     return records
 
 

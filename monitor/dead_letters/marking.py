@@ -14,6 +14,16 @@ from monitor.store.tables import dead_letter
 from schemas.errors import UsageError
 
 MOST_IDS = 1_000
+MOST_NAME = 256
+
+
+@dataclass(frozen=True)
+class Asking:
+    """Who asks for a replay, when by the wall clock, and why; the names are kept with the letters."""
+
+    by: str
+    at_ms: int
+    cause: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,7 +43,12 @@ class Marking:
 
 
 def mark(
-    connection: Connection, wanted: Wanted, ids: Sequence[int] = (), *, dry_run: bool = False
+    connection: Connection,
+    wanted: Wanted,
+    ids: Sequence[int] = (),
+    *,
+    asking: Asking | None = None,
+    dry_run: bool = False,
 ) -> Marking:
     """Mark letters that are waiting, or that were refused by a replay before.
 
@@ -45,6 +60,8 @@ def mark(
         Which letters.
     ids : sequence of int
         Only these. Letters that are marked already are left as they are.
+    asking : Asking, optional
+        Who asks for it.
     dry_run : bool
         Change nothing, only count.
 
@@ -63,7 +80,11 @@ def mark(
     whole = [*which, not_(is_cut())]
     if dry_run:
         return Marking(_count(connection, whole), cut)
-    done = connection.execute(update(dead_letter).where(*whole).values(status=MARKED))
+    values: dict[str, Any] = {"status": MARKED}
+    if asking is not None:
+        who = {"marked_by": asking.by[:MOST_NAME], "marked_at_ms": asking.at_ms}
+        values |= who | {"marked_cause": asking.cause or None}
+    done = connection.execute(update(dead_letter).where(*whole).values(values))
     return Marking(int(done.rowcount), cut)
 
 

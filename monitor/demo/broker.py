@@ -15,8 +15,8 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import Unavailable
 
-START_TIMEOUT_S = 10.0
-FLUSH_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
+FLUSH_TIMEOUT_S = 60.0
 
 
 class EmbeddedBroker:

@@ -221,11 +221,13 @@ class Demo:
         return now
 
     def _settle(self) -> None:
-        """Wait until everything sent is counted, judged and delivered."""
-        deadline = self.elapsed_s + SETTLE_TIMEOUT_S
+        """Wait until everything sent is counted, judged and delivered, as long as any of it gets done."""
+        deadline, before = self.elapsed_s + SETTLE_TIMEOUT_S, ""
         self._screen.say("all is sent; waiting until all is judged and delivered")
         while left := self._left():
-            if self.elapsed_s > deadline:
+            if left != before:
+                deadline, before = self.elapsed_s + SETTLE_TIMEOUT_S, left
+            elif self.elapsed_s > deadline:
                 self._screen.say(f"not waiting any longer for {left}; see {self._options.folder}")
                 return
             if self._stop.wait(LOOK_EVERY_S):

@@ -83,6 +83,8 @@ outbox = Table(
     Index("outbox_order", "receiver", "alert_id", "sequence"),
     Index("outbox_sent", "receiver", "state", "finished_at_ms"),
     Index("outbox_newest", "created_at_ms", "id"),
+    Index("outbox_receiver_newest", "receiver", "created_at_ms", "id"),
+    Index("outbox_state_newest", "state", "created_at_ms", "id"),
 )
 
 receiver_state = Table(

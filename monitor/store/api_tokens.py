@@ -57,6 +57,19 @@ def number_of(connection: Connection, name: str) -> int | None:
     return connection.execute(query).scalar()
 
 
+def was_just_made(connection: Connection, name: str, by: str, since_ms: int) -> bool:
+    """Whether the same person has made the token of a name since then."""
+    columns = api_token.c
+    query = select(columns.id).where(columns.name == name, columns.revoked_at_ms.is_(None))
+    mine = query.where(columns.created_by == by, columns.created_at_ms >= since_ms)
+    return connection.execute(mine).first() is not None
+
+
+def name_of(connection: Connection, number: int) -> str | None:
+    """Name of a token, by its number."""
+    return connection.execute(select(api_token.c.name).where(api_token.c.id == number)).scalar()
+
+
 def listed(connection: Connection) -> list[Any]:
     """Read tokens, those that are not revoked first, then the newest first; at most 500."""
     columns = api_token.c

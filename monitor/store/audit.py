@@ -17,9 +17,10 @@ def begin(connection: Connection, row: dict[str, Any]) -> int:
     return int(connection.execute(audit.insert().returning(audit.c.id), row).scalar_one())
 
 
-def finish(connection: Connection, number: int, status: int) -> None:
-    """Write down how it was answered."""
-    connection.execute(update(audit).where(audit.c.id == number).values(status=status))
+def finish(connection: Connection, number: int, status: int, detail: str | None = None) -> None:
+    """Write down how it was answered, and what was done where the path does not say it."""
+    values = {"status": status, "detail": detail}
+    connection.execute(update(audit).where(audit.c.id == number).values(values))
 
 
 def forget(connection: Connection, before_ms: int) -> int:

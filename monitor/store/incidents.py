@@ -20,6 +20,7 @@ from alerting.pipeline import Passage
 from alerting.record import Record, from_bytes, to_bytes
 from monitor.store.sql import insert_new, upsert
 from monitor.store.tables import alert, incident, incident_alert, incident_column, incident_event
+from schemas.errors import StoreError, Unavailable
 
 MOST_CANDIDATES = 50
 MOST_TOGETHER = 200  # alerts that other models still join
@@ -34,6 +35,32 @@ class Known:
 
     record: Record
     alerts: tuple[Alert, ...]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An incident whose state this version cannot read: all that can be shown of it.
+
+    Parameters
+    ----------
+    id, model, version, kind, severity, state, summary : str
+        As they were when it was written last.
+    opened_at_ms : int
+    closed_at_ms : int or None
+    why : str
+        Why it cannot be read, and what to do.
+    """
+
+    id: str
+    model: str
+    version: str
+    kind: str
+    severity: str
+    state: str
+    summary: str
+    opened_at_ms: int
+    closed_at_ms: int | None
+    why: str
 
 
 def lock(connection: Connection) -> None:
@@ -63,6 +90,30 @@ def load(connection: Connection, incident_id: str) -> Known | None:
     if data is None:
         return None
     return Known(from_bytes(bytes(data)), alerts_of(connection, incident_id))
+
+
+def look(connection: Connection, incident_id: str) -> Known | Unreadable | None:
+    """Read an incident to show it; None if there is none of that id, or it has no alerts.
+
+    Guarantees
+    ----------
+    One that was written by a later version, or is damaged, keeps no other one from being shown.
+    """
+    try:
+        known = load(connection, incident_id)
+    except Unavailable:
+        raise
+    except StoreError as error:
+        return _unreadable(connection, incident_id, str(error))
+    return known if known is not None and known.alerts else None
+
+
+def _unreadable(connection: Connection, incident_id: str, why: str) -> Unreadable:
+    i = incident.c
+    written = (i.id, i.model, i.version, i.kind, i.severity, i.state, i.summary)
+    query = select(*written, i.opened_at_ms, i.closed_at_ms).where(i.id == incident_id)
+    row = connection.execute(query).one()
+    return Unreadable(*row, why)
 
 
 def alerts_of(connection: Connection, incident_id: str) -> tuple[Alert, ...]:
@@ -199,6 +250,25 @@ def add_event(connection: Connection, passage: Passage, alert_id: str | None, no
         "held": passage.record.held,
     }
     insert_new(connection, incident_event, [event])
+
+
+def has_event(
+    connection: Connection, incident_id: str, change: str, actor: str, cause: str | None, since_ms: int
+) -> bool:
+    """Whether somebody has decided the very same since then; None: for whatever cause."""
+    e = incident_event.c
+    same = and_(e.change == change, e.actor == actor[:MAX_NAME])
+    query = select(e.sequence).where(e.incident_id == incident_id, same, e.noted_at_ms >= since_ms)
+    if cause is not None:
+        query = query.where(e.cause == cause[:MAX_CAUSE])
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def last_event(connection: Connection, incident_id: str, changes: Collection[str]) -> Any | None:
+    """Read the latest of some kinds of things that happened to an incident."""
+    e = incident_event.c
+    query = select(incident_event).where(e.incident_id == incident_id, e.change.in_(list(changes)))
+    return connection.execute(query.order_by(e.sequence.desc()).limit(1)).first()
 
 
 def count_open(connection: Connection, states: Sequence[str]) -> int:

@@ -33,6 +33,11 @@ def end(connection: Connection, id_hash: str) -> bool:
     return connection.execute(delete(session).where(session.c.id_hash == id_hash)).rowcount == 1
 
 
+def name_of(connection: Connection, id_hash: str) -> str | None:
+    """Whose session it is."""
+    return connection.execute(select(session.c.name).where(session.c.id_hash == id_hash)).scalar()
+
+
 def end_stale(connection: Connection, now_ms: int, idle_ms: int) -> int:
     """Remove sessions that are over; returns how many."""
     stale = or_(session.c.expires_at_ms <= now_ms, session.c.used_at_ms <= now_ms - idle_ms)

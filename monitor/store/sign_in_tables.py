@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, text
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, Text, text
 
 from monitor.store.metadata import Serial, metadata
 
@@ -58,6 +58,7 @@ audit = Table(
     Column("path", String(1024), nullable=False),
     Column("address", String(64), nullable=False, comment="where the request came from"),
     Column("status", Integer, comment="of the answer; null: the process ended before there was one"),
+    Column("detail", Text, comment="what was done, in words; null: the path says it all"),
     Index("audit_at", "at_ms"),
     Index("audit_actor", "actor", "id"),
     comment="what people and programs changed, or tried to",

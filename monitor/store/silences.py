@@ -36,6 +36,23 @@ def is_known(connection: Connection, silence_id: str) -> bool:
     )
 
 
+def has_same(connection: Connection, one: Silence, since_ms: int) -> bool:
+    """Whether the same person has made the same silence since then; it may begin that much earlier."""
+    s = silence.c
+    same = (
+        s.match == one.match.model_dump_json(exclude_defaults=True),
+        s.incident_id == one.incident_id,
+        s.actor == one.actor,
+        s.comment == one.comment,
+        s.until_ms - s.from_ms == one.until_ms - one.from_ms,
+        s.created_at_ms >= since_ms,
+        s.from_ms >= min(since_ms, one.from_ms),
+        s.from_ms <= one.from_ms,
+        s.ended_by.is_(None),
+    )
+    return connection.execute(select(s.id).where(*same).limit(1)).first() is not None
+
+
 def end(connection: Connection, silence_id: str, actor: str, now_ms: int) -> bool:
     """End a silence now; whether it was still to end."""
     statement = update(silence).where(silence.c.id == silence_id, silence.c.until_ms > now_ms)

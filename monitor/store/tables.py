@@ -170,12 +170,17 @@ dead_letter = Table(
         server_default="waiting",
         comment="waiting | marked | replayed | refused",
     ),
+    Column("marked_at_ms", BigInteger, comment="wall clock when somebody asked for a replay last"),
+    Column("marked_by", String(256), comment="who did"),
+    Column("marked_cause", Text, comment="why"),
     Column("attempts", Integer, nullable=False, server_default="0", comment="replays that came to an end"),
     Column("replayed_at_ms", BigInteger, comment="wall clock of the latest replay"),
     Column("outcome", Text, comment="what became of its events when it was replayed"),
     Column("relayed_at_ms", BigInteger, comment="wall clock when it was sent on; null: not yet"),
     UniqueConstraint("topic", "partition", "offset"),
     Index("dead_letter_stored", "stored_at_ms"),
+    Index("dead_letter_topic", "topic", "id"),
+    Index("dead_letter_kind", "kind", "id"),
 )
 Index(
     "dead_letter_marked",
@@ -274,6 +279,7 @@ reference = Table(
         comment="JSON: source, range, training data hash, commit, MLflow run, labels",
     ),
     Column("created_at_ms", BigInteger, nullable=False),
+    Index("reference_newest", "created_at_ms", "hash"),
 )
 
 reference_pointer = Table(
@@ -287,6 +293,7 @@ reference_pointer = Table(
     Column("promoted_at_ms", BigInteger, nullable=False),
     Column("promoted_by", String(256), nullable=False),
     PrimaryKeyConstraint("model", "version", "revision"),
+    Index("reference_pointer_hash", "hash"),
 )
 
 counter = Table(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 from sqlalchemy import Engine
+from starlette.concurrency import run_in_threadpool
 
 from monitor.clock import Clock
 from monitor.config import Configuration
@@ -18,7 +18,7 @@ from monitor.config.sign_in import OidcSignIn
 from monitor.door import Door
 from monitor.telemetry import Telemetry
 from monitor.version import code_version
-from monitor.web import health, problems
+from monitor.web import description, health, problems
 from monitor.web.api import (
     accounting,
     alerts,
@@ -43,11 +43,13 @@ from monitor.web.api import (
 )
 from monitor.web.console import routes as console
 from monitor.web.console.shell import Shell
+from monitor.web.console.warming import Warming
 from monitor.web.context import Context
 from monitor.web.gauges import Gauges
 from monitor.web.guard import Guard
 from monitor.web.health import Readiness
 from monitor.web.metrics import StateCollector
+from monitor.web.packing import Packing
 from monitor.web.sign_in import routes as sign_in
 from monitor.web.sign_in.audit import Audit
 from monitor.web.sign_in.gate import Gate
@@ -121,7 +123,9 @@ def create_app(
         sources.append(gauges)
 
     @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if shell is not None:
+            await run_in_threadpool(Warming(shell, app.routes).start)
         yield
         if gauges is not None:
             gauges.close()
@@ -136,23 +140,25 @@ def create_app(
         docs_url=None,  # the usual pages load their scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=description.operation_id,
         lifespan=lifespan,
     )
     app.include_router(health.routes(engine, readiness, sources))
     shell: Shell | None = None
     if api:
         for module in API:
-            app.include_router(module.routes(context), prefix=PREFIX, responses=_PROBLEMS)
+            app.include_router(module.routes(context), prefix=PREFIX, responses=description.also(422))
         app.include_router(events.routes(context), prefix=SHORT_PREFIX, include_in_schema=False)
         shell = Shell(context)
         app.include_router(console.routes(context, shell))
         if entrance is not None and identify.sessions is not None:
             app.include_router(sign_in.routes(entrance, identify.sessions, shell))
-        _describe_problems(app)
+        description.describe(app, context)
     problems.install(app, None if shell is None else shell.problem)
     taken = configuration.http.events
     larger = {} if taken is None else {f"{p}/events": taken.max_bytes for p in (PREFIX, SHORT_PREFIX)}
     page = None if shell is None else shell.problem
+    app.add_middleware(Packing)
     app.add_middleware(Gate, context=context, identify=identify, audit=audit, page=page)
     # Without sign-in, only this machine may ask: a name that others know would let their pages in.
     named = "" if identify.is_local else urlsplit(configuration.http.public_url or "").hostname or ""
@@ -166,33 +172,3 @@ def _sign_in(context: Context, identify: Identify, audit: Audit) -> sign_in.Sign
     if not isinstance(options, OidcSignIn) or identify.sessions is None:
         return None
     return sign_in.SignIn(context, options, identify.sessions, audit)
-
-
-_PROBLEMS: dict[int | str, dict[str, Any]] = {
-    404: {"model": problems.Problem, "description": "There is no such thing."},
-    422: {"model": problems.Problem, "description": "The request cannot be meant."},
-    500: {"model": problems.Problem, "description": "A fault of Driftline."},
-    503: {"model": problems.Problem, "description": "The database is away; try again."},
-}
-
-
-def _describe_problems(app: FastAPI) -> None:
-    """Give problem documents their own media type in the description of the API."""
-    describe = app.openapi
-
-    def described() -> dict[str, Any]:
-        document = describe()
-        for path in document["paths"].values():
-            for operation in path.values():
-                for status, response in operation["responses"].items():
-                    content = response.get("content", {})
-                    if int(status) >= 400 and _is_problem(content):
-                        response["content"] = {problems.MEDIA_TYPE: content["application/json"]}
-        return document
-
-    app.openapi = described  # type: ignore[method-assign]  # as FastAPI's documentation says to
-
-
-def _is_problem(content: dict[str, Any]) -> bool:
-    reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
-    return bool(reference.endswith("/Problem"))

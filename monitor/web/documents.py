@@ -6,7 +6,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, WithJsonSchema
 
 Item = TypeVar("Item")
 
@@ -44,5 +44,8 @@ def _finite(value: Any) -> Any:
 Number = Annotated[float | None, BeforeValidator(_finite)]
 """A number; null where there is none or it is not finite."""
 
-InstantText = str
+InstantText = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": ["2026-01-31T00:00:00.000Z"]}),
+]
 """RFC 3339 in UTC."""

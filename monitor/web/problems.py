@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from monitor.config.problem import choices, nearest, show
 from monitor.web.parameters import names_of
@@ -20,6 +21,7 @@ from schemas.errors import Unavailable
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
 MOST_CHOICES = 20
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class Mistake(BaseModel):
@@ -123,9 +125,23 @@ def _http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == HTTPStatus.NOT_FOUND:
         detail = f"there is nothing at {show(request.url.path)} (see /api/v1/openapi.json)"
     elif error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = dict(error.headers or {}).get("Allow", "another method")
+        allowed = ", ".join(_methods_at(request))
         detail = f"{request.method} does not work here (use {allowed})"
+        return answer(error.status_code, detail, headers={"Allow": allowed})
+    elif error.status_code == HTTPStatus.BAD_REQUEST:  # what FastAPI says of bodies that are no text at all
+        detail = "the body is not JSON in UTF-8, or nested too deeply"
+        return answer(error.status_code, detail, [Mistake(where="body", what=detail)])
     return answer(error.status_code, detail, headers=error.headers)
+
+
+def _methods_at(request: Request) -> list[str]:
+    """Methods that an address knows: there may be a route for each, and only one of them was found."""
+    routes = request.app.router.routes
+    return [
+        method
+        for method in METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 def _unavailable(_request: Request, error: Exception) -> JSONResponse:

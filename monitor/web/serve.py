@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from schemas.errors import Unavailable
 
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 60.0
 GRACE_S = 1  # for requests under way
 STOP_TIMEOUT_S = 5.0
 BACKLOG = 512

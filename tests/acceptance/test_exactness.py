@@ -36,9 +36,10 @@ defaults: {{slice: 1m, windows: [10m], lateness: 2m, horizon: 30d, idle_after: 3
 
 @dataclass(frozen=True)
 class Ordeal:
-    """How much is produced, and how often what is killed."""
+    """How much is produced, so far apart in event time, and how often what is killed."""
 
     events: int
+    spacing_ms: int
     partitions: int
     readers: int
     kills: int
@@ -47,12 +48,12 @@ class Ordeal:
     pause_s: tuple[float, float]
 
 
-SHORT = Ordeal(150_000, 6, 2, 4, 1, 1, (0.5, 2.0))
-FULL = Ordeal(2_000_000, 12, 3, 20, 5, 3, (1.0, 5.0))
+SHORT = Ordeal(90_000, 34, 6, 2, 2, 1, 1, (0.5, 2.0))
+FULL = Ordeal(2_000_000, 20, 12, 3, 20, 5, 3, (1.0, 5.0))
 
 
 @pytest.mark.acceptance
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("ordeal", [SHORT, pytest.param(FULL, marks=pytest.mark.full)], ids=["short", "full"])
 def test_counts_are_exact_whatever_is_killed(ordeal: Ordeal, tmp_path: Path) -> None:
     with KafkaCluster(brokers=3) as kafka, PostgresServer() as postgres, ExitStack() as closing:
@@ -64,7 +65,7 @@ def test_counts_are_exact_whatever_is_killed(ordeal: Ordeal, tmp_path: Path) -> 
         roles = ["ingest"] * ordeal.readers + ["evaluate"]
         services = [_service(configuration, tmp_path, f"{role}{i}", role) for i, role in enumerate(roles)]
         tally: list[exactness.Produced] = []
-        messages = exactness.events(17, ordeal.events, ordeal.partitions, spacing_ms=20)
+        messages = exactness.events(17, ordeal.events, ordeal.partitions, ordeal.spacing_ms)
         producing = threading.Thread(
             target=lambda: tally.append(exactness.produce(kafka.bootstrap, "predictions", messages))
         )
@@ -127,7 +128,7 @@ def _wait_until_read(engine: Engine, tally: exactness.Produced) -> None:
             fetched = connection.execute(text("SELECT sum(fetched) FROM partition_state")).scalar()
         return (fetched or 0) >= tally.messages
 
-    wait_for(all_read, what="not every message was read", timeout_s=300, ignoring=(Unavailable,))
+    wait_for(all_read, what="not every message was read", timeout_s=600, ignoring=(Unavailable,))
 
 
 def _wait_until_judged(engine: Engine) -> None:
@@ -146,4 +147,4 @@ def _wait_until_judged(engine: Engine) -> None:
             pointers = connection.execute(text("SELECT count(*) FROM reference_pointer")).scalar_one()
         return bool(waiting == 0 and pointers == len(exactness.MODELS))
 
-    wait_for(all_judged, what="windows wait to be judged", timeout_s=120, ignoring=(Unavailable,))
+    wait_for(all_judged, what="windows wait to be judged", timeout_s=600, ignoring=(Unavailable,))

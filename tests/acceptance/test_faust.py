@@ -19,7 +19,7 @@ from monitor.store.engine import reading
 from schemas.errors import Unavailable
 from tests.kit.kafka import KafkaCluster
 from tests.kit.service import Service
-from tests.kit.waiting import wait_for
+from tests.kit.waiting import PATIENCE_S, wait_for
 
 START_MS = 1_767_225_600_000
 CONFIGURATION = """
@@ -44,7 +44,7 @@ def _produce(kafka: KafkaCluster, topic: str, first: int, number: int) -> None:
         producer.produce(topic, json.dumps(event).encode())
         if i % 1_000 == 0:
             producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 class Instance:
@@ -79,7 +79,6 @@ class Instance:
         wait_for(
             lambda: self.rows("SELECT count(*) FROM judgement") == [(number,)],
             what=f"{number} windows judged",
-            timeout_s=60,
             ignoring=(DBAPIError, Unavailable),
         )
 
@@ -94,7 +93,7 @@ class Instance:
 
 
 @pytest.mark.acceptance
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(1_200)
 def test_results_are_the_same_with_faust_frozen_killed_or_absent(kafka: KafkaCluster, tmp_path: Path) -> None:
     for topic in ("faust.pp", "faust.control", "faust.elsewhere"):
         kafka.create_topic(topic, 1)

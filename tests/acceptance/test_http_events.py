@@ -12,7 +12,7 @@ import pytest
 from tests.kit.kafka import KafkaCluster
 from tests.kit.ports import free_port
 from tests.kit.service import Service
-from tests.kit.waiting import wait_for
+from tests.kit.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.acceptance
 
@@ -39,7 +39,7 @@ def event(id_: str, **data: Any) -> dict[str, Any]:
 
 def accounting(url: str, topic: str, **expected: int) -> dict[str, int] | None:
     """Sums over the partitions of a topic, once they are as expected."""
-    items = httpx.get(f"{url}/api/v1/accounting").json()["items"]
+    items = httpx.get(f"{url}/api/v1/accounting", timeout=60).json()["items"]
     mine = [item for item in items if item["topic"] == topic]
     names = [name for name, value in (mine[0] if mine else {}).items() if isinstance(value, int)]
     found = {name: sum(item[name] for item in mine) for name in names}
@@ -68,21 +68,19 @@ def test_what_was_answered_for_is_counted_once(tmp_path: Path) -> None:
             wait_for(lambda: accounting(base, "http.pp", counted=1_000), what="events are not counted")
             wait_for(lambda: accounting(base, "http.ll", matched=50), what="labels are not matched")
             kafka.kill(0)
-            answer = httpx.post(url, json=event("late", prediction=1), headers=TOKEN, timeout=60)
+            answer = httpx.post(url, json=event("late", prediction=1), headers=TOKEN, timeout=PATIENCE_S)
             assert answer.status_code == 503
             assert answer.headers["retry-after"]
             assert "s3cret" not in answer.text
             kafka.restart(0)
 
             def is_taken() -> bool:
-                again = httpx.post(url, json=event("late", prediction=1), headers=TOKEN, timeout=60)
+                again = httpx.post(url, json=event("late", prediction=1), headers=TOKEN, timeout=PATIENCE_S)
                 return again.is_success
 
-            wait_for(is_taken, what="the broker is back and nothing is taken", timeout_s=90)
+            wait_for(is_taken, what="the broker is back and nothing is taken")
             found = wait_for(
-                lambda: accounting(base, "http.pp", counted=1_001),
-                what="the late event is not counted",
-                timeout_s=90,
+                lambda: accounting(base, "http.pp", counted=1_001), what="the late event is not counted"
             )
             assert found["dead_lettered"] == 0
             assert found["fetched"] == found["counted"] + found["duplicates"]

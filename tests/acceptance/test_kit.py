@@ -1,6 +1,5 @@
 """The servers of the kit do what the other acceptance tests rely on."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from tests.kit.kafka import KafkaCluster
 from tests.kit.ports import LOOPBACK, free_port, free_ports
 from tests.kit.postgres import PostgresServer
 from tests.kit.process import ServerDiedError, ServerProcess, program
-from tests.kit.waiting import wait_for
+from tests.kit.waiting import PATIENCE_S, wait_for
 
 pytestmark = pytest.mark.acceptance
 
@@ -34,7 +33,7 @@ def produce(cluster: KafkaCluster, topic: str, values: range) -> None:
         producer.produce(
             topic, str(value), on_delivery=lambda error, _: failures.append(error) if error else None
         )
-    assert producer.flush(60) == 0
+    assert producer.flush(PATIENCE_S) == 0
     assert failures == []
 
 
@@ -58,7 +57,7 @@ def consume(cluster: KafkaCluster, topic: str, count: int) -> list[int]:
         return len(found) >= count
 
     try:
-        wait_for(has_all, what=f"{count} messages did not arrive", timeout_s=60)
+        wait_for(has_all, what=f"{count} messages did not arrive")
     finally:
         consumer.close()
     return sorted(found)
@@ -189,7 +188,7 @@ class TestProcess:
             from tests.kit.process import ServerProcess
 
             server = ServerProcess(["sh", "-c", "echo up; exec sleep 600"], Path({str(tmp_path / "log")!r}))
-            server.wait_until(lambda: "up" in server.log_tail(), what="it started", timeout_s=10)
+            server.wait_until(lambda: "up" in server.log_tail(), what="it started")
             print(server.pid, flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
         """
@@ -202,13 +201,13 @@ class TestProcess:
     def test_a_server_that_ends_early_says_why(self, tmp_path: Path):
         process = ServerProcess(["sh", "-c", "echo no such file >&2; exit 3"], tmp_path / "log")
         with pytest.raises(ServerDiedError, match=r"exit code 3(.|\n)*no such file"):
-            process.wait_until(lambda: False, what="it started", timeout_s=10)
+            process.wait_until(lambda: False, what="it started")
 
     def test_a_server_that_ignores_the_request_to_stop_is_killed(self, tmp_path: Path):
         process = ServerProcess(
             ["sh", "-c", "trap '' TERM; echo up; while :; do sleep 0.1; done"], tmp_path / "log"
         )
-        process.wait_until(lambda: "up" in process.log_tail(), what="it started", timeout_s=10)
+        process.wait_until(lambda: "up" in process.log_tail(), what="it started")
         assert process.stop(timeout_s=0.3) == -signal.SIGKILL
 
     def test_a_missing_program_names_what_installs_it(self):
@@ -221,8 +220,8 @@ class TestProcess:
 
 def _is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
     # A dead process that nobody has waited for yet is still listed.
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return "\nState:\tZ" not in status

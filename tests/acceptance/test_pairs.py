@@ -23,7 +23,7 @@ from tests.kit.kafka import KafkaCluster
 from tests.kit.ports import free_port
 from tests.kit.postgres import PostgresServer
 from tests.kit.service import Service
-from tests.kit.waiting import wait_for
+from tests.kit.waiting import PATIENCE_S, wait_for
 
 PAIRS, TWICE, ALONE = 1_500, 200, 30  # of each format on Kafka
 BY_HTTP = 20
@@ -93,7 +93,7 @@ def produce(bootstrap: str, messages: list[Sent], rng: random.Random) -> None:
     for topic, value, headers, key in messages:
         producer.produce(topic, value, headers=headers, key=key, partition=rng.randrange(3))
         producer.poll(0)
-    assert producer.flush(60) == 0
+    assert producer.flush(PATIENCE_S) == 0
 
 
 def post(url: str, id_: str, side: str, body: Any) -> None:
@@ -121,7 +121,7 @@ def outcomes(engine: Engine) -> dict[str, Counter[str]]:
 
 
 @pytest.mark.acceptance
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_200)
 @pytest.mark.full
 def test_every_pair_is_counted_once_by_two_processes_of_which_one_is_killed(tmp_path: Path) -> None:
     path, port = tmp_path / "driftline.yaml", free_port()
@@ -152,7 +152,7 @@ def test_every_pair_is_counted_once_by_two_processes_of_which_one_is_killed(tmp_
             "mlserv": Counter(counted=2 * PAIRS, paired=PAIRS, duplicates=TWICE, unpaired=ALONE),
             "seldon": Counter(counted=PAIRS, paired=PAIRS, duplicates=TWICE, unpaired=ALONE),
         }
-        wait_for(lambda: outcomes(engine) == wanted, what="not every pair is counted", timeout_s=120)
+        wait_for(lambda: outcomes(engine) == wanted, what="not every pair is counted", timeout_s=600)
         with reading(engine) as connection:
             query = text("SELECT model, version, sum(rows) FROM slice_profile GROUP BY model, version")
             rows = {(model, version): int(number) for model, version, number in connection.execute(query)}

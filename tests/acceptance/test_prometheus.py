@@ -62,13 +62,13 @@ def test_prometheus_reads_what_the_database_knows(world, service):
     with PrometheusServer([f"127.0.0.1:{service.port}"]) as prometheus:
         (mark,) = prometheus.wait_for_samples('driftline_watermark_timestamp_seconds{model="m"}')
         assert mark.value == START_MS / 1_000 + 18 * 60
-        (psi,) = prometheus.query('driftline_drift_psi{model="m",version="1",column="x"}')
+        (psi,) = prometheus.wait_for_samples('driftline_drift_psi{model="m",version="1",column="x"}')
         assert psi.value > 1
-        (missing,) = prometheus.query('driftline_missing_ratio{model="m",version="1",column="x"}')
+        (missing,) = prometheus.wait_for_samples('driftline_missing_ratio{model="m",version="1",column="x"}')
         assert missing.value == pytest.approx(0.04)
-        (lag,) = prometheus.query("driftline_consumer_lag_events")
+        (lag,) = prometheus.wait_for_samples("driftline_consumer_lag_events")
         assert lag.value == 7
-        (counted,) = prometheus.query('driftline_events_total{outcome="counted"}')
+        (counted,) = prometheus.wait_for_samples('driftline_events_total{outcome="counted"}')
         assert counted.value == 2_000
-        (info,) = prometheus.query("driftline_build_info")
+        (info,) = prometheus.wait_for_samples("driftline_build_info")
         assert (info.value, bool(info.labels["version"])) == (1, True)

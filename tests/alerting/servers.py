@@ -102,7 +102,7 @@ class LocalServer:
         if answer.is_kept:
             self.respond(request)
         if answer.hang:
-            self._released.wait(20)
+            self._released.wait(600)
         return answer
 
 

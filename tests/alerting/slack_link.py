@@ -12,6 +12,7 @@ import time
 import urllib.parse
 
 from tests.alerting.servers import LOOPBACK, Answer
+from tests.kit.waiting import wait_for
 
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
 WEBSOCKET_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -28,12 +29,17 @@ class Link:
         self._connections: list[socket.socket] = []
         self._sending = threading.Lock()
         self._count = itertools.count(1)
-        self.acknowledged: dict[str, float] = {}
-        self.opened = 0
+        self.acknowledged: set[str] = set()
+        self.opened_s: list[float] = []  # when, on a clock that only moves on
+        self.greeted = 0
         self.pongs: list[bytes] = []
         self.refuse = 0  # handshakes to answer with 503
         self.greeting = True
         self.most = MOST_CONNECTIONS
+
+    @property
+    def opened(self) -> int:
+        return len(self.opened_s)
 
     @property
     def connections(self) -> int:
@@ -80,12 +86,11 @@ class Link:
         for connection in self._connections[:]:
             self._forget(connection)
 
-    def await_ack(self, envelope: str, timeout_s: float = 5.0) -> float:
-        deadline = time.monotonic() + timeout_s
-        while envelope not in self.acknowledged:
-            assert time.monotonic() < deadline, f"{envelope} was not acknowledged"
-            time.sleep(0.01)
-        return self.acknowledged[envelope]
+    def await_ack(
+        self,
+        envelope: str,
+    ) -> None:
+        wait_for(lambda: envelope in self.acknowledged, what=f"{envelope} was not acknowledged", every_s=0.01)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -103,7 +108,9 @@ class Link:
                 return
             with self._sending:
                 self._connections.append(connection)
+                self.opened_s.append(time.monotonic())
                 if self.greeting:
+                    self.greeted += 1
                     connection.sendall(_frame(json.dumps({"type": "hello", "num_connections": 1}).encode()))
             if len(self._connections) > self.most:
                 self.say_goodbye("too_many_websockets")
@@ -125,7 +132,6 @@ class Link:
             connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n")
             return False
         self._tickets.remove(ticket)  # good for one connection
-        self.opened += 1
         digest = hashlib.sha1(headers[b"sec-websocket-key"] + WEBSOCKET_GUID).digest()  # noqa: S324 - RFC 6455
         connection.sendall(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -140,7 +146,7 @@ class Link:
         elif opcode == PONG:
             self.pongs.append(data)
         elif opcode == TEXT:
-            self.acknowledged[json.loads(data)["envelope_id"]] = time.monotonic()
+            self.acknowledged.add(json.loads(data)["envelope_id"])
         return opcode != CLOSE
 
     def _forget(self, connection: socket.socket) -> None:

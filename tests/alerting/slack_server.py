@@ -74,7 +74,7 @@ class FakeSlack(LocalServer):
             if answer.is_kept:
                 work()
         if answer.hang:
-            self._released.wait(20)
+            self._released.wait(600)
         return answer
 
     def _call(self, method: str, fields: dict[str, Any]) -> Answer:

@@ -198,7 +198,7 @@ class _Session:
         if answer.is_kept or not (answer.drop or answer.hang or answer.status >= 400):
             self.server.mails.append(mail)
         if answer.hang:
-            self.server.released.wait(20)
+            self.server.released.wait(600)
         if answer.hang or answer.drop:
             raise _BrokenError
         if answer.status >= 400:

@@ -87,13 +87,13 @@ def test_a_reply_that_failed_is_made_up_for(slack, bot):
 
 
 def test_a_lost_answer_can_leave_a_second_message_but_loses_nothing(slack):
-    impatient = make(slack, timeout_s=0.2)
+    bot = make(slack)
     slack.will(Answer(drop=True, is_kept=True))
     with pytest.raises(RetryLater):
-        impatient.send(STORY[0], None)
-    state = impatient.send(STORY[0], None)
+        bot.send(STORY[0], None)
+    state = bot.send(STORY[0], None)
     assert len(slack.messages) == 2
-    tell(impatient, STORY[1:], state)
+    tell(bot, STORY[1:], state)
     assert "Resolved" in slack.messages[state["ts"]]["text"]
 
 

@@ -200,8 +200,9 @@ def test_another_refusal_is_tried_again_with_the_next_notice(slack, bot, caplog)
     assert len(titles(slack)) == 2
 
 
-def test_a_slow_upload_is_given_up(slack, drawer, time):
-    impatient = make(slack, drawer, time, timeout_s=0.3)
+def test_a_slow_upload_is_given_up(slack, drawer, time, monkeypatch):
+    monkeypatch.setattr("alerting.notifiers.slack.CHART_TIMEOUT_S", 0.3)  # the message itself has its time
+    impatient = make(slack, drawer, time)
     slack.mood("upload", Answer(hang=True))
     assert "charts" not in impatient.send(OPENED, None)
 

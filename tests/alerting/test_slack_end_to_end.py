@@ -72,7 +72,7 @@ def press(slack, world):
     yield lambda action: slack.link.await_ack(slack.link.tell(press_payload(action)))
     stop.set()
     listener.wake()
-    thread.join(5)
+    thread.join(60)
 
 
 def buttons(slack):

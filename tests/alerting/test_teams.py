@@ -172,7 +172,7 @@ def test_a_workflow_that_is_gone_or_off_is_final(server, status):
 
 
 def test_a_lost_answer_can_leave_a_second_card_but_loses_nothing(server):
-    notifier = make(server, timeout_s=0.2)
+    notifier = make(server)
     server.will(Answer(drop=True, is_kept=True))
     with pytest.raises(RetryLater):
         notifier.send(OPENED, None)

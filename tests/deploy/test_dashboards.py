@@ -83,6 +83,7 @@ def test_panels_say_what_they_show_and_do_not_overlap(name):
 
 
 @pytest.mark.acceptance
+@pytest.mark.xdist_group("dashboards")  # one Prometheus for all of them
 @pytest.mark.parametrize("name", sorted(BUILDER["DASHBOARDS"]))
 def test_every_query_returns_data(name, prometheus):
     content = json.loads((GRAFANA / "dashboards" / name).read_text())
@@ -92,6 +93,7 @@ def test_every_query_returns_data(name, prometheus):
 
 
 @pytest.mark.acceptance
+@pytest.mark.xdist_group("dashboards")  # one Prometheus for all of them
 @pytest.mark.parametrize("name", sorted(BUILDER["DASHBOARDS"]))
 def test_every_choice_has_values(name, prometheus):
     content = json.loads((GRAFANA / "dashboards" / name).read_text())

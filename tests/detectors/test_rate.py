@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as some
 from scipy import stats
 
@@ -127,6 +127,7 @@ def test_extreme_windows_give_finite_evidence():
     rest=some.integers(0, 10**8),
     margin=some.sampled_from([0.0, 0.01]),
 )
+@example(known=[1, 1, 0, 1, 60, 60, 42, 44, 0, 1, 0], x=1, rest=0, margin=0.0)  # a limit one rounding below 1
 def test_any_counts_give_finite_evidence(known, x, rest, margin):
     limit = learned(np.array(known)[:, None], 60, z=2.0, margin=margin)
     counts, rows = np.array([float(x)]), np.array([float(x + rest)])

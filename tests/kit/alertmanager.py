@@ -58,7 +58,7 @@ class AlertmanagerServer:
             ],
             self._folder / "server.log",
         )
-        self._process.wait_until(self._answers, what="Alertmanager does not answer", timeout_s=60)
+        self._process.wait_until(self._answers, what="Alertmanager does not answer")
 
     def restart(self) -> None:
         """End the server in an orderly way and start it again on the same port."""
@@ -75,7 +75,7 @@ class AlertmanagerServer:
 
     def alerts(self) -> list[dict[str, Any]]:
         """Return the alerts that it knows to be active."""
-        answer = httpx.get(f"{self.url}/api/v2/alerts", timeout=10)
+        answer = httpx.get(f"{self.url}/api/v2/alerts", timeout=60)
         answer.raise_for_status()
         found: list[dict[str, Any]] = answer.json()
         return found
@@ -83,7 +83,7 @@ class AlertmanagerServer:
     def wait_for_alerts(self, count: int) -> list[dict[str, Any]]:
         """Wait until so many alerts are active, and return them."""
         what = f"Alertmanager has not {count} active alerts"
-        return wait_for(lambda: (self.alerts(),) if len(self.alerts()) == count else None, what=what)[0]
+        return wait_for(lambda: (found,) if len(found := self.alerts()) == count else None, what=what)[0]
 
     def log_tail(self) -> str:
         """Return the end of the server's log."""
@@ -91,7 +91,7 @@ class AlertmanagerServer:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready", timeout=2).status_code in (200, 401)
+            return httpx.get(f"{self.url}/-/ready", timeout=10).status_code in (200, 401)
         except httpx.TransportError:
             return False
 

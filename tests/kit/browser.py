@@ -5,12 +5,29 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]  # it has no annotations
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from axe_playwright_python.base import AXE_SCRIPT  # type: ignore[import-untyped]  # it has no annotations
+from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
 
-WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+Colours = Literal["dark", "light"]
+WIDE: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+# Of all else that axe finds, one node a rule is enough: to describe each node costs more than to look at it.
+AXE_RUN = """async rules => (await axe.run({runOnly: rules, resultTypes: ["violations"]})).violations.flatMap(
+    one => one.nodes.map(
+        node => `${one.id}: ${node.html.slice(0, 160)} (${node.failureSummary.slice(0, 200)})`))"""
+# Charts are drawn when they come into view: goes to the first one that is not, until there is none.
+ALL_DRAWN = """() => {
+    const charts = [...document.querySelectorAll("figure[data-chart]")];
+    const next = charts.find(one => one.dataset.drawn !== "1");
+    if (next) next.scrollIntoView({block: "center"});
+    return !next;
+}"""
+# In other colours the page draws again whatever is drawn.
+TO_BE_DRAWN_AGAIN = """() => document.querySelectorAll("figure[data-chart]").forEach(
+    one => { one.dataset.drawn = "again"; })"""
 
 
 @contextmanager
@@ -54,12 +71,10 @@ class Visitor:
 
     def barriers(self) -> list[str]:
         """Look for what keeps people from using the page (WCAG 2.2, levels A and AA)."""
-        found = Axe().run(self.page, options={"runOnly": RULES})
-        return [
-            f"{one['id']}: {node['html'][:160]} ({node['failureSummary'][:200]})"
-            for one in found.response["violations"]
-            for node in one["nodes"]
-        ]
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        found: list[str] = self.page.evaluate(AXE_RUN, RULES)
+        return found
 
     def is_within_width(self) -> bool:
         """Whether nothing but marked regions has to be scrolled sideways."""
@@ -69,9 +84,19 @@ class Visitor:
 
     def charts_are_drawn(self) -> None:
         """Scroll through the page until every chart stands."""
-        for figure in self.page.locator("figure[data-chart]").all():
-            figure.scroll_into_view_if_needed()
-            self.page.wait_for_function("figure => figure.dataset.drawn === '1'", arg=figure.element_handle())
+        self.page.wait_for_function(ALL_DRAWN)
+
+    def look_on(self, width: ViewportSize, colours: Colours) -> None:
+        """Go on at another width and in the other colours, until every chart stands again."""
+        self.page.evaluate(TO_BE_DRAWN_AGAIN)
+        self.page.set_viewport_size(width)
+        self.page.emulate_media(color_scheme=colours)
+        self.charts_are_drawn()
+
+    def leave(self) -> None:
+        """Leave the page and forget who was there; the window stays, with the files that browsers keep."""
+        self.page.goto("about:blank")
+        self.context.clear_cookies()
 
     def close(self) -> None:
         """Close the browser's window."""

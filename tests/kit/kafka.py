@@ -18,7 +18,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from tests.kit.ports import LOOPBACK, free_ports
 from tests.kit.process import ServerProcess, program
-from tests.kit.waiting import wait_for
+from tests.kit.waiting import PATIENCE_S, wait_for
 
 # The version of deploy/setup/kafka-pom.xml, whose jars deploy/setup/kafka.sh fetches.
 VERSION = "4.1.1"
@@ -157,10 +157,10 @@ class KafkaCluster:
     ) -> str:
         """Create a topic, wait until every partition has a leader, and return the name."""
         topic = NewTopic(name, partitions, replication or self.brokers, config=dict(config or {}))
-        self.admin.create_topics([topic])[name].result(timeout=30)
+        self.admin.create_topics([topic])[name].result(timeout=PATIENCE_S)
 
         def has_leaders() -> bool:
-            found = self.admin.list_topics(name, timeout=10).topics[name].partitions
+            found = self.admin.list_topics(name, timeout=30).topics[name].partitions
             return len(found) == partitions and all(partition.leader > 0 for partition in found.values())
 
         wait_for(
@@ -172,12 +172,14 @@ class KafkaCluster:
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and wait until it is gone."""
-        self.admin.delete_topics([name])[name].result(timeout=30)
-        wait_for(lambda: not self._exists(name), what=f"topic {name} is still there")
+        self.admin.delete_topics([name])[name].result(timeout=PATIENCE_S)
+        wait_for(
+            lambda: not self._exists(name), what=f"topic {name} is still there", ignoring=(KafkaException,)
+        )
 
     def topic_id(self, name: str) -> str:
         """Return the id that tells a topic from a later one of the same name."""
-        description = self.admin.describe_topics(TopicCollection([name]))[name].result(timeout=30)
+        description = self.admin.describe_topics(TopicCollection([name]))[name].result(timeout=PATIENCE_S)
         return str(description.topic_id)
 
     def log_tail(self, number: int) -> str:
@@ -220,7 +222,7 @@ class KafkaCluster:
             # Tests kill consumers, and one broker of three: notice it soon, and wait for no further members.
             # A single broker has nobody to take over from it and must not be shut out on a busy machine.
             "group.initial.rebalance.delay.ms": 0,
-            "broker.session.timeout.ms": 3000 if self.brokers > 1 else 30_000,
+            "broker.session.timeout.ms": 5000 if self.brokers > 1 else 60_000,
             "broker.heartbeat.interval.ms": 500,
             "replica.lag.time.max.ms": 5000,
             "log.retention.check.interval.ms": 1000,
@@ -240,7 +242,11 @@ class KafkaCluster:
         # "=" keeps an id that begins with a dash from being read as an option.
         arguments = ["kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "--config", settings]
         done = subprocess.run(
-            [self._java, *self._jvm(), *arguments], capture_output=True, text=True, timeout=60, check=False
+            [self._java, *self._jvm(), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
         if done.returncode != 0:
             msg = f"Kafka's storage could not be formatted:\n{done.stdout}{done.stderr}"
@@ -267,7 +273,7 @@ class KafkaCluster:
         for number, process in enumerate(self._processes):
             if process is not None:
                 what = f"broker {number} is not in a cluster of {count}"
-                process.wait_until(partial(self._sees_members, number, count), what=what, timeout_s=90)
+                process.wait_until(partial(self._sees_members, number, count), what=what)
 
     def _sees_members(self, number: int, count: int) -> bool:
         """Tell whether a broker answers and knows ``count`` members.
@@ -289,10 +295,8 @@ class KafkaCluster:
             partitions = (partition for topic in topics for partition in topic.partitions.values())
             return all(number + 1 in p.isrs for p in partitions if number + 1 in p.replicas)
 
-        wait_for(
-            is_in_sync, what=f"broker {number} has not caught up", timeout_s=60, ignoring=(KafkaException,)
-        )
+        wait_for(is_in_sync, what=f"broker {number} has not caught up", ignoring=(KafkaException,))
 
     def _exists(self, name: str) -> bool:
-        topic = self.admin.list_topics(name, timeout=10).topics[name]
+        topic = self.admin.list_topics(name, timeout=30).topics[name]
         return topic.error is None or topic.error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART

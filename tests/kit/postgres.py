@@ -13,6 +13,7 @@ from psycopg import sql
 
 from tests.kit.ports import LOOPBACK, free_port
 from tests.kit.process import ServerProcess, program
+from tests.kit.waiting import PATIENCE_S
 
 _USER = "driftline"
 
@@ -70,7 +71,7 @@ class PostgresServer:
         self._process = ServerProcess(
             [self._postgres, "-D", str(self._data), *options], self._folder / "server.log", user=self._user
         )
-        self._process.wait_until(self._answers, what="PostgreSQL takes no connections", timeout_s=60)
+        self._process.wait_until(self._answers, what="PostgreSQL takes no connections")
 
     def restart(self) -> None:
         """Stop the server in an orderly way, disconnecting its clients, and start it again."""
@@ -110,7 +111,7 @@ class PostgresServer:
             password=self.password,
             dbname=database,
             autocommit=True,
-            connect_timeout=5,
+            connect_timeout=60,
         )
 
     def log_tail(self) -> str:
@@ -139,7 +140,7 @@ class PostgresServer:
             setpriv = program("setpriv", "util-linux")
             command = [setpriv, "--reuid", self._user, "--regid", self._user, "--init-groups", "--", *command]
         done = subprocess.run(
-            command, cwd=self._folder, capture_output=True, text=True, timeout=120, check=False
+            command, cwd=self._folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
         secret.unlink()
         if done.returncode != 0:

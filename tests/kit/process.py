@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.kit.waiting import wait_for
+from tests.kit.waiting import PATIENCE_S, wait_for
 
 
 class ServerDiedError(RuntimeError):
@@ -64,7 +64,7 @@ class ServerProcess:
         """Whether the process has not ended."""
         return self._process.poll() is None
 
-    def wait_until(self, is_ready: Callable[[], object], *, what: str, timeout_s: float) -> None:
+    def wait_until(self, is_ready: Callable[[], object], *, what: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait for a server to answer.
 
         Raises
@@ -98,7 +98,7 @@ class ServerProcess:
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
-    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 30.0) -> int:
+    def stop(self, signum: signal.Signals = signal.SIGTERM, timeout_s: float = 60.0) -> int:
         """Ask the process to end, kill it when it does not in time, and return its exit code."""
         self.send(signum)
         try:

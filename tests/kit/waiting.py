@@ -6,12 +6,15 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+# Ends what will never happen; what is only slow, on a busy machine, gets the time it needs.
+PATIENCE_S = 240.0
+
 
 def wait_for(
     condition: Callable[[], T | None],
     *,
     what: str,
-    timeout_s: float = 60.0,
+    timeout_s: float = PATIENCE_S,
     every_s: float = 0.05,
     ignoring: tuple[type[Exception], ...] = (),
 ) -> T:
@@ -24,7 +27,7 @@ def wait_for(
     what
         Completes the sentence "… did not happen"; shown when time is up.
     timeout_s, every_s
-        How long to go on, and the pause between two calls.
+        How long to go on, and the pause between two calls. That something came in time proves nothing.
     ignoring
         Exceptions that mean "not yet"; the last one is shown when time is up.
 

@@ -4,10 +4,9 @@ import http.server
 import json
 import logging
 import threading
+import uuid
 
 import pytest
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
 
 from monitor import cli, reachable
 from monitor.store import schema
@@ -67,15 +66,15 @@ def hook(came):
 def run(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("HOOK", SECRET)
 
-    def run(kafka, url, hook, options="{}", more=()):
+    def run(kafka, url, hook, options="{}", more=(), topic="live-none"):
         file = tmp_path / "driftline.yaml"
         file.write_text(f"""\
 kafka: {{bootstrap_servers: "{kafka}", options: {options}}}
 database_url: "{url}"
-streams: [{{topic: live-p, kind: predictions}}]
+streams: [{{topic: {topic}, kind: predictions}}]
 topics: {{control: live-control}}
 receivers:
-  hook: {{type: webhook, url: "{hook}", secret_env: HOOK, allow_private: true, timeout_s: 2}}
+  hook: {{type: webhook, url: "{hook}", secret_env: HOOK, allow_private: true, timeout_s: 20}}
 """)
         code = cli.run(["check", "--live", "--json", "-c", str(file), *more])
         out, err = capfd.readouterr()
@@ -87,16 +86,14 @@ receivers:
 
 @pytest.mark.acceptance
 def test_everything_is_there(run, kafka, hook, came, database_url):
-    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
-    for created in admin.create_topics([NewTopic("live-p", 3, 1)]).values():
-        created.result(30)
+    topic = kafka.create_topic(f"live-{uuid.uuid4().hex}", 3)
     engine = create(database_url)
     schema.upgrade(engine)
     engine.dispose()
-    code, live, _ = run(kafka.bootstrap, database_url, hook)
+    code, live, _ = run(kafka.bootstrap, database_url, hook, topic=topic)
     assert {what: item["detail"] for what, item in live.items()} == {
         "kafka": kafka.bootstrap,
-        "topic live-p": "3 partitions",
+        f"topic {topic}": "3 partitions",
         "topic live-control": "does not exist yet; can be created",
         "database": live["database"]["detail"],
         "receiver hook": "answers with 405; a test message was sent",
@@ -106,15 +103,14 @@ def test_everything_is_there(run, kafka, hook, came, database_url):
     assert "a test of the receiver hook" in message["data"]["summary"]
     assert live["database"]["detail"].endswith(f"revision {schema.head()}")
     assert code == 0
-    for deleted in admin.delete_topics(["live-p"]).values():
-        deleted.result(30)
 
 
 @pytest.mark.acceptance
 def test_a_topic_that_is_missing(run, kafka, hook, came, sqlite_url):
     code, live, _ = run(kafka.bootstrap, sqlite_url, hook, more=["--no-messages"])
     assert (came, live["receiver hook"]["detail"]) == ([], "answers with 405")
-    assert (live["topic live-p"]["reachable"], live["topic live-p"]["detail"]) == (False, "does not exist")
+    missing = live["topic live-none"]
+    assert (missing["reachable"], missing["detail"]) == (False, "does not exist")
     assert code == 3
 
 
@@ -126,7 +122,7 @@ def test_a_database_without_tables(run, kafka, hook, database_url):
 
 
 def test_nothing_is_there(run, sqlite_url, monkeypatch):
-    monkeypatch.setattr("monitor.reachable.KAFKA_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("monitor.reachable.KAFKA_TIMEOUT_S", 4.0)
     port = free_port()
     code, live, err = run(f"127.0.0.1:{port}", sqlite_url, f"http://127.0.0.1:{free_port()}/hook")
     assert {what: item["reachable"] for what, item in live.items()} == {

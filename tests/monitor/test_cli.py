@@ -181,7 +181,7 @@ def test_db_upgrade_without_a_database(write, capsys, tmp_path):
 def test_the_installed_command():
     command = Path(sys.executable).with_name("driftline")
     done = subprocess.run(
-        [command, "check", "-c", "nowhere.yaml"], capture_output=True, text=True, timeout=60, check=False
+        [command, "check", "-c", "nowhere.yaml"], capture_output=True, text=True, timeout=240, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "nowhere.yaml: cannot be read: No such file or directory\n"

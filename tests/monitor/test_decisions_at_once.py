@@ -23,6 +23,7 @@ from monitor.web.app import create_app
 from monitor.web.serve import Serving
 from schemas.errors import Unavailable
 from tests.alerting.factory import play, window
+from tests.kit.waiting import PATIENCE_S
 from tests.monitor.incident_world import NOW_MS, World
 
 
@@ -57,7 +58,7 @@ def test_who_ends_a_silence_waits_for_who_reads_it(world):
             thread.start()
             thread.join(0.5)
             assert thread.is_alive()
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert answers == [200]
     assert world.reminders.sweep() == 1
     assert world.latest().change.cause.startswith("no longer silenced")
@@ -110,16 +111,17 @@ def test_a_webhook_that_waits_for_the_database_lets_others_be_answered(world, to
         address = f"http://127.0.0.1:{serving.port}"
 
         def tell():
-            answers.append(httpx.post(f"{address}/api/v1/hooks/mlflow", **hook("churn"), timeout=30))
+            answers.append(httpx.post(f"{address}/api/v1/hooks/mlflow", **hook("churn"), timeout=PATIENCE_S))
 
         with immediate(world.engine) as connection:
             connection.exec_driver_sql("INSERT INTO deployment VALUES ('mlflow-m1','m','1',0,'api','','')")
             thread = threading.Thread(target=tell)
             thread.start()
             time.sleep(0.5)  # by now it waits for this transaction
-            assert httpx.get(f"{address}/livez", timeout=2).status_code == 200
+            assert httpx.get(f"{address}/livez", timeout=PATIENCE_S).status_code == 200
+            assert answers == []
             connection.rollback()
-        thread.join(30)
+        thread.join(PATIENCE_S)
     assert answers[0].json() == {"deployment": "mlflow-m1"}
 
 

@@ -389,7 +389,6 @@ def test_several_deliverers_at_once_send_each_message_once(engine, clock, endpoi
     assert set(states(engine)) == {"delivered"}
 
 
-@pytest.mark.timeout(110)
 def test_chaos_loses_and_repeats_nothing(engine, clock, endpoint, chat):
     """300 incidents, receivers that fail 30 % of the time, deliverers that keep dying and are made anew."""
     rng = random.Random(20260101)
@@ -440,10 +439,10 @@ def test_the_loop_delivers_when_woken_and_survives_an_absent_database(engine, cl
     thread = threading.Thread(target=sender.run, args=(stop,))
     thread.start()
     sender.wake()
-    assert arrived.wait(10)
+    assert arrived.wait(240)
     stop.set()
     sender.wake()
-    thread.join(10)
+    thread.join(240)
     assert not thread.is_alive()
     assert states(engine) == ["delivered"]
 

@@ -2,7 +2,6 @@
 
 import random
 import threading
-import time
 
 import pytest
 
@@ -11,6 +10,7 @@ from monitor.clock import ManualClock
 from monitor.deliver import Deliverer
 from schemas.errors import Unavailable
 from tests.alerting.factory import window
+from tests.kit.waiting import PATIENCE_S, wait_for
 from tests.monitor.delivery_world import Endpoint, Hook, judge, opened, rows
 
 HANGING = [f"hangs-{number}" for number in range(6)]
@@ -22,19 +22,12 @@ def engine(sqlite_url):
         yield made
 
 
-def wait_for(condition, patience_s=20):
-    deadline = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def test_a_receiver_that_hangs_holds_up_nobody_else(engine):
     clock, quick, released = ManualClock(), Endpoint(), threading.Event()
     slow = [Endpoint() for _ in HANGING]
 
     def hang(_notice):
-        released.wait(60)
+        released.wait(600)
 
     for endpoint in slow:
         endpoint.mood = hang
@@ -44,16 +37,16 @@ def test_a_receiver_that_hangs_holds_up_nobody_else(engine):
     made, stop = Deliverer(engine, notifiers, clock, random.Random(1)), threading.Event()
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
-    wait_for(lambda: len(quick.arrived) == 1)
+    wait_for(lambda: len(quick.arrived) == 1, what="the first has not come")
     judge(engine, clock, window(0, ["age"], model="second"), routes)
     made.wake()
-    wait_for(lambda: len(quick.arrived) == 2)
+    wait_for(lambda: len(quick.arrived) == 2, what="the second has not come")
     assert all(endpoint.arrived == [] for endpoint in slow)
     released.set()
-    wait_for(lambda: {row.state for row in rows(engine)} == {"delivered"})
+    wait_for(lambda: {row.state for row in rows(engine)} == {"delivered"}, what="not all are delivered")
     stop.set()
     made.wake()
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert not thread.is_alive()
     assert [len(endpoint.arrived) for endpoint in (quick, *slow)] == [2] * 7
 
@@ -75,8 +68,8 @@ def test_an_outcome_that_the_database_did_not_take_is_recorded_later(engine, mon
     monkeypatch.setattr(made, "_write", fail_at_first)
     thread = threading.Thread(target=made.run, args=(stop,))
     thread.start()
-    wait_for(lambda: rows(engine)[0].state == "delivered")
+    wait_for(lambda: rows(engine)[0].state == "delivered", what="it is not recorded")
     stop.set()
     made.wake()
-    thread.join(20)
+    thread.join(PATIENCE_S)
     assert (len(failures), len(endpoint.arrived)) == (2, 1)

@@ -156,7 +156,7 @@ def test_it_stops_at_once_while_it_waits_for_readers(march):
 
 def test_what_goes_wrong_is_kept_for_whoever_waits(march):
     running, _ = start(march, Away(), lambda: {(PREDICTIONS, 0): 0})
-    running._thread.join(10)
+    running._thread.join(240)
     assert str(running.error) == "the broker is away"
 
 

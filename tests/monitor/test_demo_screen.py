@@ -250,18 +250,38 @@ def test_work_in_the_background_ends_at_its_next_step_when_nobody_waits():
 
     def work(step):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(240)
         step()
         steps.append("not reached")
 
     with Background(work) as background:
-        assert begun.wait(10)
+        assert begun.wait(240)
         stop.set()
         with pytest.raises(InterruptedDemo):
             background.result(stop)
         threading.Timer(0.2, go_on.set).start()
     assert steps == []
     assert not background._thread.is_alive()
+
+
+@pytest.mark.parametrize(("judged", "left"), [(range(30), ""), ([7] * 30, "7 windows to be judged")])
+def test_a_slow_machine_gets_the_time_it_needs_and_a_halt_is_told(judged, left, tmp_path, monkeypatch):
+    """What is left is waited for as long as it gets less, however long that takes."""
+    clock, (console, written) = ManualClock(), paper()
+    options = show.Options(tmp_path, 0, None, 0)
+    demo = show.Demo(options, PlainScreen(console, clock), clock, threading.Event())
+    waiting = [f"{number} windows to be judged" if number else "" for number in reversed(judged)]
+
+    def look():
+        clock.advance(round(show.SETTLE_TIMEOUT_S * 900))
+        return waiting.pop(0)
+
+    monkeypatch.setattr(demo, "_left", look)
+    monkeypatch.setattr(show, "LOOK_EVERY_S", 0.0)
+    demo._settle()
+    given_up = f"not waiting any longer for {left}; see {tmp_path}"
+    assert (given_up.replace(" ", "") in "".join(written.getvalue().split())) == bool(left)
+    assert bool(waiting) == bool(left)
 
 
 def test_what_goes_wrong_in_the_background_is_raised_where_it_is_waited_for():

@@ -69,7 +69,7 @@ def at_once(engine: Engine, first: HalfWork, second: Callable[[], Any]) -> list[
         other.start()
         other.join(0.3)
         assert not found  # it waits
-    other.join(20)
+    other.join(240)
     return found
 
 

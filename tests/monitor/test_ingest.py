@@ -321,7 +321,7 @@ def test_the_loop_runs_until_told_to_stop_and_leaves_everything_committed(tmp_pa
         bench.send()
     wait_for(lambda: bench.source.fetched == 100, what="not fetched")
     stop.set()
-    thread.join(10)
+    thread.join(240)
     assert not thread.is_alive()
     with reading(engine) as connection:
         [row] = positions.accounting(connection)

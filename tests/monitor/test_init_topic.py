@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from monitor import cli
 from monitor.config import load
+from monitor.contracts.sample import sample
 from monitor.demo.broker import EmbeddedBroker
+from schemas.errors import Unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +76,7 @@ def test_nothing_is_committed(broker, capsys):
     assert cli.run(["init", "--topic", "flights", "--bootstrap", broker.address]) == 0
     consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "driftline-init"})
     places = [TopicPartition("flights", number) for number in range(broker.partitions("flights"))]
-    assert {place.offset for place in consumer.committed(places, timeout=10)} == {-1001}
+    assert {place.offset for place in consumer.committed(places, timeout=60)} == {-1001}
     consumer.close()
 
 
@@ -87,6 +90,37 @@ def test_nothing_is_committed(broker, capsys):
 def test_topics_without_predictions(topic, message, broker, capsys):
     assert cli.run(["init", "--topic", topic, "--bootstrap", broker.address]) == 2
     assert message in capsys.readouterr().err
+
+
+class Falling:
+    """A consumer whose brokers fall silent before the end of a partition."""
+
+    def __init__(self, _options):
+        self.left = [SimpleNamespace(error=lambda: None)]
+
+    def list_topics(self, topic, timeout):
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None})})
+
+    def get_watermark_offsets(self, place, timeout):
+        return 0, 500
+
+    def assign(self, places):
+        assert [place.offset for place in places] == [400]
+
+    def consume(self, number, timeout):
+        found, self.left = self.left, []
+        return found
+
+    def close(self):
+        """Nothing is open."""
+
+
+def test_a_sample_that_is_cut_short_is_said(monkeypatch):
+    """It would be a configuration of some of the messages, or say that none is a prediction."""
+    monkeypatch.setattr("monitor.contracts.sample.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("monitor.contracts.sample.Consumer", Falling)
+    with pytest.raises(Unavailable, match=r"flights: the brokers sent nothing for 0\.05 s, after 1 messages"):
+        sample("broker:9092", "flights", 100)
 
 
 def test_no_broker(capsys, monkeypatch):

@@ -38,7 +38,7 @@ def send(kafka: KafkaCluster) -> None:
         if number >= LETTERS:
             event |= {"model": "m"}
         producer.produce("dl.pp", json.dumps(event).encode(), key=f"k{number}".encode())
-    assert producer.flush(30) == 0
+    assert producer.flush(60) == 0
 
 
 def accounting(base: str) -> dict[str, int]:
@@ -63,7 +63,7 @@ def sent_on(kafka: KafkaCluster) -> set[str]:
         return len(found) >= LETTERS
 
     try:
-        wait_for(have_come, what="letters were not sent on", timeout_s=60)
+        wait_for(have_come, what="letters were not sent on")
     finally:
         consumer.close()
     return found
@@ -99,13 +99,11 @@ def test_letters_are_sent_on_and_replayed_through_kills(tmp_path: Path) -> None:
             wait_for(
                 lambda: not httpx.get(f"{base}/api/v1/dead-letters?status=marked").json()["items"],
                 what="letters are not replayed",
-                timeout_s=60,
             )
             httpx.post(f"{base}/api/v1/dead-letters/replay", json={"reason": "model"})
             wait_for(
                 lambda: not httpx.get(f"{base}/api/v1/dead-letters?status=marked").json()["items"],
                 what="letters are not replayed",
-                timeout_s=60,
             )
             assert accounting(base) == {
                 "fetched": LETTERS + ORDINARY, "counted": LETTERS + ORDINARY, "late": 0, "future": 0,

@@ -114,7 +114,7 @@ def test_nothing_is_committed(run, kafka, topic):
     assert (code, err) == (1, "")
     consumer = Consumer({"bootstrap.servers": kafka.bootstrap, "group.id": "driftline-skew"})
     places = [TopicPartition(topic, number) for number in range(3)]
-    assert {place.offset for place in consumer.committed(places, timeout=10)} == {-1001}
+    assert {place.offset for place in consumer.committed(places, timeout=60)} == {-1001}
     consumer.close()
 
 

@@ -89,25 +89,25 @@ class KafkaBench:
                 timestamp=STAMP_MS,
                 headers=headers,  # type: ignore[arg-type]
             )
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(240) == 0
 
     def source(self, group: str = "one") -> Source:
-        options = {"topic.metadata.refresh.interval.ms": 500, "session.timeout.ms": 6_000}
+        options = {"topic.metadata.refresh.interval.ms": 500}
         return KafkaSource(self._cluster.bootstrap, f"sources-{self._run}-{group}", options)
 
     def trim(self, place: Place, before: int) -> None:
         [future] = self._cluster.admin.delete_records(
             [TopicPartition(place.topic, place.partition, before)]
         ).values()
-        future.result(30)
+        future.result(240)
 
     def recreate(self, topic: str) -> None:
         self._cluster.delete_topic(topic)
         self._cluster.create_topic(topic)
 
     def add_partition(self, topic: str) -> None:
-        found = len(self._cluster.admin.list_topics(topic, timeout=10).topics[topic].partitions)
-        self._cluster.admin.create_partitions([NewPartitions(topic, found + 1)])[topic].result(30)
+        found = len(self._cluster.admin.list_topics(topic, timeout=60).topics[topic].partitions)
+        self._cluster.admin.create_partitions([NewPartitions(topic, found + 1)])[topic].result(240)
 
 
 @pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.acceptance)])

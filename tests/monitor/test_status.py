@@ -6,7 +6,6 @@ import time
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.cimpl import NewTopic
 from sqlalchemy import insert, select, update
 
 from monitor import cli
@@ -48,9 +47,8 @@ def engine(database_url):
 
 @pytest.fixture
 def run(tmp_path, database_url, capsys, monkeypatch):
-    monkeypatch.setattr("monitor.topic_ends.TIMEOUT_S", 0.2)
-
     def run(*arguments, kafka="127.0.0.1:1", json_too=True):
+        monkeypatch.setattr("monitor.topic_ends.TIMEOUT_S", 0.2 if kafka == "127.0.0.1:1" else 60.0)
         file = tmp_path / "driftline.yaml"
         file.write_text(f"""\
 kafka: {{bootstrap_servers: "{kafka}"}}
@@ -132,6 +130,20 @@ def test_models_say_what_they_still_need(engine, run):
     assert len(status["attention"]) == 1
     assert "nowhere.parquet: cannot be read: No such file" in status["attention"][0]
     assert "filed" in run("status", json_too=False)[1]
+
+
+def test_windows_from_before_the_first_reference_do_not_wait(engine, run):
+    add(engine, partition_state, partition())
+    add(engine, model_version, version("m"))
+    newest = {"topic": "status-p", "partition": 0, "max_event_ms": EVENT_MS + HOUR, "arrived_at_ms": 0}
+    add(engine, partition_model, {"model": "m", **newest})
+    pointer = {"revision": 1, "hash": "ab" * 32, "promoted_at_ms": 0, "promoted_by": "x"}
+    add(engine, reference_pointer, {"model": "m", "version": "1", "from_ms": EVENT_MS - HOUR, **pointer})
+    window = {"model": "m", "version": "1", "window": "1h", "judged": 0, "revision": 0, "touched": 1}
+    starts = [EVENT_MS - 3 * HOUR, EVENT_MS - 2 * HOUR, EVENT_MS - HOUR]
+    add(engine, window_state, *({**window, "start_ms": start, "end_ms": start + HOUR} for start in starts))
+    (found,) = run("status")[1]["models"]
+    assert found["windows_waiting"] == 1
 
 
 def test_what_needs_attention(engine, run):
@@ -230,13 +242,18 @@ def test_what_cannot_be_resumed(engine, run):
     assert "--at 'soon' is no place in a partition (use position, earliest, latest, or an offset)" in err
 
 
+@pytest.fixture
+def topic(kafka):
+    yield kafka.create_topic("status-p")
+    kafka.delete_topic("status-p")
+
+
 @pytest.mark.acceptance
-def test_lag_and_resuming_with_a_real_broker(engine, run, kafka):
-    kafka.admin.create_topics([NewTopic("status-p", 1, 1)])["status-p"].result(30)
+def test_lag_and_resuming_with_a_real_broker(engine, run, kafka, topic):
     producer = Producer({"bootstrap.servers": kafka.bootstrap})
     for _ in range(12):
-        producer.produce("status-p", b"{}", partition=0)
-    producer.flush(30)
+        producer.produce(topic, b"{}", partition=0)
+    assert producer.flush(240) == 0
     stopped_with_gap(engine)
     _, status, _ = run("status", kafka=kafka.bootstrap)
     assert [p["lag"] for p in status["partitions"]] == [7]
@@ -253,4 +270,3 @@ def test_lag_and_resuming_with_a_real_broker(engine, run, kafka):
         assert (state.stopped_reason, state.next_offset, state.epoch) == (None, 12, 2)
         assert state.topic_id == done["topic_id"] != ""
         assert connection.execute(select(gap.c.accepted_at_ms)).scalar_one() is not None
-    kafka.admin.delete_topics(["status-p"])["status-p"].result(30)

@@ -140,7 +140,7 @@ def test_every_incident_is_told_to_its_end(database_url, incidents, kills):
     schema.upgrade(engine)
     rng, receiver = random.Random(incidents), Receiver(7)
     storm(engine, configuration(database_url), incidents, rng)
-    deliver_through_kills(database_url, engine, receiver, kills, rng, patience_s=60 + incidents / 10)
+    deliver_through_kills(database_url, engine, receiver, kills, rng, patience_s=600 + incidents / 10)
     receiver.shutdown()
     receiver.server_close()
     with reading(engine) as connection:

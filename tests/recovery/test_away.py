@@ -57,11 +57,18 @@ def test_a_server_that_is_killed_and_comes_back_is_waited_for(server: PostgresSe
     world.check()
 
 
-def test_a_server_that_restarts_in_the_middle_of_commits(server: PostgresServer, engine: Engine) -> None:
+@pytest.mark.parametrize(
+    "points",
+    [("begun", "labels", "before commit", "after commit"), pytest.param(POINTS, marks=pytest.mark.full)],
+    ids=["some", "all"],
+)
+def test_a_server_that_restarts_in_the_middle_of_commits(
+    server: PostgresServer, engine: Engine, points: tuple[str, ...]
+) -> None:
     """The connection breaks at each point in turn, and the server forgets the transaction."""
     world = World(engine, seed=32)
     member = world.start()
-    for point in POINTS:
+    for point in points:
         world.produce(40)
         world.step(member)
         member.faults.do(point, server.restart)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
@@ -74,6 +76,20 @@ def count_reasons(
         shown,
         min(counted, most_counted) - sum(one.letters for one in shown),
     )
+
+
+def reasons_among(letters: Iterable[tuple[str, str]], limit: int) -> Reasons:
+    """Count letters that are at hand, given by kind and reason, as `count_reasons` counts stored ones.
+
+    Examples
+    --------
+    >>> reasons_among([("future", "b"), ("undecodable", "a"), ("undecodable", "a")], 1)
+    Reasons(letters=3, is_cut=False, reasons=(Reason(kind='undecodable', reason='a', letters=2),), others=1)
+    """
+    numbers = Counter(letters)
+    rows = sorted((-number, kind, reason) for (kind, reason), number in numbers.items())
+    shown = tuple(Reason(kind, reason, -number) for number, kind, reason in rows[:limit])
+    return Reasons(numbers.total(), False, shown, numbers.total() - sum(one.letters for one in shown))
 
 
 def topics(connection: Connection) -> list[str]:

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Table, case, exists, f
 from monitor.store.tables import judgement, result, slice_profile
 
 MOST_WINDOWS = 2_400  # ninety days of hours, and some
+MOST_COUNTED = 500_000  # windows that are counted to find out how many there are
 ENOUGH_ROWS = 100  # rows of a window from which on its effect is ranked
 
 
@@ -29,8 +30,15 @@ class Stream:
     to_ms: int
 
 
-def windows(connection: Connection, stream: Stream) -> list[Any]:
+def windows(connection: Connection, stream: Stream, every_ms: int = 1, stride: int = 1) -> list[Any]:
     """List judged windows as they were judged last: the newest 2,400, oldest first.
+
+    Parameters
+    ----------
+    every_ms : int
+        Distance between the starts of two windows.
+    stride : int
+        Only every n-th window; see `window_stride`.
 
     Returns
     -------
@@ -39,15 +47,17 @@ def windows(connection: Connection, stream: Stream) -> list[Any]:
     """
     j = judgement.c
     query = select(j.id, j.start_ms, j.end_ms, j.rows, j.excluded_rows, j.reference_hash, j.revision)
-    query = query.where(
-        j.model == stream.model,
-        j.version == stream.version,
-        j.window == stream.window,
-        j.start_ms >= stream.from_ms,
-        j.start_ms < stream.to_ms,
-        ~_judged_again(judgement),
-    )
+    query = query.where(*_of_stream(stream), ~_judged_again(judgement))
+    if stride > 1:
+        query = query.where(j.start_ms // every_ms % stride == 0)
     return list(connection.execute(query.order_by(j.start_ms.desc()).limit(MOST_WINDOWS)))[::-1]
+
+
+def window_stride(connection: Connection, stream: Stream) -> int:
+    """Of how many windows of a range one has to be read, so that `windows` lists the range as a whole."""
+    some = select(judgement.c.start_ms).where(*_of_stream(stream)).distinct().limit(MOST_COUNTED).subquery()
+    total = int(connection.execute(select(func.count()).select_from(some)).scalar_one())
+    return max(1, -(-total // MOST_WINDOWS))
 
 
 def newest_window(connection: Connection, model: str, version: str, window: str) -> Any | None:
@@ -59,18 +69,21 @@ def newest_window(connection: Connection, model: str, version: str, window: str)
     return connection.execute(query.order_by(j.start_ms.desc(), j.revision.desc()).limit(1)).first()
 
 
-def judged_columns(connection: Connection, judgement_id: int) -> dict[str, tuple[float, float] | None]:
-    """Columns of a judgement with the PSI of all rows, de-biased and measured; None without a reference."""
+def judged_columns(connection: Connection, judgement_id: int) -> dict[str, tuple[float, float, int] | None]:
+    """Columns of a judgement with the PSI of all rows, de-biased and measured, and their number.
+
+    None for those that were not compared with a reference.
+    """
     r = result.c
     debiased = func.max(case((_is_comparison(), r.psi_debiased)))
     measured = func.max(case((_is_comparison(), r.psi)))
     query = (
-        select(r.column, debiased, measured)
+        select(r.column, debiased, measured, func.max(r.n))
         .where(r.judgement_id == judgement_id, r.segment == "")
         .group_by(r.column)
     )
     rows = connection.execute(query.order_by(r.column))
-    return {row[0]: None if row[1] is None else (row[1], row[2] or 0.0) for row in rows}
+    return {row[0]: None if row[1] is None else (row[1], row[2] or 0.0, row[3]) for row in rows}
 
 
 def effects(
@@ -106,14 +119,30 @@ def ranked_segments(
     Returns
     -------
     list of rows
-        ``segment``, ``psi`` (of windows with at least 100 rows; None without such), ``windows``.
+        ``segment``, ``psi`` and ``measured`` (the same without taking anything off; of windows with at least
+        100 rows; None without such), ``windows``.
     """
     r = result.c
     mean, raw = (func.avg(case((r.n >= ENOUGH_ROWS, psi))) for psi in (r.psi_debiased, r.psi))
-    query = select(r.segment, mean.label("psi"), func.count().label("windows"))
+    query = select(r.segment, mean.label("psi"), raw.label("measured"), func.count().label("windows"))
     query = _in_windows(query, stream, starts).where(*_of_column(column, by)).group_by(r.segment)
     order = (func.coalesce(mean, -1.0).desc(), func.coalesce(raw, -1.0).desc(), r.segment)
     return list(connection.execute(query.order_by(*order)))
+
+
+def segment_effects(
+    connection: Connection, stream: Stream, starts: Sequence[int], column: str, by: str
+) -> list[Any]:
+    """What was said of the segments of a column, window by window, in no order.
+
+    Returns
+    -------
+    list of rows
+        ``segment``, ``start_ms``, ``detector``, ``decision``, ``n``, ``m``, ``psi``, ``psi_debiased``.
+    """
+    r = result.c
+    query = select(r.segment, r.start_ms, r.detector, r.decision, r.n, r.m, r.psi, r.psi_debiased)
+    return list(connection.execute(_in_windows(query, stream, starts).where(*_of_column(column, by))))
 
 
 def segment_buckets(
@@ -143,19 +172,39 @@ def segment_buckets(
     return list(connection.execute(query.group_by(r.segment, bucket)))
 
 
-def filled_slices(connection: Connection, stream: Stream, step_ms: int) -> dict[int, int]:
-    """Count the slices that hold rows, by the start of steps of time; the index alone answers this."""
+def filled_slices(connection: Connection, stream: Stream, step_ms: int, stride: int = 1) -> dict[int, int]:
+    """Count the slices that hold rows, by the start of steps of time; the index alone answers this.
+
+    Parameters
+    ----------
+    step_ms : int
+    stride : int
+        Only every n-th step, as `windows` reads every n-th window.
+    """
     s = slice_profile.c
     starts = (
         select(s.slice_ms)
         .distinct()
         .where(s.model == stream.model, s.version == stream.version)
         .where(s.slice_ms >= stream.from_ms, s.slice_ms < stream.to_ms)
-        .subquery()
     )
-    step = starts.c.slice_ms // step_ms * step_ms
+    if stride > 1:
+        starts = starts.where(s.slice_ms // step_ms % stride == 0)
+    of = starts.subquery().c
+    step = of.slice_ms // step_ms * step_ms
     found = connection.execute(select(step, func.count()).group_by(step))
     return {int(row[0]): int(row[1]) for row in found}
+
+
+def _of_stream(stream: Stream) -> Sequence[ColumnElement[bool]]:
+    j = judgement.c
+    return (
+        j.model == stream.model,
+        j.version == stream.version,
+        j.window == stream.window,
+        j.start_ms >= stream.from_ms,
+        j.start_ms < stream.to_ms,
+    )
 
 
 def _in_windows(query: Select[Any], stream: Stream, starts: Sequence[int]) -> Select[Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import CTE, ColumnElement, Connection, exists, func, select
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from monitor.store.outbox import WAITING
 from monitor.store.tables import gap, half_message, outbox, partition_state, reference_pointer, window_state
@@ -62,17 +63,46 @@ def backlog(connection: Connection, limit: int) -> list[Backlog]:
 
     Those that begin before the first reference of their version are left out: they cannot be judged.
     """
-    w, p = window_state.c, reference_pointer.c
-    is_covered = exists().where(p.model == w.model, p.version == w.version, p.from_ms <= w.start_ms)
+    w = _changed().c
     oldest = func.min(w.end_ms)
     query = (
         select(w.model, w.version, w.window, func.count(), oldest)
-        .where(w.touched != w.judged, is_covered)
+        .where(_is_covered(w))
         .group_by(w.model, w.version, w.window)
         .order_by(oldest, w.model, w.version, w.window)
         .limit(limit)
     )
     return [Backlog(*row) for row in connection.execute(query)]
+
+
+def changed_windows(connection: Connection) -> list[Any]:
+    """Count the windows that wait to be judged by model version and end, as `backlog` does.
+
+    Returns
+    -------
+    list of rows
+        ``model``, ``version``, ``end_ms``, ``windows``.
+    """
+    w = _changed().c
+    query = select(w.model, w.version, w.end_ms, func.count().label("windows")).where(_is_covered(w))
+    return list(connection.execute(query.group_by(w.model, w.version, w.end_ms)))
+
+
+def _changed() -> CTE:
+    """Windows that have changed since they were judged.
+
+    Kept apart, so that the index of these few windows leads to them: asked for groups, SQLite would rather
+    read all windows there ever were, which it has in that order.
+    """
+    w = window_state.c
+    columns = (w.model, w.version, w.window, w.start_ms, w.end_ms)
+    changed = select(*columns).where(w.touched != w.judged).cte("changed")
+    return changed.prefix_with("MATERIALIZED")
+
+
+def _is_covered(w: ReadOnlyColumnCollection[str, Any]) -> ColumnElement[bool]:
+    p = reference_pointer.c
+    return exists().where(p.model == w.model, p.version == w.version, p.from_ms <= w.start_ms)
 
 
 def waiting_messages(connection: Connection) -> list[Waiting]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from monitor.store import positions
 from monitor.store.engine import reading
 from monitor.web.context import Context
-from monitor.web.documents import Page, instant
+from monitor.web.documents import InstantText, Page, instant
 from monitor.web.paging import read_cursor, write_cursor
 from monitor.web.parameters import Asked
 
@@ -40,9 +40,11 @@ class Partition(BaseModel):
     expired: int | None = Field(None, description="Labels later than the labels' horizon: not counted.")
     sampled_out: int | None = Field(None, description="Labels of predictions that were not kept for pairing.")
     next_offset: int = Field(description="Position: offset of the first message that was not read yet.")
-    watermark: str | None = Field(description="Newest event time less the default lateness; null: no event.")
+    watermark: InstantText | None = Field(
+        description="Newest event time less the default lateness; null: no event."
+    )
     stopped_reason: str | None = Field(description="Why reading has stopped; null: it has not.")
-    seen_at: str | None = Field(description="When a reader last reported.")
+    seen_at: InstantText | None = Field(description="When a reader last reported.")
 
 
 class PartitionsAsked(Asked):
@@ -57,7 +59,7 @@ def routes(context: Context) -> APIRouter:
     router = APIRouter(tags=["accounting"])
 
     @router.get("/accounting", summary="Where the events of each partition went")
-    def accounting(asked: Annotated[PartitionsAsked, Query()]) -> Page[Partition]:
+    def list_partitions(asked: Annotated[PartitionsAsked, Query()]) -> Page[Partition]:
         """At all times fetched = counted + late + future + dead_lettered + duplicates + unpaired + paired.
 
         Of label topics, counted = matched + waiting + corrected + orphaned + expired + sampled_out.

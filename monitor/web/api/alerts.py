@@ -15,15 +15,17 @@ from monitor.incidents.actions import Actions, incident_id_of
 from monitor.incidents.recording import record
 from monitor.store import alerts as stored
 from monitor.store.engine import immediate, reading
+from monitor.store.incidents import Unreadable
 from monitor.store.queries import alerts as queries
 from monitor.telemetry import AlertChanged
 from monitor.web.context import Context
-from monitor.web.documents import Number, Page, instant
+from monitor.web.description import also
+from monitor.web.documents import InstantText, Number, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import DurationText, NoParameters, Paged, PathText, QueryText, check_text
+from monitor.web.parameters import DurationText, NoParameters, Paged, PathText, QueryText, Text
 from monitor.web.problems import Refused, not_found
 from monitor.web.sign_in.acting import name_or
-from schemas.errors import UsageError
+from schemas.errors import StoreError, Unavailable, UsageError
 
 STATES = {"open": tuple(str(state) for state in OPEN_STATES)}
 Step = Callable[..., tuple[Alert, list[Change]]]
@@ -54,9 +56,9 @@ class Finding(BaseModel):
     lane: str
     severity: str
     detector: str
-    window_start: str
-    window_end: str
-    onset_at: str | None
+    window_start: InstantText
+    window_end: InstantText
+    onset_at: InstantText | None
     psi: Number
     psi_debiased: Number
     psi_low: Number
@@ -88,11 +90,11 @@ class AlertDocument(BaseModel):
     column: str = Field(description="Column of the finding that matters most.")
     segment: str
     state: str = Field(description="`pending`, `firing`, `acknowledged`, `resolved` or `retracted`.")
-    opened_at: str
-    closed_at: str | None
-    window_start: str
-    window_end: str
-    onset_at: str | None
+    opened_at: InstantText
+    closed_at: InstantText | None
+    window_start: InstantText
+    window_end: InstantText
+    onset_at: InstantText | None
     evidence_log: Number
     threshold_log: Number
     effect: Effect
@@ -103,6 +105,29 @@ class AlertDocument(BaseModel):
     findings_total: int
 
 
+class Unread(BaseModel):
+    """What stands beside the state of an alert or incident that this version cannot read."""
+
+    id: str
+    model: str
+    version: str
+    kind: str
+    severity: str
+    state: str
+    summary: str
+    opened_at: InstantText | None
+    closed_at: InstantText | None
+    why: str = Field(description="Why it cannot be read, and what to do.")
+
+
+class AlertsPage(Page[AlertDocument]):
+    """One page of alerts."""
+
+    unreadable: list[Unread] = Field(
+        [], description="Alerts of this page that this version cannot read, and why; normally none."
+    )
+
+
 class AlertEvent(BaseModel):
     """One thing that happened to an alert."""
 
@@ -110,7 +135,7 @@ class AlertEvent(BaseModel):
     change: str
     cause: str
     actor: str = Field(description="`driftline`, or who it was.")
-    at: str | None
+    at: InstantText | None
 
 
 class Delivery(BaseModel):
@@ -121,9 +146,9 @@ class Delivery(BaseModel):
     receiver: str
     state: str = Field(description="`waiting`, `delivered`, `superseded` by a newer one, or `dead`.")
     attempts: int
-    not_before: str | None = Field(description="Earliest next attempt.")
-    created_at: str | None
-    finished_at: str | None
+    not_before: InstantText | None = Field(description="Earliest next attempt.")
+    created_at: InstantText | None
+    finished_at: InstantText | None
     last_error: str | None
 
 
@@ -148,14 +173,14 @@ class Decision(BaseModel):
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True)
 
-    actor: Annotated[str, AfterValidator(check_text), AfterValidator(name_or)] = Field(
+    actor: Annotated[Text, AfterValidator(name_or)] = Field(
         "api",
         min_length=1,
         max_length=200,
         validate_default=True,
         description="Who decides; part of the audit trail. Of whoever is signed in, their own name counts.",
     )
-    cause: Annotated[str, AfterValidator(check_text)] = Field("", max_length=1_000, description="Why.")
+    cause: Text = Field("", max_length=1_000, description="Why.")
 
 
 class SilenceDecision(Decision):
@@ -171,23 +196,25 @@ def routes(context: Context) -> APIRouter:
     router = APIRouter(tags=["alerts"])
 
     @router.get("/alerts", summary="Alerts, newest first")
-    def list_alerts(asked: Annotated[AlertsAsked, Query()]) -> Page[AlertDocument]:
-        """Incidents as they are now."""
+    def list_alerts(asked: Annotated[AlertsAsked, Query()]) -> AlertsPage:
+        """Alerts as they are now; one that cannot be read keeps no other from being listed."""
         after = read_cursor(asked.cursor, "alerts", int, str)
         states = () if asked.state is None else STATES.get(asked.state, (asked.state,))
         with reading(context.engine) as connection:
             found = queries.alerts(connection, states, asked.model, after, asked.limit + 1)
         rows, last = cut(found, asked.limit)
-        cursor = write_cursor("alerts", last[0], last[1].id) if last else None
-        items = [AlertDocument(**document(alert)) for _, alert in rows]
-        return Page(items=items, next_cursor=cursor)
+        return AlertsPage(
+            items=[AlertDocument(**document(alert)) for _, alert in rows if isinstance(alert, Alert)],
+            next_cursor=write_cursor("alerts", last[0], last[1].id) if last else None,
+            unreadable=[read_unreadable(one) for _, one in rows if isinstance(one, Unreadable)],
+        )
 
-    @router.get("/alerts/{id}", summary="One alert with its audit trail")
+    @router.get("/alerts/{id}", summary="One alert with its audit trail", responses=also(409))
     def get_alert(id: PathText, asked: Annotated[NoParameters, Query()]) -> AlertDetail:
         """An incident, everything that happened to it, and who was told."""
         return _detail(context, id)
 
-    @router.post("/alerts/{id}/acknowledge", summary="Say that an alert has been seen")
+    @router.post("/alerts/{id}/acknowledge", summary="Say that an alert has been seen", responses=also(409))
     def acknowledge_alert(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
@@ -196,7 +223,7 @@ def routes(context: Context) -> APIRouter:
         """Acknowledging twice changes nothing; an alert that is over answers 409."""
         return _change(context, id, acknowledge, decision or Decision())
 
-    @router.post("/alerts/{id}/resolve", summary="Declare an alert over")
+    @router.post("/alerts/{id}/resolve", summary="Declare an alert over", responses=also(409))
     def resolve_alert(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
@@ -205,7 +232,9 @@ def routes(context: Context) -> APIRouter:
         """The next window with a finding opens a new alert; one that is over already answers 409."""
         return _change(context, id, resolve, decision or Decision())
 
-    @router.post("/alerts/{id}/silence", summary="Tell nobody of an alert's incident for a while")
+    @router.post(
+        "/alerts/{id}/silence", summary="Tell nobody of an alert's incident for a while", responses=also(409)
+    )
     def silence_alert(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
@@ -230,7 +259,12 @@ def _change(context: Context, id_: str, step: Step, decision: Decision) -> Alert
     """Let a person change an alert, and write the messages about it, in one transaction."""
     now_ms = context.clock.now_ms()
     with immediate(context.engine) as connection:
-        before = stored.load_to_change(connection, id_)
+        try:
+            before = stored.load_to_change(connection, id_)
+        except Unavailable:
+            raise
+        except StoreError as error:
+            raise _cannot_be_read(id_, error) from error
         if before is None:
             raise not_found(id_, "alert", "path.id")
         try:
@@ -243,9 +277,18 @@ def _change(context: Context, id_: str, step: Step, decision: Decision) -> Alert
     return _detail(context, id_)
 
 
+def _cannot_be_read(id_: str, error: StoreError) -> Refused:
+    return Refused(409, f"alert {id_} cannot be read, so it is left as it is: {error}")
+
+
 def _detail(context: Context, id_: str) -> AlertDetail:
     with reading(context.engine) as connection:
-        alert = stored.load(connection, id_)
+        try:
+            alert = stored.load(connection, id_)
+        except Unavailable:
+            raise
+        except StoreError as error:
+            raise _cannot_be_read(id_, error) from error
         if alert is None:
             raise not_found(id_, "alert", "path.id")
         events = queries.events(connection, id_)
@@ -254,6 +297,16 @@ def _detail(context: Context, id_: str) -> AlertDetail:
         **document(alert),
         events=[_event(row) for row in events],
         deliveries=[read_delivery(row) for row in deliveries],
+    )
+
+
+def read_unreadable(one: Unreadable) -> Unread:
+    """Make a document of what is left of an alert or incident that cannot be read."""
+    same = ("id", "model", "version", "kind", "severity", "state", "summary", "why")
+    return Unread(
+        **{name: getattr(one, name) for name in same},
+        opened_at=instant(one.opened_at_ms),
+        closed_at=instant(one.closed_at_ms),
     )
 
 

@@ -12,7 +12,7 @@ from monitor.config.alerts import PERIODS_MS
 from monitor.store.engine import reading
 from monitor.store.queries import budget as ledgers
 from monitor.web.context import Context
-from monitor.web.documents import instant
+from monitor.web.documents import InstantText, instant
 from monitor.web.parameters import Asked, Instant
 
 
@@ -30,10 +30,10 @@ class BudgetSpent(BaseModel):
     """The budget over everything watched, in a span of event time."""
 
     budget: str = Field(description="As configured: `1 per week`.")
-    from_: str | None = Field(
+    from_: InstantText | None = Field(
         serialization_alias="from", description="Start of the span; windows end after it."
     )
-    to: str | None = Field(description="End of the span; null: nothing was judged yet.")
+    to: InstantText | None = Field(description="End of the span; null: nothing was judged yet.")
     allowed: float = Field(description="False alarms that the budget allows in the span.")
     spent: float = Field(description="False alarms that could be expected of the windows judged in it.")
     left: float = Field(description="`allowed` less `spent`, at least 0.")
@@ -53,7 +53,7 @@ def routes(context: Context) -> APIRouter:
     router = APIRouter(tags=["budget"])
 
     @router.get("/budget", summary="The false-alarm budget: allowed, spent, left")
-    def budget(asked: Annotated[BudgetAsked, Query()]) -> BudgetSpent:
+    def get_budget(asked: Annotated[BudgetAsked, Query()]) -> BudgetSpent:
         """Sum up what the windows of a span could cost."""
         stated = context.configuration.alerts.budget
         with reading(context.engine) as connection:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from monitor.contracts.revisions import revisions
 from monitor.store.engine import reading
 from monitor.web.context import Context
-from monitor.web.documents import Page
+from monitor.web.documents import InstantText, Page
 from monitor.web.paging import cut, read_cursor, write_cursor
 from monitor.web.parameters import Paged, PathText
 
@@ -28,7 +28,9 @@ class ContractRevision(BaseModel):
 
     revision: int = Field(description="1 for the first, then counted up.")
     fingerprint: str = Field(description="SHA-256 of what is agreed.")
-    since: str | None = Field(description="When a window was judged by it first, by the clock on the wall.")
+    since: InstantText | None = Field(
+        description="When a window was judged by it first, by the clock on the wall."
+    )
     settings: dict[str, Any] = Field(description="As under the model's name in `driftline.yaml`.")
     compatible: bool = Field(description="Whatever suited the revision before suits this one too.")
     changes: list[ContractChange] = Field(description="From the revision before, breaking ones first.")
@@ -38,8 +40,8 @@ def routes(context: Context) -> APIRouter:
     """Build the routes."""
     router = APIRouter(tags=["contracts"])
 
-    @router.get("/models/{model}/contract", summary="Revisions of a model's contract, newest first")
-    def list_revisions(model: PathText, asked: Annotated[Paged, Query()]) -> Page[ContractRevision]:
+    @router.get("/models/{model:path}/contract", summary="Revisions of a model's contract, newest first")
+    def list_contract_revisions(model: PathText, asked: Annotated[Paged, Query()]) -> Page[ContractRevision]:
         """Every state of the contract that windows of the model were judged by; none without a contract."""
         after = read_cursor(asked.cursor, "contract", int)
         with reading(context.engine) as connection:

@@ -7,16 +7,27 @@ import json
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, StrictBool
 
-from monitor.dead_letters.marking import MOST_IDS, mark
+from monitor.dead_letters.marking import MOST_IDS, Asking, mark
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.dead_letters import Wanted, dead_letter_of, dead_letters
 from monitor.web.context import Context
-from monitor.web.documents import Page, instant
+from monitor.web.description import also
+from monitor.web.documents import InstantText, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import LARGEST, Asked, Instant, NoParameters, Paged, QueryText, RowId
+from monitor.web.parameters import (
+    Asked,
+    Instant,
+    NoParameters,
+    Paged,
+    QueryText,
+    RowId,
+    Text,
+    WholeId,
+)
 from monitor.web.problems import Refused, not_found
+from monitor.web.sign_in.acting import name_or, note
 from schemas.errors import UsageError
 
 SHOWN_BYTES = 4_096
@@ -50,16 +61,21 @@ class DeadLetter(BaseModel):
     value_bytes: int = Field(description="Size of the value as it came.")
     is_cut: bool = Field(description="Whether only the beginning of the value is shown here.")
     headers: list[Header]
-    timestamp: str | None = Field(description="Timestamp of the Kafka record.")
-    stored_at: str | None
+    timestamp: InstantText | None = Field(description="Timestamp of the Kafka record.")
+    stored_at: InstantText | None
     events: int = Field(description="What it counted for in the accounting before it was replayed.")
     status: str = Field(
         description="`waiting`, `marked` for a replay, `replayed`, or `refused` by a replay: see `reason`."
     )
+    marked_at: InstantText | None = Field(description="When somebody asked for a replay last.")
+    marked_by: str | None = Field(description="Who did.")
+    marked_cause: str | None = Field(description="Why.")
     attempts: int = Field(description="Replays so far.")
-    replayed_at: str | None = Field(description="When it was replayed last.")
+    replayed_at: InstantText | None = Field(description="When it was replayed last.")
     outcome: str | None = Field(description="What became of its events when it was replayed.")
-    relayed_at: str | None = Field(description="When it was sent on; null: not yet, or not asked for.")
+    relayed_at: InstantText | None = Field(
+        description="When it was sent on; null: not yet, or not asked for."
+    )
 
 
 class DeadLettersAsked(Paged):
@@ -76,15 +92,17 @@ class DeadLettersAsked(Paged):
 class ReplayAsked(Asked):
     """Which dead letters are to be replayed; without anything, all that wait."""
 
-    ids: list[Annotated[int, Field(ge=1, le=LARGEST)]] = Field(
-        default=[], max_length=MOST_IDS, description="Only these."
-    )
+    ids: list[WholeId] = Field(default=[], max_length=MOST_IDS, description="Only these.")
     topic: QueryText | None = Field(None, description="Only those of this topic.")
     kind: Kind | None = Field(None, description="Only those of this kind.")
     reason: QueryText | None = Field(None, description="Only those whose reason holds this text.")
     from_ms: Instant | None = Field(None, alias="from", description="Only those stored at or after this.")
     to_ms: Instant | None = Field(None, alias="to", description="Only those stored before this.")
-    dry_run: bool = Field(False, description="Count them, and change nothing.")
+    dry_run: StrictBool = Field(False, description="Count them, and change nothing.")
+    actor: Annotated[Text, AfterValidator(name_or)] = Field(
+        "api", min_length=1, max_length=256, validate_default=True, description="Who asks for it."
+    )
+    cause: Text = Field("", max_length=1_000, description="Why.")
 
 
 class ReplayMarked(BaseModel):
@@ -106,12 +124,12 @@ def routes(context: Context) -> APIRouter:
         """Values longer than 4096 bytes are cut; ask for the letter itself to see all that is stored."""
         return page_of_letters(context, asked)
 
-    @router.get("/dead-letters/{id}", summary="One dead letter, whole")
+    @router.get("/dead-letters/{id:int}", summary="One dead letter, whole")
     def get_dead_letter(id: RowId, asked: Annotated[NoParameters, Query()]) -> DeadLetter:
         """All of the value that is stored: up to 1 MiB."""
         return letter_of(context, id)
 
-    @router.post("/dead-letters/replay", summary="Take dead letters in again")
+    @router.post("/dead-letters/replay", summary="Take dead letters in again", responses=also(409))
     def replay_dead_letters(
         asked: Annotated[NoParameters, Query()], body: Annotated[ReplayAsked | None, Body()] = None
     ) -> ReplayMarked:
@@ -168,10 +186,21 @@ def mark_letters(context: Context, asked: ReplayAsked) -> ReplayMarked:
     wanted = Wanted(asked.topic, asked.kind, None, asked.reason, asked.from_ms, asked.to_ms)
     with immediate(context.engine) as connection:
         try:
-            done = mark(connection, wanted, asked.ids, dry_run=asked.dry_run)
+            asking = Asking(asked.actor, context.clock.now_ms(), asked.cause)
+            done = mark(connection, wanted, asked.ids, asking=asking, dry_run=asked.dry_run)
         except UsageError as error:
             raise Refused(409, str(error)) from error
+    if not asked.dry_run:
+        note(_words(asked, done.marked))
     return ReplayMarked(marked=done.marked, cut=done.cut, dry_run=asked.dry_run)
+
+
+def _words(asked: ReplayAsked, marked: int) -> str:
+    """Say what was asked for, for the audit log."""
+    given = asked.model_dump(exclude_none=True, by_alias=True, exclude={"dry_run", "actor", "cause"})
+    which = ", ".join(f"{name} {value}" for name, value in given.items() if value) or "all that wait"
+    because = f": {asked.cause}" if asked.cause else ""
+    return f"replay of {which}; {marked} marked by {asked.actor}{because}"
 
 
 def _letter(row: Any) -> DeadLetter:
@@ -193,6 +222,9 @@ def _letter(row: Any) -> DeadLetter:
         stored_at=instant(row.stored_at_ms),
         events=row.events,
         status=row.status,
+        marked_at=instant(row.marked_at_ms),
+        marked_by=row.marked_by,
+        marked_cause=row.marked_cause,
         attempts=row.attempts,
         replayed_at=instant(row.replayed_at_ms),
         outcome=row.outcome,

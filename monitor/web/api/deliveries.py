@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from monitor.store import outbox
 from monitor.store.engine import immediate, reading
 from monitor.store.queries import deliveries as queries
 from monitor.web.api.alerts import Delivery, read_delivery
 from monitor.web.context import Context
+from monitor.web.description import also
 from monitor.web.documents import Page
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import Asked, NoParameters, Paged, PathText, QueryText, check_text
+from monitor.web.parameters import Asked, NoParameters, Paged, PathText, QueryText, Text
 from monitor.web.problems import Refused, not_found
 
 
@@ -36,7 +37,7 @@ class DeliveriesAsked(Paged):
 class ResendAsked(Asked):
     """Which messages are to be tried again."""
 
-    receiver: Annotated[str, AfterValidator(check_text)] = Field(
+    receiver: Text = Field(
         min_length=1, max_length=256, description="All messages to this receiver that were given up."
     )
 
@@ -61,16 +62,20 @@ def routes(context: Context) -> APIRouter:
         cursor = write_cursor("deliveries", last.created_at_ms, last.id) if last is not None else None
         return Page(items=[_document(row) for row in rows], next_cursor=cursor)
 
-    @router.post("/deliveries/resend", summary="Try all dead messages of a receiver again")
-    def resend_all(asked: Annotated[NoParameters, Query()], wanted: Annotated[ResendAsked, Body()]) -> Resent:
+    @router.post(
+        "/deliveries/resend", summary="Try all dead messages of a receiver again", responses=also(404)
+    )
+    def resend_deliveries(
+        asked: Annotated[NoParameters, Query()], wanted: Annotated[ResendAsked, Body()]
+    ) -> Resent:
         """After the receiver was mended; they keep their ids, so that it can tell what it has."""
         if wanted.receiver not in context.configuration.receivers:
             raise not_found(wanted.receiver, "receiver", "body.receiver", context.configuration.receivers)
         with immediate(context.engine) as connection:
             return Resent(waiting=outbox.revive(connection, wanted.receiver, context.clock.now_ms()))
 
-    @router.post("/deliveries/{id}/resend", summary="Try one dead message again")
-    def resend(id: PathText, asked: Annotated[NoParameters, Query()]) -> DeliveryDocument:
+    @router.post("/deliveries/{id}/resend", summary="Try one dead message again", responses=also(409))
+    def resend_delivery(id: PathText, asked: Annotated[NoParameters, Query()]) -> DeliveryDocument:
         """Only messages that were given up; others answer 409."""
         with immediate(context.engine) as connection:
             row = outbox.revive_one(connection, id, context.clock.now_ms())

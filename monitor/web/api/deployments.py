@@ -15,15 +15,23 @@ from monitor.store import deployments as stored
 from monitor.store.engine import immediate, reading
 from monitor.store.queries import deployments as queries
 from monitor.web.context import Context
-from monitor.web.documents import Page, instant
+from monitor.web.description import also
+from monitor.web.documents import InstantText, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import Asked, Instant, NoParameters, Paged, QueryText, check_text
+from monitor.web.parameters import Asked, Instant, NoParameters, Paged, QueryText, Text
 from monitor.web.problems import Refused
 from monitor.web.sign_in.acting import name_or
 from schemas.errors import UsageError
 
-Name = Annotated[str, AfterValidator(check_text), Field(min_length=1, max_length=256)]
+Name = Annotated[Text, Field(min_length=1, max_length=256)]
 LARGEST_BYTES = 256 * 1024
+
+
+_TOLD = {
+    "entity": "model_version_alias",
+    "action": "created",
+    "data": {"name": "flight-delay", "version": "4", "alias": "champion"},
+}
 
 
 class DeploymentDocument(BaseModel):
@@ -32,7 +40,7 @@ class DeploymentDocument(BaseModel):
     id: str
     model: str
     version: str
-    at: str | None
+    at: InstantText | None
     source: str = Field(description="`api`, `mlflow`, or `seen`: its events came.")
     actor: str
     comment: str
@@ -50,13 +58,9 @@ class DeploymentAsked(Asked):
     model: Name
     version: Name
     at_ms: Instant | None = Field(None, alias="at", description="When; default: now.")
-    id: Annotated[str, AfterValidator(check_text)] = Field(
-        "", max_length=64, description="Identity, so that a repetition changes nothing."
-    )
-    actor: Annotated[str, AfterValidator(check_text), AfterValidator(name_or)] = Field(
-        "", max_length=200, validate_default=True
-    )
-    comment: Annotated[str, AfterValidator(check_text)] = Field("", max_length=1_000)
+    id: Text = Field("", max_length=64, description="Identity, so that a repetition changes nothing.")
+    actor: Annotated[Text, AfterValidator(name_or)] = Field("", max_length=200, validate_default=True)
+    comment: Text = Field("", max_length=1_000)
 
 
 class Taken(BaseModel):
@@ -80,7 +84,9 @@ def routes(context: Context) -> APIRouter:
         cursor = write_cursor("deployments", last.at_ms, last.id) if last is not None else None
         return Page(items=[_document(row) for row in rows], next_cursor=cursor)
 
-    @router.post("/deployments", summary="Say that a version went into use", status_code=201)
+    @router.post(
+        "/deployments", summary="Say that a version went into use", status_code=201, responses=also(409)
+    )
     def add_deployment(
         asked: Annotated[NoParameters, Query()], wanted: Annotated[DeploymentAsked, Body()]
     ) -> DeploymentDocument:
@@ -90,8 +96,17 @@ def routes(context: Context) -> APIRouter:
         told = (wanted.actor, wanted.comment, wanted.id)
         return _noted(context, Deployment(wanted.model, wanted.version, at_ms, "api", *told))
 
-    @router.post("/hooks/mlflow", summary="Webhook of MLflow's model registry")
-    async def mlflow(request: Request, asked: Annotated[NoParameters, Query()]) -> Taken:
+    @router.post(
+        "/hooks/mlflow",
+        summary="Webhook of MLflow's model registry",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"type": "object"}, "example": _TOLD}},
+            }
+        },
+    )
+    async def take_mlflow_webhook(request: Request, asked: Annotated[NoParameters, Query()]) -> Taken:
         """A signed `model_version_alias.created` of the configured alias is a deployment."""
         body = await _body_of(request)
         try:

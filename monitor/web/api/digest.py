@@ -8,12 +8,13 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from alerting.digest import document
-from detectors.digest import week_of
+from detectors.digest import WEEK_MS, week_of
 from monitor.judging.digests import read_digest
 from monitor.store import weeks
 from monitor.store.engine import reading
 from monitor.web.context import Context
-from monitor.web.documents import instant
+from monitor.web.description import also
+from monitor.web.documents import InstantText, instant
 from monitor.web.parameters import Asked, Instant
 from monitor.web.problems import Mistake, Refused
 
@@ -36,8 +37,8 @@ class DriftedStream(BaseModel):
 class DigestDocument(BaseModel):
     """What drifted in one week."""
 
-    week: str = Field(description="Start: a Monday, 00:00 UTC.")
-    until: str = Field(description="End, not included.")
+    week: InstantText = Field(description="Start: a Monday, 00:00 UTC.")
+    until: InstantText = Field(description="End, not included.")
     finished: bool = Field(description="Whether no more windows of the week are waited for.")
     level: float = Field(description="As configured: `alerts.digest.level`.")
     streams: int = Field(description="Columns and segments that were watched, of all models.")
@@ -60,13 +61,18 @@ def routes(context: Context) -> APIRouter:
     """Build the routes."""
     router = APIRouter(tags=["digest"])
 
-    @router.get("/digest", summary="The weekly digest: what drifted, with few false ones")
-    def digest(asked: Annotated[DigestAsked, Query()]) -> DigestDocument:
+    @router.get(
+        "/digest", summary="The weekly digest: what drifted, with few false ones", responses=also(404)
+    )
+    def get_digest(asked: Annotated[DigestAsked, Query()]) -> DigestDocument:
         """List what drifted in a week; of the running week what is known by now."""
         with reading(context.engine) as connection:
             week_ms = weeks.latest_finished(connection) if asked.week is None else week_of(asked.week)
             if week_ms is None:
                 raise _none_yet(context.clock.now_ms())
+            if instant(week_ms) is None or instant(week_ms + WEEK_MS) is None:
+                what = "that week does not lie between the years 1 and 9999"
+                raise Refused(422, what, [Mistake(where="query.week", what=what)])
             found = read_digest(connection, context.configuration, context.reference, week_ms)
         return DigestDocument(**document(found))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import zlib
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Query, Request
@@ -17,11 +17,44 @@ from monitor.decode.catalog import build
 from monitor.decode.message import Message
 from monitor.door import Sent
 from monitor.web.context import Context
+from monitor.web.description import also
+from monitor.web.parameters import Asked
 from monitor.web.problems import Mistake, Refused
 from schemas.errors import EventError, UsageError
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
 KEPT = ("content-type",)  # headers beside those of CloudEvents that go on to Kafka
+
+
+_CLOUD_EVENT = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {
+        "specversion": {"type": "string", "examples": ["1.0"]},
+        "id": {"type": "string", "minLength": 1},
+        "source": {"type": "string"},
+        "type": {"type": "string"},
+        "time": {"description": "When it happened, RFC 3339; empty or left out, `data` says so."},
+        "data": {"description": "What the format of the stream reads: for `auto`, an event as on Kafka."},
+    },
+}
+_EVENT = {"model": "flight-delay", "prediction": 1, "score": 0.83, "features": {"temp": 39.0}}
+_ENVELOPED = {
+    "specversion": "1.0", "id": "f-1", "source": "/serving", "type": "prediction",
+    "time": "2026-01-31T10:00:00Z", "data": _EVENT,
+}  # fmt: skip
+_ALONE = {"event_id": "f-1", "timestamp": "2026-01-31T10:00:00Z", **_EVENT}
+BODIES = {
+    STRUCTURED: {"schema": _CLOUD_EVENT, "example": _ENVELOPED},
+    BATCH: {"schema": {"type": "array", "minItems": 1, "items": _CLOUD_EVENT}, "example": [_ENVELOPED]},
+    "application/json": {"schema": {"type": "object"}, "example": _ALONE},
+}
+
+
+class EventsAsked(Asked):
+    """Parameters of events."""
+
+    kind: Literal["predictions", "labels"] = Field("predictions", description="What the events say.")
 
 
 class Accepted(BaseModel):
@@ -37,17 +70,19 @@ def routes(context: Context) -> APIRouter:
     @router.post(
         "/events",
         summary="Take events in",
-        openapi_extra={"requestBody": {"content": {t: {} for t in (STRUCTURED, BATCH, "application/json")}}},
+        responses=also(404, 415),
+        openapi_extra={"requestBody": {"required": True, "content": BODIES}},
     )
     async def post_events(
         request: Request,
-        kind: Literal["predictions", "labels"] = Query("predictions", description="What the events say."),
+        asked: Annotated[EventsAsked, Query()],
     ) -> Accepted:
         """CloudEvents in binary or structured mode, batches of them, or one native event.
 
         Bodies may be packed with gzip. The answer comes when all replicas in sync have the messages; until
         then nothing is promised, and the same events may be sent again.
         """
+        kind = asked.kind
         topic = _topic(context, kind)
         _check_token(context, request)
         body = await request.body()

@@ -14,7 +14,7 @@ from monitor.store.engine import reading
 from monitor.store.queries.outcomes import class_hashes, texts_of
 from monitor.web.api.performance import RangeAsked, checked_versions, span_of
 from monitor.web.context import Context
-from monitor.web.documents import Number, instant
+from monitor.web.documents import InstantText, Number, instant
 from monitor.web.parameters import PathText, QueryText
 from monitor.web.problems import Mistake, Refused, not_found
 
@@ -59,8 +59,8 @@ class FairnessDocument(BaseModel):
 
     model: str
     segment: str
-    from_: str | None = Field(alias="from")
-    to: str | None
+    from_: InstantText | None = Field(alias="from")
+    to: InstantText | None
     groups: list[GroupDocument]
     disparities: dict[str, DisparityDocument | None] = Field(
         description="Null where fewer than two groups have 30 rows. Intervals at 90 %, for all pairs at once."

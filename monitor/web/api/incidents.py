@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query
 from pydantic import AfterValidator, BaseModel, Field
+from sqlalchemy import Connection
 
 from alerting.alert import OPEN_STATES
 from alerting.incidents.document import incident_document
@@ -16,13 +17,23 @@ from monitor.incidents.actions import Actions, NoIncident
 from monitor.incidents.costs import impact_of
 from monitor.store import incidents as stored
 from monitor.store.engine import reading
+from monitor.store.incidents import Unreadable
 from monitor.store.queries import alerts as alert_queries
 from monitor.store.queries import incidents as queries
-from monitor.web.api.alerts import AlertDocument, Decision, Delivery, SilenceDecision, read_delivery
+from monitor.web.api.alerts import (
+    AlertDocument,
+    Decision,
+    Delivery,
+    SilenceDecision,
+    Unread,
+    read_delivery,
+    read_unreadable,
+)
 from monitor.web.context import Context
-from monitor.web.documents import Number, Page, instant
+from monitor.web.description import also
+from monitor.web.documents import InstantText, Number, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import Asked, NoParameters, Paged, PathText, QueryText, check_text
+from monitor.web.parameters import Asked, NoParameters, Paged, PathText, QueryText, Text
 from monitor.web.problems import Refused, not_found
 from monitor.web.sign_in.acting import name_or
 from schemas.errors import UsageError
@@ -42,8 +53,8 @@ class Member(BaseModel):
     state: str
     column: str
     segment: str
-    opened_at: str
-    closed_at: str | None
+    opened_at: InstantText
+    closed_at: InstantText | None
     summary: str
 
 
@@ -53,7 +64,7 @@ class Cause(BaseModel):
     name: str = Field(description="A column; `events`: the stream as a whole.")
     score: Number = Field(description="What causes are ordered by; means nothing beyond the incident.")
     explained: Number = Field(description="Share of the change of the mean prediction that comes with it.")
-    since: str | None
+    since: InstantText | None
     models: list[str] = Field(description="Models that see it.")
     words: str
 
@@ -90,18 +101,28 @@ class IncidentEvent(BaseModel):
     change: str
     cause: str
     actor: str = Field(description="`driftline`, or who it was.")
-    at: str | None = Field(description="Event time of what the service saw; wall clock of what people did.")
-    noted_at: str | None = Field(description="Wall clock.")
+    at: InstantText | None = Field(
+        description="Event time of what the service saw; wall clock of what people did."
+    )
+    noted_at: InstantText | None = Field(description="Wall clock.")
     alert_id: str | None = Field(description="The alert that changed.")
     told: list[str] = Field(description="Receivers that were told.")
     held: str = Field(description="Why nobody was told; empty if nothing was held back.")
+
+
+class IncidentsPage(Page[IncidentDocument]):
+    """One page of incidents."""
+
+    unreadable: list[Unread] = Field(
+        [], description="Incidents of this page that this version cannot read, and why; normally none."
+    )
 
 
 class IncidentDetail(IncidentDocument):
     """An incident with everything that happened to it."""
 
     held: str = Field(description="Why people are not told of it at the moment; empty if they are.")
-    held_until: str | None
+    held_until: InstantText | None
     events: list[IncidentEvent] = Field(description="In order; the latest 500.")
     deliveries: list[Delivery] = Field(description="In order; the latest 500.")
 
@@ -118,10 +139,10 @@ class IncidentsAsked(Paged):
 class Comment(Asked):
     """What somebody says about an incident."""
 
-    actor: Annotated[str, AfterValidator(check_text), AfterValidator(name_or)] = Field(
+    actor: Annotated[Text, AfterValidator(name_or)] = Field(
         "api", min_length=1, max_length=200, validate_default=True
     )
-    text: Annotated[str, AfterValidator(check_text)] = Field(min_length=1, max_length=2_000)
+    text: Text = Field(min_length=1, max_length=2_000)
 
 
 def routes(context: Context) -> APIRouter:
@@ -130,17 +151,21 @@ def routes(context: Context) -> APIRouter:
     actions = Actions(context.configuration, context.engine, context.clock, context.telemetry)
 
     @router.get("/incidents", summary="Incidents, newest first")
-    def list_incidents(asked: Annotated[IncidentsAsked, Query()]) -> Page[IncidentDocument]:
-        """Incidents as they are now."""
+    def list_incidents(asked: Annotated[IncidentsAsked, Query()]) -> IncidentsPage:
+        """Incidents as they are now; one that cannot be read keeps no other from being listed."""
         states = () if asked.state is None else STATES.get(asked.state, (asked.state,))
         return page_of_incidents(context, asked.cursor, asked.limit, states, asked.model)
 
-    @router.get("/incidents/{id}", summary="One incident with its audit trail")
+    @router.get("/incidents/{id}", summary="One incident with its audit trail", responses=also(409))
     def get_incident(id: PathText, asked: Annotated[NoParameters, Query()]) -> IncidentDetail:
         """An incident, everything that happened to it, and who was told."""
         return detail_of(context, id)
 
-    @router.post("/incidents/{id}/acknowledge", summary="Say that somebody looks after an incident")
+    @router.post(
+        "/incidents/{id}/acknowledge",
+        summary="Say that somebody looks after an incident",
+        responses=also(409),
+    )
     def acknowledge_incident(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
@@ -150,7 +175,7 @@ def routes(context: Context) -> APIRouter:
         one = decision or Decision()
         return _decided(context, id, lambda: actions.acknowledge(id, one.actor, one.cause))
 
-    @router.post("/incidents/{id}/resolve", summary="Declare an incident over")
+    @router.post("/incidents/{id}/resolve", summary="Declare an incident over", responses=also(409))
     def resolve_incident(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
@@ -160,7 +185,9 @@ def routes(context: Context) -> APIRouter:
         one = decision or Decision()
         return _decided(context, id, lambda: actions.resolve(id, one.actor, one.cause))
 
-    @router.post("/incidents/{id}/silence", summary="Tell nobody of an incident for a while")
+    @router.post(
+        "/incidents/{id}/silence", summary="Tell nobody of an incident for a while", responses=also(409)
+    )
     def silence_incident(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
@@ -170,7 +197,7 @@ def routes(context: Context) -> APIRouter:
         one = decision or SilenceDecision()
         return _decided(context, id, lambda: actions.silence(id, one.actor, one.for_ms, one.cause))
 
-    @router.post("/incidents/{id}/comments", summary="Say something about an incident")
+    @router.post("/incidents/{id}/comments", summary="Say something about an incident", responses=also(409))
     def comment_on_incident(
         id: PathText, asked: Annotated[NoParameters, Query()], comment: Annotated[Comment, Body()]
     ) -> IncidentDetail:
@@ -190,10 +217,10 @@ def _decided(context: Context, id_: str, act: Callable[[], str]) -> IncidentDeta
     return detail_of(context, id_)
 
 
-def _document(context: Context, connection: Any, id_: str) -> dict[str, Any] | None:
-    known = stored.load(connection, id_)
-    if known is None or not known.alerts:
-        return None
+def _document(context: Context, connection: Connection, id_: str) -> dict[str, Any] | Unreadable | None:
+    known = stored.look(connection, id_)
+    if known is None or isinstance(known, Unreadable):
+        return known
     impact = impact_of(connection, context.configuration, known.alerts)
     found = incident_document(gather(id_, known.record.sequence, known.alerts, impact))
     return {**found, "held": known.record.held, "held_until": instant(known.record.held_until_ms or None)}
@@ -201,7 +228,7 @@ def _document(context: Context, connection: Any, id_: str) -> dict[str, Any] | N
 
 def page_of_incidents(
     context: Context, cursor: str | None, limit: int, states: tuple[str, ...] = (), model: str | None = None
-) -> Page[IncidentDocument]:
+) -> IncidentsPage:
     """List incidents, the latest first; the cursor is that of the page before."""
     after = read_cursor(cursor, "incidents", int, str)
     with reading(context.engine) as connection:
@@ -209,7 +236,11 @@ def page_of_incidents(
         rows, last = cut(found, limit)
         documents = [_document(context, connection, id_) for _, id_ in rows]
     following = write_cursor("incidents", *last) if last else None
-    return Page(items=[IncidentDocument(**one) for one in documents if one], next_cursor=following)
+    return IncidentsPage(
+        items=[IncidentDocument(**one) for one in documents if isinstance(one, dict)],
+        next_cursor=following,
+        unreadable=[read_unreadable(one) for one in documents if isinstance(one, Unreadable)],
+    )
 
 
 def detail_of(context: Context, id_: str) -> IncidentDetail:
@@ -218,12 +249,14 @@ def detail_of(context: Context, id_: str) -> IncidentDetail:
     Raises
     ------
     Refused
-        If there is none of that id.
+        If there is none of that id, or it cannot be read.
     """
     with reading(context.engine) as connection:
         found = _document(context, connection, id_)
         if found is None:
             raise not_found(id_, "incident", "path.id")
+        if isinstance(found, Unreadable):
+            raise Refused(409, f"incident {id_} cannot be read: {found.why}")
         events = queries.events(connection, id_)
         deliveries = alert_queries.deliveries(connection, id_)
     return IncidentDetail(

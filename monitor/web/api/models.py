@@ -13,7 +13,7 @@ from monitor.store.queries.models import ModelRow, VersionRow, models
 from monitor.store.queries.performance import latest_values
 from monitor.store.queries.times import watermarks
 from monitor.web.context import Context
-from monitor.web.documents import Number, Page, instant
+from monitor.web.documents import InstantText, Number, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
 from monitor.web.parameters import Paged
 
@@ -25,7 +25,7 @@ class ReferenceState(BaseModel):
 
     status: Literal["learning", "ready"] = Field(description="`learning`: there is no reference yet.")
     hash: str | None = Field(description="SHA-256 of the reference in force.")
-    since: str | None = Field(description="First slice that is judged against it.")
+    since: InstantText | None = Field(description="First slice that is judged against it.")
 
 
 class VersionPerformance(BaseModel):
@@ -33,10 +33,10 @@ class VersionPerformance(BaseModel):
 
     metric: str
     realised: Number = Field(description="Of the latest window whose labels have been waited for.")
-    realised_window: str | None = Field(description="Start of that window.")
+    realised_window: InstantText | None = Field(description="Start of that window.")
     coverage: Number = Field(description="Share of its predictions that have a label.")
     estimated: Number = Field(description="Of the latest complete window, without labels.")
-    estimated_window: str | None
+    estimated_window: InstantText | None
 
 
 class Version(BaseModel):
@@ -44,9 +44,9 @@ class Version(BaseModel):
 
     version: str
     role: str = Field(description="`champion`, `challenger` or `shadow`.")
-    first_seen: str | None = Field(description="Start of its first slice, in event time.")
-    registered_at: str | None = Field(description="When its first event was stored.")
-    last_slice: str | None = Field(description="Start of its newest slice.")
+    first_seen: InstantText | None = Field(description="Start of its first slice, in event time.")
+    registered_at: InstantText | None = Field(description="When its first event was stored.")
+    last_slice: InstantText | None = Field(description="Start of its newest slice.")
     rows: int = Field(description="Events in stored slices.")
     reference: ReferenceState
     performance: VersionPerformance | None = Field(description="Null: no labels so far.")
@@ -58,9 +58,11 @@ class Model(BaseModel):
 
     model: str
     versions: list[Version] = Field(description="By their first slice.")
-    first_seen: str | None = Field(description="Start of the first slice of any version.")
-    last_event: str | None = Field(description="Newest event time.")
-    watermark: str | None = Field(description="Event time before which no more events are waited for.")
+    first_seen: InstantText | None = Field(description="Start of the first slice of any version.")
+    last_event: InstantText | None = Field(description="Newest event time.")
+    watermark: InstantText | None = Field(
+        description="Event time before which no more events are waited for."
+    )
     rows: int = Field(description="Events in stored slices, all versions.")
     windows_judged: int
     open_alerts: int = Field(description="Alerts that are firing or acknowledged.")

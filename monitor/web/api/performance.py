@@ -16,11 +16,11 @@ from monitor.store.queries.models import model_exists
 from monitor.store.queries.outcomes import newest_outcome
 from monitor.store.queries.performance import ValuesWanted, values
 from monitor.web.context import Context
-from monitor.web.documents import Number, Page, instant
+from monitor.web.documents import InstantText, Number, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import Asked, Instant, Paged, PathText, QueryText, SegmentText
+from monitor.web.parameters import Asked, DurationText, Instant, Paged, PathText, QueryText, SegmentText
 from monitor.web.problems import Mistake, Refused, not_found
-from schemas.duration import UNITS_MS, format_duration, parse_duration
+from schemas.duration import UNITS_MS, format_duration
 
 DEFAULT_MS = UNITS_MS["d"]
 
@@ -78,8 +78,10 @@ class PerformanceDocument(RealisedDocument):
 
     model: str
     task: str
-    from_: str | None = Field(alias="from", description="Start of the range, rounded down to a slice.")
-    to: str | None = Field(description="End of the range, rounded up to a slice; not included.")
+    from_: InstantText | None = Field(
+        alias="from", description="Start of the range, rounded down to a slice."
+    )
+    to: InstantText | None = Field(description="End of the range, rounded up to a slice; not included.")
     segment: str
     segments: list[str] = Field(description="Segments that have outcomes in the range.")
     currency: str | None = Field(description="What costs are counted in; null: none are configured.")
@@ -101,8 +103,10 @@ class PerformanceAsked(RangeAsked):
     role: QueryText | None = Field(
         None, description="Only versions of this role; default: champion, and all if there is none."
     )
-    max_age: QueryText | None = Field(
-        None, description="Only labels that came within this time, as `6h`; rounded up to a limit of an age."
+    max_age_ms: DurationText | None = Field(
+        None,
+        alias="max_age",
+        description="Only labels that came within this time, as `6h`; rounded up to a limit of an age.",
     )
 
 
@@ -111,7 +115,7 @@ class ValueDocument(BaseModel):
 
     version: str
     window: str
-    window_start: str | None
+    window_start: InstantText | None
     segment: str
     kind: str = Field(
         description="`estimated` before labels came, `realised` with them; `covariate` and `concept`: parts "
@@ -123,7 +127,7 @@ class ValueDocument(BaseModel):
     high: Number
     n: int
     coverage: Number = Field(description="Labelled share of the predictions; of realised values.")
-    computed_at: str | None
+    computed_at: InstantText | None
 
 
 class ValuesAsked(Paged):
@@ -155,7 +159,7 @@ def routes(context: Context) -> APIRouter:
             roles = _versions(connection, model, asked)
             settings = context.configuration.for_model(model)
             parts = read_outcomes(connection, model, roles, from_ms, to_ms)
-            until_age = _until_age(asked.max_age)
+            until_age = _until_age(asked.max_age_ms)
 
             def measured(versions: list[str]) -> Measured:
                 chosen = [parts[version] for version in versions if version in parts]
@@ -183,7 +187,9 @@ def routes(context: Context) -> APIRouter:
         )
 
     @router.get("/models/{model:path}/performance/windows", summary="Measures of windows")
-    def list_values(model: PathText, asked: Annotated[ValuesAsked, Query()]) -> Page[ValueDocument]:
+    def list_performance_windows(
+        model: PathText, asked: Annotated[ValuesAsked, Query()]
+    ) -> Page[ValueDocument]:
         """Estimated before labels came, realised with them, and the parts of the change between."""
         after = read_cursor(asked.cursor, "performance", int, str, str, str, str)
         wanted = ValuesWanted(
@@ -256,14 +262,9 @@ def _versions(connection: Connection, model: str, asked: PerformanceAsked) -> di
     return champions or roles
 
 
-def _until_age(text: str | None) -> int | None:
-    if text is None:
+def _until_age(limit_ms: int | None) -> int | None:
+    if limit_ms is None:
         return None
-    try:
-        limit_ms = parse_duration(text)
-    except ValueError as error:
-        what = f"max_age: {text!r} is not a duration"
-        raise Refused(422, what, [Mistake(where="query.max_age", what=what, allowed="5m, 1h, 1d")]) from error
     return next((at for at, age in enumerate(AGE_LIMITS_MS) if age >= limit_ms), None)
 
 

@@ -23,7 +23,7 @@ from monitor.store.queries.references import pointers
 from monitor.store.queries.slices import Span, newest_slice, slice_index, slices
 from monitor.web.bins import BinDocument, Binned, binned_columns, documents
 from monitor.web.context import Context
-from monitor.web.documents import Number, instant
+from monitor.web.documents import InstantText, Number, instant
 from monitor.web.parameters import Asked, Instant, PathText, QueryText, SegmentText
 from monitor.web.problems import Mistake, Refused, not_found
 from schemas.column import ColumnSpec
@@ -68,8 +68,10 @@ class ProfileDocument(BaseModel):
     version: str | None = Field(description="Null: all versions.")
     versions: list[str] = Field(description="Versions with rows in the range.")
     segment: str
-    from_: str | None = Field(alias="from", description="Start of the range, rounded down to a slice.")
-    to: str | None = Field(description="End of the range, rounded up to a slice; not included.")
+    from_: InstantText | None = Field(
+        alias="from", description="Start of the range, rounded down to a slice."
+    )
+    to: InstantText | None = Field(description="End of the range, rounded up to a slice; not included.")
     count: int = Field(description="Rows of the range, all columns and segments.")
     segment_count: int = Field(description="Rows of the segment that could be merged.")
     excluded: int = Field(description="Rows counted on the bins of another reference: not in the columns.")

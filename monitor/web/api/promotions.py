@@ -11,9 +11,10 @@ from monitor.references.offers import Candidate, Offer, accept, offer_of
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.models import versions_of
 from monitor.web.context import Context
-from monitor.web.documents import instant
-from monitor.web.parameters import Asked, Instant, NoParameters, PathText, check_text
+from monitor.web.documents import InstantText, instant
+from monitor.web.parameters import Asked, Instant, NoParameters, PathText, Text
 from monitor.web.problems import Mistake, Refused, not_found
+from monitor.web.sign_in.acting import name_or
 from schemas.errors import UnusableReference
 
 
@@ -22,7 +23,7 @@ class CandidateDocument(BaseModel):
 
     hash: str
     source: str = Field(description="What it was made of.")
-    created_at: str | None
+    created_at: InstantText | None
 
 
 class OfferDocument(BaseModel):
@@ -45,8 +46,10 @@ class OfferAsked(Asked):
 class PromotionAsked(Asked):
     """A reference for a version."""
 
-    hash: str = Field(min_length=4, max_length=64, description="Its hash, or the beginning of it.")
-    actor: Annotated[str, AfterValidator(check_text)] = Field("api", min_length=1, max_length=200)
+    hash: Text = Field(min_length=4, max_length=64, description="Its hash, or the beginning of it.")
+    actor: Annotated[Text, AfterValidator(name_or)] = Field(
+        "api", min_length=1, max_length=200, validate_default=True
+    )
 
 
 class PromotionDocument(BaseModel):
@@ -55,21 +58,23 @@ class PromotionDocument(BaseModel):
     model: str
     version: str
     hash: str
-    since: str | None = Field(description="First window that is compared with it.")
+    since: InstantText | None = Field(description="First window that is compared with it.")
 
 
 def routes(context: Context) -> APIRouter:
     """Build the routes."""
     router = APIRouter(tags=["references"])
-    path = "/models/{model}/versions/{version}/reference"
+    path = "/models/{model:path}/versions/{version:path}/reference"
 
     @router.get(path, summary="The reference of a version, and others that fit")
-    def get_offer(model: PathText, version: PathText, asked: Annotated[OfferAsked, Query()]) -> OfferDocument:
+    def get_reference_offer(
+        model: PathText, version: PathText, asked: Annotated[OfferAsked, Query()]
+    ) -> OfferDocument:
         """What a version is compared with now; after training, what it could be compared with instead."""
         return _document(offer(context, model, version, asked.since))
 
     @router.post(path, summary="Compare a version with another reference", status_code=201)
-    def post_promotion(
+    def promote_reference(
         model: PathText,
         version: PathText,
         _asked: Annotated[NoParameters, Query()],

@@ -13,7 +13,7 @@ from monitor.store.engine import reading
 from monitor.store.queries.references import reference_of, references, uses
 from monitor.web.bins import BinDocument, Binned, documents
 from monitor.web.context import Context
-from monitor.web.documents import Page, instant
+from monitor.web.documents import InstantText, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
 from monitor.web.parameters import NoParameters, Paged, PathText
 from monitor.web.problems import not_found
@@ -25,8 +25,8 @@ class Use(BaseModel):
     model: str
     version: str
     revision: int = Field(description="1 for the first reference of the version, then counted up.")
-    since: str | None = Field(description="First slice that is judged against it.")
-    promoted_at: str | None
+    since: InstantText | None = Field(description="First slice that is judged against it.")
+    promoted_at: InstantText | None
     promoted_by: str
 
 
@@ -35,7 +35,7 @@ class ReferenceDocument(BaseModel):
 
     hash: str = Field(description="SHA-256 of its bytes.")
     rows: int
-    created_at: str | None
+    created_at: InstantText | None
     metadata: dict[str, Any] = Field(description="Where it comes from.")
     used_by: list[Use]
 
@@ -55,8 +55,8 @@ class ReferenceColumn(BaseModel):
 class ReferenceDetail(ReferenceDocument):
     """One reference with its columns and bins."""
 
-    from_: str | None = Field(alias="from", description="Start of its rows, in event time.")
-    to: str | None
+    from_: InstantText | None = Field(alias="from", description="Start of its rows, in event time.")
+    to: InstantText | None
     windows: int = Field(description="Windows of its own, which show how much windows differ without drift.")
     segments: list[str] = Field(description="Segments that are counted apart.")
     columns: list[ReferenceColumn]

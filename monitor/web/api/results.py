@@ -13,7 +13,7 @@ from monitor.store.engine import reading
 from monitor.store.queries.models import model_exists
 from monitor.store.queries.results import Wanted, results
 from monitor.web.context import Context
-from monitor.web.documents import Number, Page, instant
+from monitor.web.documents import InstantText, Number, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
 from monitor.web.parameters import Instant, Paged, PathText, QueryText, SegmentText
 from monitor.web.problems import not_found
@@ -37,7 +37,7 @@ class Example(BaseModel):
     """One event that broke a rule."""
 
     event_id: str
-    event_time: str | None
+    event_time: InstantText | None
     topic: str
     partition: int
     offset: int
@@ -53,8 +53,8 @@ class Result(BaseModel):
     model: str
     version: str
     window: str = Field(description="Shape of the window: `1h`, or `1h/15m`.")
-    window_start: str | None
-    window_end: str | None
+    window_start: InstantText | None
+    window_end: InstantText | None
     revision: int = Field(description="1: first judgement; more: judged again after late events.")
     column: str
     segment: str = Field(description="`name=value`; empty: all rows.")
@@ -72,7 +72,7 @@ class Result(BaseModel):
         description="Natural logarithm of the evidence collected so far; null: the detector has none."
     )
     budget: Number = Field(description="Expected number of false alarms that the stream could cost here.")
-    onset_at: str | None = Field(description="When the drift began, where an alarm was raised.")
+    onset_at: InstantText | None = Field(description="When the drift began, where an alarm was raised.")
     effect: dict[str, Number] = Field(description="Effect sizes, see the documentation of each.")
     moved: list[Moved] = Field(description="Bins that moved most.")
     explanation: str
@@ -83,7 +83,7 @@ class Result(BaseModel):
     reference_hash: str | None
     configuration_hash: str
     code_version: str
-    judged_at: str | None
+    judged_at: InstantText | None
 
 
 class ResultsAsked(Paged):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Query
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
 from alerting.retraining.guards import Standing
 from alerting.retraining.run import RunState
@@ -18,16 +18,17 @@ from monitor.store import retraining as stored
 from monitor.store.engine import reading
 from monitor.web.api.alerts import Decision
 from monitor.web.context import Context
-from monitor.web.documents import Page, instant
+from monitor.web.description import also
+from monitor.web.documents import InstantText, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import Asked, NoParameters, Paged, PathText, QueryText, check_text
+from monitor.web.parameters import Asked, NoParameters, Paged, PathText, QueryText, Text
 from monitor.web.problems import Refused, not_found
 from schemas.errors import UsageError
 
 RequestState = Literal[
     "refused", "proposed", "due", "started", "succeeded", "failed", "cancelled", "lost", "rejected", "dry_run"
 ]
-Name = Annotated[str, AfterValidator(check_text), Field(min_length=1, max_length=256)]
+Name = Annotated[Text, Field(min_length=1, max_length=256)]
 
 
 class RetrainingDocument(BaseModel):
@@ -47,9 +48,9 @@ class RetrainingDocument(BaseModel):
     actor: str = Field(description="Who decided last; empty: nobody.")
     run_id: str | None
     run_url: str | None
-    created_at: str | None
-    started_at: str | None
-    finished_at: str | None
+    created_at: InstantText | None
+    started_at: InstantText | None
+    finished_at: InstantText | None
     attempts: int
     last_error: str | None
     request: dict[str, Any] = Field(description="What the target is told.")
@@ -76,8 +77,8 @@ class Report(Asked):
     """What a pipeline says of its own run."""
 
     state: RunState
-    url: Annotated[str, AfterValidator(check_text)] = Field("", max_length=2_048)
-    detail: Annotated[str, AfterValidator(check_text)] = Field("", max_length=300)
+    url: Text = Field("", max_length=2_048)
+    detail: Text = Field("", max_length=300)
 
 
 def routes(context: Context) -> APIRouter:
@@ -92,7 +93,7 @@ def routes(context: Context) -> APIRouter:
 
 def _add_reading(router: APIRouter, context: Context) -> None:
     @router.get("/retraining", summary="Requests for training, newest first")
-    def list_requests(asked: Annotated[RetrainingAsked, Query()]) -> Page[RetrainingDocument]:
+    def list_training_requests(asked: Annotated[RetrainingAsked, Query()]) -> Page[RetrainingDocument]:
         """Also those that a guard refused: `reason` says which."""
         after = read_cursor(asked.cursor, "retraining", int, str)
         with reading(context.engine) as connection:
@@ -102,14 +103,14 @@ def _add_reading(router: APIRouter, context: Context) -> None:
         return Page(items=[_document(row) for row in rows], next_cursor=cursor)
 
     @router.get("/retraining/{id}", summary="One request for training")
-    def get_request(id: PathText, asked: Annotated[NoParameters, Query()]) -> RetrainingDocument:
+    def get_training_request(id: PathText, asked: Annotated[NoParameters, Query()]) -> RetrainingDocument:
         """What was asked for, and what became of it."""
         return _one(context, id)
 
 
 def _add_asking(router: APIRouter, context: Context, decisions: Decisions) -> None:
-    @router.post("/retraining", summary="Ask for a run", status_code=201)
-    def ask_for_run(
+    @router.post("/retraining", summary="Ask for a run", status_code=201, responses=also(404, 409))
+    def ask_for_training(
         asked: Annotated[NoParameters, Query()], wanted: Annotated[RunAsked, Body()]
     ) -> RetrainingDocument:
         """Whatever the evidence; labels, cooldown, budget and one run at a time hold all the same."""
@@ -124,8 +125,8 @@ def _add_asking(router: APIRouter, context: Context, decisions: Decisions) -> No
         _decided(ask, wanted.incident)
         return _one(context, request_id(*where))
 
-    @router.post("/retraining/{id}/report", summary="Say how a run stands")
-    def report(
+    @router.post("/retraining/{id}/report", summary="Say how a run stands", responses=also(409))
+    def report_training(
         id: PathText, asked: Annotated[NoParameters, Query()], said: Annotated[Report, Body()]
     ) -> RetrainingDocument:
         """For pipelines that their target cannot tell of; `id` is part of what they were sent."""
@@ -134,8 +135,8 @@ def _add_asking(router: APIRouter, context: Context, decisions: Decisions) -> No
 
 
 def _add_deciding(router: APIRouter, context: Context, decisions: Decisions) -> None:
-    @router.post("/retraining/{id}/approve", summary="Let a proposed run be started")
-    def approve(
+    @router.post("/retraining/{id}/approve", summary="Let a proposed run be started", responses=also(409))
+    def approve_training(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
         decision: Annotated[Decision | None, Body()] = None,
@@ -143,8 +144,8 @@ def _add_deciding(router: APIRouter, context: Context, decisions: Decisions) -> 
         """Only while it is `proposed`; others answer 409."""
         return _after(context, id, decisions.approve, decision)
 
-    @router.post("/retraining/{id}/reject", summary="Let a run not be started")
-    def reject(
+    @router.post("/retraining/{id}/reject", summary="Let a run not be started", responses=also(409))
+    def reject_training(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
         decision: Annotated[Decision | None, Body()] = None,
@@ -152,8 +153,8 @@ def _add_deciding(router: APIRouter, context: Context, decisions: Decisions) -> 
         """Only before it was started; others answer 409."""
         return _after(context, id, decisions.reject, decision)
 
-    @router.post("/retraining/{id}/retry", summary="Start a run again")
-    def retry(
+    @router.post("/retraining/{id}/retry", summary="Start a run again", responses=also(409))
+    def retry_training(
         id: PathText,
         asked: Annotated[NoParameters, Query()],
         decision: Annotated[Decision | None, Body()] = None,

@@ -18,9 +18,9 @@ from monitor.store.engine import immediate, reading
 from monitor.store.queries import silences as queries
 from monitor.web.api.alerts import Decision
 from monitor.web.context import Context
-from monitor.web.documents import Page, instant
+from monitor.web.documents import InstantText, Page, instant
 from monitor.web.paging import cut, read_cursor, write_cursor
-from monitor.web.parameters import Asked, DurationText, Instant, NoParameters, Paged, PathText, check_text
+from monitor.web.parameters import Asked, DurationText, Instant, NoParameters, Paged, PathText, Text
 from monitor.web.problems import Refused, not_found
 from monitor.web.sign_in.acting import name_or
 from schemas.errors import UsageError
@@ -32,13 +32,13 @@ class SilenceDocument(BaseModel):
     id: str
     match: dict[str, Any] = Field(description="Which alerts, as in routes; empty: all.")
     incident_id: str | None = Field(description="Only this incident.")
-    from_: str | None = Field(alias="from", description="Wall clock.")
-    until: str | None = Field(description="Wall clock.")
+    from_: InstantText | None = Field(alias="from", description="Wall clock.")
+    until: InstantText | None = Field(description="Wall clock.")
     is_active: bool
     actor: str
     comment: str
     source: str = Field(description="`person` or `deployment`.")
-    created_at: str | None
+    created_at: InstantText | None
     ended_by: str | None = Field(description="Who ended it before its time.")
 
 
@@ -54,10 +54,10 @@ class SilenceAsked(Asked):
     match: Match = Field(default=Match(), description="Which alerts, as in routes; empty: all.")
     for_ms: DurationText = Field(alias="for", description="How long: `1h`, `3d`; at most `90d`.")
     from_ms: Instant | None = Field(None, alias="from", description="When it begins; default: now.")
-    actor: Annotated[str, AfterValidator(check_text), AfterValidator(name_or)] = Field(
+    actor: Annotated[Text, AfterValidator(name_or)] = Field(
         "api", min_length=1, max_length=200, validate_default=True
     )
-    comment: Annotated[str, AfterValidator(check_text)] = Field("", max_length=1_000)
+    comment: Text = Field("", max_length=1_000)
 
 
 def routes(context: Context) -> APIRouter:

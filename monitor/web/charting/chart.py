@@ -19,7 +19,7 @@ class Look(StrEnum):
     LINE = "line"
     DASHED = "dashed"
     STEPS = "steps"
-    POINTS = "points"
+    POINTS = "points"  # marks of places, as of an alarm: where they are counts, not how high
     BARS = "bars"
 
 
@@ -189,7 +189,8 @@ class Chart:
             name = at if isinstance(at, str) else instant(int(at)).strftime("%Y-%m-%dT%H:%M:%SZ")
             row: list[str | float | None] = [name]
             for one in self.series:
-                row.append(one.values[place])
+                value = one.values[place]
+                row.append(value if one.look is not Look.POINTS else None if value is None else "yes")
                 if one.low:
                     row += [one.low[place], one.high[place]]
             yield row

@@ -11,12 +11,13 @@ from fastapi import Response
 from monitor.web.console.forms import back
 
 Done = Literal[
-    "acknowledged", "resolved", "silenced", "commented", "asked", "approved", "rejected", "retried",
-    "sent", "sent-all", "silence", "silence-ended",
+    "acknowledged", "acknowledged-already", "resolved", "silenced", "commented", "asked", "approved",
+    "rejected", "retried", "sent", "sent-all", "silence", "silence-ended", "reference",
 ]  # fmt: skip
 
 WORDS: dict[Done, str] = {
     "acknowledged": "Acknowledged: everybody who was told of it reads that you look after it.",
+    "acknowledged-already": "It had been acknowledged already; below is by whom.",
     "resolved": "Resolved. The next window with a finding opens a new incident.",
     "silenced": "Silenced. If it is open when the silence ends, it is told again.",
     "commented": "Your comment is part of the story now, and sent to everybody who was told.",
@@ -28,6 +29,7 @@ WORDS: dict[Done, str] = {
     "sent-all": "All dead messages of the receiver wait to be sent again.",
     "silence": "The silence is made.",
     "silence-ended": "The silence has ended. What is open is told soon.",
+    "reference": "The reference is taken: the next windows are compared with it.",
 }
 
 

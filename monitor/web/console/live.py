@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 PERIOD_S = 2.0
 HEARTBEAT_S = 15.0
+SHARE_S = 0.25  # of each open page: all together load themselves four times a second at most
 MOST_LISTENERS = 100  # of 200 requests at a time, see `monitor.web.serve`
 
 
@@ -39,6 +40,14 @@ class Changes:
         self._asked_at = float("-inf")
         self._lock = asyncio.Lock()
         self.listeners = 0
+
+    @property
+    def pause_s(self) -> float:
+        """How long a page is left alone that was told: the longer, the more pages are open.
+
+        A page that is told loads itself, which costs a hundred times what telling it does.
+        """
+        return SHARE_S * self.listeners
 
     async def state(self) -> tuple[object, ...]:
         """Give what changes whenever results or incidents do; asks the database every two seconds at most."""
@@ -71,21 +80,23 @@ def routes(context: Context) -> APIRouter:
     async def live() -> StreamingResponse:
         if changes.listeners >= MOST_LISTENERS:
             raise Refused(503, "too many pages are open", headers={"Retry-After": "60"})
-        return StreamingResponse(_told(changes), media_type="text/event-stream")
+        # Known before the page hears that it is live: what changes from then on is told.
+        known = await changes.state()
+        return StreamingResponse(_told(changes, known), media_type="text/event-stream")
 
     return router
 
 
-async def _told(changes: Changes) -> AsyncIterator[str]:
+async def _told(changes: Changes, known: tuple[object, ...]) -> AsyncIterator[str]:
     changes.listeners += 1
     try:
-        known, said_at = await changes.state(), time.monotonic()
+        said_at, told_at = time.monotonic(), float("-inf")
         yield "retry: 5000\n\n"
         while True:
             await asyncio.sleep(PERIOD_S)
             state, now = await changes.state(), time.monotonic()
-            if state != known:
-                known, said_at = state, now
+            if state != known and now - told_at >= changes.pause_s:
+                known, said_at, told_at = state, now, now
                 yield "event: changed\ndata: 1\n\n"
             elif now - said_at >= HEARTBEAT_S:
                 said_at = now

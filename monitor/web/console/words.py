@@ -78,6 +78,18 @@ def number(value: float | None) -> str:
     )
 
 
+def ordinal(number: int) -> str:
+    """Write a position.
+
+    Examples
+    --------
+    >>> [ordinal(n) for n in (2, 3, 4, 11, 21)]
+    ['2nd', '3rd', '4th', '11th', '21st']
+    """
+    last = 0 if number % 100 in (11, 12, 13) else number % 10
+    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
+
+
 def _read(at: str | datetime | int) -> datetime:
     if isinstance(at, int):
         return instant(at)
@@ -90,5 +102,6 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "age": age,
     "share": share,
     "number": number,
+    "ordinal": ordinal,
 }
 """Filters of templates."""

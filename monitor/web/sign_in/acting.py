@@ -1,6 +1,7 @@
-"""Whose name stands under what is done: of those who signed in, theirs, whatever else a request says.
+"""Whose name stands under what is done, and what that is: for everything that is written down of a request.
 
-Outside of requests, and where nobody signs in, the name that was given stands.
+The name is that of who signed in, whatever else a request says; outside of requests, and where nobody signs
+in, the name that was given stands.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from fastapi import Request
 from monitor.web.sign_in.user import User
 
 _NAME: ContextVar[str | None] = ContextVar("driftline_signed_in", default=None)
+_NOTES: ContextVar[list[str] | None] = ContextVar("driftline_done", default=None)
 
 
 def name_or(given: str) -> str:
@@ -21,14 +23,30 @@ def name_or(given: str) -> str:
     return _NAME.get() or given
 
 
+def note(words: str) -> None:
+    """Say what a request does, for the audit log; outside of requests nobody asks."""
+    notes = _NOTES.get()
+    if notes is not None:
+        notes.append(words)
+
+
 @contextmanager
-def acting(user: User | None) -> Iterator[None]:
-    """Let everything in the block be done by a user, if somebody vouches for the name."""
-    token = _NAME.set(user.name if user is not None and user.is_known else None)
+def acting(user: User | None) -> Iterator[list[str]]:
+    """Let everything in the block be done by a user, if somebody vouches for the name.
+
+    Yields
+    ------
+    list of str
+        What is said by `note` in the block.
+    """
+    notes: list[str] = []
+    name_token = _NAME.set(user.name if user is not None and user.is_known else None)
+    notes_token = _NOTES.set(notes)
     try:
-        yield
+        yield notes
     finally:
-        _NAME.reset(token)
+        _NOTES.reset(notes_token)
+        _NAME.reset(name_token)
 
 
 def user_of(request: Request) -> User | None:

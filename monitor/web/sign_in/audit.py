@@ -14,6 +14,7 @@ from schemas.errors import Unavailable
 logger = logging.getLogger(__name__)
 
 FORGET_EVERY_S = 3_600.0
+MOST_DETAIL = 2_000
 LOCAL = "local"
 """Who acts where nobody signs in: whoever sits at this machine, and may do everything."""
 
@@ -60,11 +61,12 @@ class Audit:
                 stored.forget(connection, self._context.clock.now_ms() - keep_ms)
         return number
 
-    def finish(self, number: int, status: int) -> None:
+    def finish(self, number: int, status: int, detail: str = "") -> None:
         """Write down how it was answered; without a database, the entry says that this is not known."""
+        said = "".join(sign if sign.isprintable() else " " for sign in detail[:MOST_DETAIL])
         try:
             with immediate(self._context.engine) as connection:
-                stored.finish(connection, number, status)
+                stored.finish(connection, number, status, said or None)
         except Unavailable as error:
             logger.warning("the answer %d is missing in entry %d of the audit log: %s", status, number, error)
 

@@ -10,6 +10,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor.web.console.shell import page_before, query
 from monitor.web.context import Context
 from monitor.web.guard import SAFE_METHODS
 from monitor.web.problems import RETRY_AFTER_S, PageOf, Refused, answer
@@ -85,7 +86,7 @@ class Gate:
         self, scope: Scope, receive: Receive, send: Send, user: User | None, number: int | None
     ) -> None:
         """Let a request through, and write down how it was answered."""
-        status = 500
+        status, notes = 500, list[str]()
 
         async def send_and_note(message: Message) -> None:
             nonlocal status
@@ -94,10 +95,10 @@ class Gate:
             await send(message)
 
         try:
-            with acting(user):
+            with acting(user) as notes:
                 await self._app(scope, receive, send_and_note)
         finally:
-            await self._finish(number, status)
+            await self._finish(number, status, "; ".join(notes))
             if user is not None:
                 await self._touched(user)
 
@@ -108,9 +109,9 @@ class Gate:
         path = request.scope["path"]
         return await run_in_threadpool(self._audit.begin, user, request.method, path, address)
 
-    async def _finish(self, number: int | None, status: int) -> None:
+    async def _finish(self, number: int | None, status: int, detail: str = "") -> None:
         if number is not None:
-            await run_in_threadpool(self._audit.finish, number, status)
+            await run_in_threadpool(self._audit.finish, number, status, detail)
 
     async def _touched(self, user: User) -> None:
         try:
@@ -124,7 +125,7 @@ class Gate:
         if self._identify.sessions is None or path.startswith(API):
             return self._told(request, answer(401, self._identify.how, headers=headers))
         if "hx-request" in request.headers:
-            headers["HX-Redirect"] = "/sign-in"
+            headers["HX-Redirect"] = f"/sign-in{query({'back': page_before(request)})}"
         elif request.method in SAFE_METHODS and _is_browser(request):
             came = path + (f"?{request.url.query}" if request.url.query else "")
             return Response(status_code=303, headers={"Location": f"/sign-in?back={quote(came, safe='')}"})

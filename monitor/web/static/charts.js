@@ -4,6 +4,7 @@
 (() => {
   const DASHES = [[], [8, 4], [8, 3, 2, 3], [2, 3]];
   const OF_SVG = new Set(["svg", "line", "rect", "path", "title"]);
+  const LEVELS = [[6, 3], [2, 2], [10, 3, 2, 3]];
   const COLOURS = 8, DAY_S = 86400;
   // Of the axis, by the distance of its ticks; the second line where a day or a year begins. No 6/12 that is read both ways.
   const TIMES = [
@@ -24,12 +25,19 @@
     const day = `${at.getUTCFullYear()}-${two(at.getUTCMonth() + 1)}-${two(at.getUTCDate())}`;
     return withTime ? `${day} ${two(at.getUTCHours())}:${two(at.getUTCMinutes())}` : day;
   }
+  // Three digits, and none that nobody needs: what is below a hundredth of a percent, or a thousandth, says so.
   function written(value, unit) {
     if (value == null) return "–";
-    if (unit === "share") return `${+(100 * value).toPrecision(3)} %`;
-    const size = Math.abs(value);
-    const number = size >= 1000 ? Math.round(value).toLocaleString("en") : String(+value.toPrecision(3));
-    return unit ? `${number} ${unit}` : number;
+    const isShare = unit === "share", shown = isShare ? 100 * value : value, size = Math.abs(shown), least = isShare ? 0.01 : 0.001;
+    if (size > 0 && size < least) return `${value < 0 ? "> −" : "< "}${least}${isShare ? " %" : unit ? ` ${unit}` : ""}`;
+    const number = size >= 1000 ? Math.round(shown).toLocaleString("en") : String(isShare && size < 1 ? +shown.toFixed(2) : +shown.toPrecision(3));
+    return isShare ? `${number} %` : unit ? `${number} ${unit}` : number;
+  }
+  // A tick of an axis, as finely as the ticks lie apart.
+  function ticked(value, unit) {
+    const shown = unit === "share" ? 100 * value : value;
+    const number = Math.abs(shown) >= 1000 ? Math.round(shown).toLocaleString("en") : String(+shown.toPrecision(6));
+    return unit === "share" ? `${number} %` : unit ? `${number} ${unit}` : number;
   }
 
   function element(tag, attributes, ...children) {
@@ -42,21 +50,30 @@
   function sample(number, look) {
     const svg = element("svg", { width: 28, height: 12, "aria-hidden": "true" });
     const stroke = { stroke: colour(number), "stroke-width": 2.5 };
-    if (look === "bars") svg.append(element("rect", { x: 4, y: 1, width: 20, height: 10, fill: colour(number) }));
-    else if (look === "points") svg.append(element("path", { d: "M14 1 19 6 14 11 9 6Z", fill: "none", stroke: css("--ink"), "stroke-width": 1.5 }));
+    if (look === "bars") svg.append(element("rect", { x: 4, y: 1, width: 20, height: 10, ...barLook(number) }));
+    else if (look === "points") svg.append(element("path", { d: "M8 2V10M14 2V10M20 2V10", stroke: css("--alarm"), "stroke-width": 2.5 }));
+    else if (look === "level") svg.append(element("line", { x1: 0, x2: 28, y1: 6, y2: 6, stroke: css("--ink"), "stroke-width": 1, "stroke-dasharray": LEVELS[number % LEVELS.length].join(" ") }));
     else svg.append(element("line", { x1: 0, x2: 28, y1: 6, y2: 6, ...stroke, "stroke-dasharray": dash(number, look).join(" ") }));
     return svg;
   }
+  const barLook = (number) => ({ fill: colour(number), "fill-opacity": number % 2 ? 0.3 : 1, stroke: colour(number) });
   const dash = (number, look) => look === "dashed" ? DASHES[1] : DASHES[number % DASHES.length];
 
   function legend(figure, chart) {
     figure.querySelector(".legend").replaceChildren(...chart.series.map((one, number) =>
-      element("span", {}, sample(number, one.look), one.name, element("b", { "data-value": number }, ""))));
+      element("span", {}, sample(number, one.look), brief(one.name), element("b", { "data-value": number }, ""))));
+    figure.querySelector(".legend").append(...chart.levels.map((one, number) =>
+      element("span", {}, sample(number, "level"), bdi(one.name), element("b", {}, written(one.value, chart.unit)))));
     figure.querySelector(".marks").replaceChildren(...chart.markers.map((one) => {
-      const words = `${EVENTS[one.event]} ${instant(one.at / 1000, true)} ${one.words}`;
+      const words = `${EVENTS[one.event]} ${instant(one.at / 1000, true)} UTC: ${one.words}`;
       return element("li", {}, one.url ? element("a", { href: one.url }, words) : words);
     }));
   }
+
+  // Names of people's own may be written from right to left: nothing around them must turn with them.
+  const bdi = (name) => element("bdi", {}, name);
+  // Long names keep their end, in which those of a kind often differ; whole ones are in the table of numbers.
+  const brief = (name) => name.length > 32 ? element("bdi", { title: name }, `${name.slice(0, 18)}…${name.slice(-12)}`) : bdi(name);
 
   function nothing(plot) {
     plot.replaceChildren(element("p", { class: "nothing" }, "Nothing is known for this range yet."));
@@ -70,14 +87,13 @@
       ctx.font = `${12 * ratio}px system-ui, sans-serif`;
       ctx.fillStyle = ctx.strokeStyle = css("--ink");
       ctx.lineWidth = ratio;
-      for (const level of chart.levels) {
+      // Their names and values are in the legend: on the lines they would hide what is drawn.
+      chart.levels.forEach((level, number) => {
         const y = u.valToPos(level.value, "y", true);
-        if (y < bbox.top || y > bbox.top + bbox.height) continue;
-        ctx.setLineDash([6 * ratio, 3 * ratio]);
+        if (y < bbox.top - 1 || y > bbox.top + bbox.height + 1) return;
+        ctx.setLineDash(LEVELS[number % LEVELS.length].map((length) => length * ratio));
         ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
-        ctx.textAlign = "right";
-        ctx.fillText(level.name, bbox.left + bbox.width - 4 * ratio, y - 4 * ratio);
-      }
+      });
       ctx.textAlign = "center";
       ctx.setLineDash([2 * ratio, 3 * ratio]);
       for (const marker of chart.markers) {
@@ -95,7 +111,7 @@
     return (u, _, i0, i1) => {
       const { ctx } = u, ratio = devicePixelRatio;
       ctx.save();
-      ctx.strokeStyle = css("--quiet"); ctx.fillStyle = css("--paper"); ctx.lineWidth = 1.5 * ratio;
+      ctx.strokeStyle = css("--quiet"); ctx.fillStyle = css("--paper"); ctx.lineWidth = 1.5 * ratio; ctx.setLineDash([]);
       for (let i = i0; i <= i1; i++) {
         if (!one.weak[i] || u.data[index][i] == null) continue;
         ctx.beginPath();
@@ -109,18 +125,17 @@
   // Where the values of a series lie in the data of its chart; bands take two places more.
   const indexOf = (chart, number) => chart.series.slice(0, number).reduce((at, one) => at + (one.low.length ? 3 : 1), 1);
 
-  // Single values that stand out, as alarms: diamonds around the place, whatever is drawn there.
-  function diamonds(index) {
+  // Places that stand out, as alarms: strokes below the axis, where they hide nothing.
+  function strokes(index) {
     return (u, _, i0, i1) => {
-      const { ctx } = u, ratio = devicePixelRatio, size = 6 * ratio;
+      const { ctx, bbox } = u, ratio = devicePixelRatio, low = bbox.top + bbox.height;
       ctx.save();
-      ctx.strokeStyle = css("--ink"); ctx.lineWidth = 1.5 * ratio;
+      ctx.strokeStyle = css("--alarm"); ctx.lineWidth = 2.5 * ratio; ctx.setLineDash([]);
       for (let i = i0; i <= i1; i++) {
         if (u.data[index][i] == null) continue;
-        const x = u.valToPos(u.data[0][i], "x", true), y = u.valToPos(u.data[index][i], "y", true);
-        ctx.beginPath();
-        ctx.moveTo(x, y - size); ctx.lineTo(x + size, y); ctx.lineTo(x, y + size); ctx.lineTo(x - size, y);
-        ctx.closePath(); ctx.stroke();
+        const x = u.valToPos(u.data[0][i], "x", true);
+        if (x < bbox.left || x > bbox.left + bbox.width) continue;
+        ctx.beginPath(); ctx.moveTo(x, low + 1 * ratio); ctx.lineTo(x, low + 8 * ratio); ctx.stroke();
       }
       ctx.restore();
     };
@@ -133,7 +148,7 @@
       const few = one.values.filter((value) => value != null).length < 60;
       data.push(one.values);
       series.push({
-        label: one.name, stroke, width: one.look === "points" ? 0 : 2, dash: dash(number, one.look),
+        label: one.name, stroke, width: one.look === "points" ? 0 : 2, show: one.look !== "points", dash: dash(number, one.look),
         paths: one.look === "steps" ? uPlot.paths.stepped({ align: 1 }) : one.look === "bars" ? uPlot.paths.bars({ size: [0.7] }) : undefined,
         fill: one.look === "bars" ? stroke : undefined, spanGaps: false,
         points: { show: one.look !== "points" && few, size: 6, stroke, fill: stroke },
@@ -146,14 +161,14 @@
         bands.push({ series: [at + 1, at + 2], fill: `color-mix(in srgb, ${stroke} 22%, transparent)` });
       }
     });
-    chart.series.forEach((one, number) => { if (one.look === "points") weak.push(diamonds(indexOf(chart, number))); });
+    chart.series.forEach((one, number) => { if (one.look === "points") weak.push(strokes(indexOf(chart, number))); });
     const axis = { stroke: css("--ink"), grid: { stroke: css("--line"), width: 1 }, ticks: { stroke: css("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
     const values = chart.series.map((_, number) => figure.querySelector(`[data-value="${number}"]`));
     return new uPlot({
       width: plot.clientWidth, height: plot.clientHeight, series, bands, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
       legend: { show: false }, cursor: { sync: { key: "time" }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       scales: { x: { time: true, ...(chart.span && { range: chart.span.map((at) => at / 1000) }) }, y: { range: (_, low, high) => ends(chart, low, high) } },
-      axes: [{ ...axis, space: 70, values: TIMES }, { ...axis, size: 64, values: (_, splits) => splits.map((value) => written(value, chart.unit)) }],
+      axes: [{ ...axis, space: 70, values: TIMES }, { ...axis, size: 64, values: (_, splits) => splits.map((value) => ticked(value, chart.unit)) }],
       hooks: {
         draw: [annotations(chart), (u) => weak.forEach((paint, i) => paint(u, i, 0, u.data[0].length - 1))],
         setCursor: [(u) => show(u, chart, values)],
@@ -174,7 +189,8 @@
     let index = 1;
     chart.series.forEach((one, number) => {
       const value = at == null ? null : u.data[index][at];
-      values[number].textContent = at == null ? "" : `${written(value, chart.unit)}${number === 0 ? ` · ${instant(u.data[0][at], true)}` : ""}`;
+      const said = one.look === "points" ? (value == null ? "no" : "yes") : written(value, chart.unit);
+      values[number].textContent = at == null ? "" : `${said}${number === 0 ? ` · ${instant(u.data[0][at], true)} UTC` : ""}`;
       index += one.low.length ? 3 : 1;
     });
   }
@@ -192,17 +208,25 @@
     const most = Math.max(...chart.series.flatMap((one) => one.values.map((value) => Math.abs(value ?? 0))), chart.high ?? 0, 1e-12);
     const row = (name, place) => {
       const bars = chart.series.map((one, number) => {
-        const value = one.values[place], width = 100 * Math.abs(value ?? 0) / most;
+        const width = 100 * Math.abs(one.values[place] ?? 0) / most;
         const svg = element("svg", { width: "100%", height: 10, "aria-hidden": "true" });
-        svg.append(element("rect", { width: `${width}%`, height: 10, fill: colour(number), "fill-opacity": number % 2 ? 0.55 : 1, stroke: colour(number) }));
-        return element("div", {}, svg, element("span", { class: "unseen" }, `${one.name}: ${written(value, chart.unit)}`));
+        svg.append(element("rect", { width: `${width}%`, height: 10, ...barLook(number) }));
+        return svg;
       });
-      const numbers = chart.series.map((one) => written(one.values[place], chart.unit)).join(" | ");
-      return element("tr", {}, element("th", { scope: "row" }, name), element("td", { class: "bars" }, ...bars), element("td", { class: "number" }, numbers));
+      const numbers = chart.series.map((one) => element("td", { class: "number" }, written(one.values[place], chart.unit)));
+      return element("tr", {}, element("th", { scope: "row" }, brief(name)), element("td", { class: "bars" }, ...bars), ...numbers);
     };
-    const table = element("table", { class: "bar-chart" }, element("tbody", {}, ...chart.axis.map(row)));
+    const head = element("tr", {}, element("th", { scope: "col" }, "Value"), element("td", {}), ...chart.series.map((one) => element("th", { scope: "col", class: "number" }, bdi(one.name))));
+    const body = element("tbody", {}, ...chart.axis.map(row));
     plot.classList.add("listed");
-    plot.replaceChildren(table);
+    plot.replaceChildren(element("table", { class: "bar-chart" }, ...(chart.series.length > 1 ? [element("thead", {}, head)] : []), body));
+  }
+
+  // What is to be seen, below what the chart is: in place of it where the page says so.
+  function said(figure, caption, words) {
+    let at = caption.querySelector(figure.closest("[data-chart-words]") ? "p" : "p.seen");
+    if (!at) caption.append(at = element("p", { class: "seen" }));
+    at.textContent = words;
   }
 
   async function draw(figure) {
@@ -219,8 +243,8 @@
     drawn.get(figure)?.destroy();
     drawn.delete(figure);
     legend(figure, chart);
-    const caption = figure.querySelector("figcaption p");
-    if (chart.words && caption && figure.closest("[data-chart-words]")) caption.textContent = chart.words;
+    const caption = figure.querySelector("figcaption");
+    if (chart.words && caption) said(figure, caption, chart.words);
     if (chart.words) plot.setAttribute("aria-label", `${chart.title}: ${chart.words}`);
     const isEmpty = chart.series.every((one) => one.values.every((value) => value == null));
     plot.replaceChildren();

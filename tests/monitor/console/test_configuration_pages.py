@@ -201,15 +201,15 @@ def test_the_whole_policy_is_told_in_words(world):
         "Every incident with severity page or warn, model m-* tells hook and asks train to train the model",
         "Told again every 4h until somebody acknowledges it.",
         "hook as well if nobody acknowledges it within 30m.",
-        "While every incident with kind no_data is open, nobody is told of every incident with lane features",
+        "While an incident with kind no_data is open, nobody is told of any incident with lane features",
         "Every incident is silent from 01:00 to 02:00 (UTC) on sun: copies.",
         "A model is silent for 30m after a deployment.",
         "hook and train: not from 22:00 to 07:00 (UTC).",
         "no route names it",
     ):
         assert sentence in page
-    assert '<th scope="row">features findings</th><td>warn</td><td>the configuration</td>' in page
-    assert '<th scope="row">performance</th><td class="number">30 %</td><td class="number">0.6</td>' in page
+    assert ">features findings</th><td>warn</td><td>the configuration</td>" in page
+    assert '>performance</th><td class="number">30 %</td><td class="number">0.6</td>' in page
 
 
 def test_a_disabled_receiver_is_told_until_its_options_change(world, monkeypatch):

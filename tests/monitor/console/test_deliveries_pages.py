@@ -102,3 +102,22 @@ def test_a_silence_is_what_the_api_would_have_made(client):
     found = [x for x in client.get("/api/v1/silences").json()["items"] if x["match"].get("model") == ["q"]]
     assert [x["match"] for x in found] == [{"model": ["q"], "severity": ["warn"], "column": ["x"]}]
     assert (found[0]["from"], found[0]["until"]) == ("2026-01-01T03:00:00.000Z", "2026-01-01T04:30:00.000Z")
+
+
+def test_a_button_that_is_pressed_twice_makes_and_ends_one_silence(client):
+    fields = {"model": "twice", "for": "2h", "comment": "work", "actor": "Ann"}
+    for _ in range(2):
+        assert send(client, "/silences", **fields).headers["location"] == "/silences?done=silence"
+    made = [x for x in client.get("/api/v1/silences").json()["items"] if x["match"].get("model") == ["twice"]]
+    assert len(made) == 1
+    other = send(client, "/silences", **{**fields, "for": "3h"})
+    assert other.headers["location"] == "/silences?done=silence"
+    for _ in range(2):
+        ended = send(client, "/silences", end=made[0]["id"], actor="Ann")
+        assert ended.headers.get("location") == "/silences?done=silence-ended", ended.text
+    late = send(client, "/silences", end=made[0]["id"], actor="Bob")
+    assert (late.status_code, "is over already, ended by Ann" in late.text) == (409, True)
+    again = send(client, "/silences", **fields)
+    assert again.headers["location"] == "/silences?done=silence"
+    live = [x for x in client.get("/api/v1/silences").json()["items"] if x["match"].get("model") == ["twice"]]
+    assert sorted(x["until"] for x in live) == ["2026-01-01T05:00:00.000Z", "2026-01-01T06:00:00.000Z"]

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import insert, select, update
 
 from monitor.commands.explain_event import command as explain_event
+from monitor.commands.replay import command as replay
 from monitor.config import Configuration
 from monitor.status import gather
 from monitor.store.engine import immediate, reading
@@ -232,6 +233,62 @@ def test_a_replay_of_all_that_matches_is_counted_first(own):
     assert post(client, "/events/6/replay").status_code == 409  # not stored whole
 
 
+def test_who_asked_for_a_replay_and_why_stays_with_the_letter_and_in_the_log(own):
+    client = client_of(own)
+    assert "Nobody has asked for a replay" in text_of(client, "/events/1")
+    post(client, "/events/1/replay", actor="Ann", cause="producer <mended>")
+    page = text_of(client, "/events/1")
+    assert "Ann, <time" in page
+    assert "producer &lt;mended&gt;" in page
+    told = client.get("/api/v1/dead-letters/1").json()
+    assert (told["marked_by"], told["marked_cause"]) == ("Ann", "producer <mended>")
+    assert told["marked_at"] == "2026-01-01T03:00:00.000Z"
+    post(client, "/events/replay", kind="future", actor="Bob")
+    assert client.get("/api/v1/dead-letters/5").json()["marked_by"] == "Bob"
+    json_too = client.post(
+        "/api/v1/dead-letters/replay", json={"ids": [2], "actor": "bot", "cause": "nightly"}
+    )
+    assert json_too.json()["marked"] == 1
+    log = text_of(client, "/configuration/audit")
+    assert "replay of ids [1]; 1 marked by Ann: producer &lt;mended&gt;" in log
+    assert "replay of kind future; 1 marked by Bob" in log
+    assert "replay of ids [2]; 1 marked by bot: nightly" in log
+    assert post(client, "/events/3/replay", actor="a\x07").status_code == 422
+    assert marked(own) == [1, 2, 5]
+
+
+def test_the_command_line_notes_who_asked_for_a_replay(own, tmp_path, monkeypatch):
+    monkeypatch.setattr("monitor.by_hand.getpass.getuser", lambda: "grace")
+    file = tmp_path / "driftline.yaml"
+    file.write_text(
+        f'kafka: {{bootstrap_servers: "127.0.0.1:1"}}\ndatabase_url: "{own.engine.url}"\n'
+        "streams: [{topic: pp, kind: predictions}]\n"
+    )
+    arguments = ["-c", str(file), "--dead-letters", "--kind", "future"]
+    dry = CliRunner().invoke(replay, [*arguments, "--dry-run"])
+    assert dry.exit_code == 0, dry.output
+    assert CliRunner().invoke(replay, arguments).exit_code == 0
+    client = client_of(own)
+    assert client.get("/api/v1/dead-letters/5").json()["marked_by"] == "grace"
+    log = text_of(client, "/configuration/audit")
+    assert log.count("driftline replay --dead-letters kind=future") == 1
+    assert "on the command line" in log
+
+
+def test_what_cannot_be_seen_is_written_as_its_code_point(tmp_path):
+    world = World(f"sqlite:///{tmp_path / 'odd.db'}")
+    trojan = '{"event_id": "a\u202eb\u2066", "\x1b[2J": "\ufeff", "model": "m", "prediction": 1'
+    event = trojan.replace("\x1b", "k") + f', "timestamp": {START_MS}' + "}"
+    world.add([0], dead=[("undecodable", trojan.encode()), ("future", event.encode())])
+    client = client_of(world)
+    for path, beginning in (("/events/1", "⟨U+001B⟩[2J"), ("/events/2", "k[2J")):
+        page = html.unescape(text_of(client, path))
+        assert "a⟨U+202E⟩b⟨U+2066⟩" in page
+        assert beginning in page
+        assert not set("\u202e\u2066\x1b\ufeff") & set(page), path
+    world.engine.dispose()
+
+
 def test_the_accounting_says_whether_it_adds_up(own):
     client = client_of(own)
     partition = client.get("/api/v1/accounting").json()["items"][0]
@@ -269,7 +326,7 @@ def test_the_pipeline_says_what_status_says(letters, client):
 
 def gathered(client):
     """The page once the status is there."""
-    for _ in range(100):
+    for _ in range(1_200):
         page = html.unescape(text_of(client, "/events/pipeline"))
         if "The status is being gathered" not in page:
             return page

@@ -1,14 +1,20 @@
 """The page of one column: its charts against the API and a direct computation, odd names, empty states."""
 
+from types import SimpleNamespace
 from urllib.parse import quote, urlencode
 
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
 
+from detectors.catalog import build as build_detector
+from detectors.planted import planted_reference, planted_windows
+from monitor.store.queries import judged
 from monitor.web.app import create_app
 from monitor.web.console.feature import history
+from monitor.web.console.feature.usual import usual_psi
 from monitor.web.console.pages import feature
+from schemas.batch import MISSING
 from tests.kit.browser import Visitor
 from tests.monitor.columns_world import ODD_COLUMN, ODD_MODEL, RANGE, WINDOWS, columns_world
 from tests.monitor.console.conftest import serving
@@ -91,10 +97,10 @@ def test_parts_of_the_psi_sum_to_the_psi_that_is_shown(client, world, segment):
 
 
 @pytest.mark.parametrize("segment", ["", "c=b"])
-def test_effects_are_those_of_the_latest_judgements(client, segment):
+def test_effects_are_those_of_the_latest_judgements(client, world, segment):
     drawn, found = chart(client, "effect", segment=segment), results(client, segment)
     assert drawn["axis"] == STARTS
-    debiased, measured = drawn["series"]
+    debiased, measured, usual = drawn["series"][:3]
     assert len(found) == len(STARTS)
     for name, values in (
         ("psi_debiased", debiased["values"]),
@@ -103,8 +109,49 @@ def test_effects_are_those_of_the_latest_judgements(client, segment):
         ("psi", measured["values"]),
     ):
         assert values == pytest.approx([one["effect"][name] for one in found])
-    assert [level["value"] for level in drawn["levels"]] == [0.01]
+    assert drawn["levels"] == [{"value": 0.01, "name": "tolerance"}]
     assert debiased["weak"] == [0, 0, 0, 1]
+    alarms = [one["decision"] in ("drift", "ongoing") for one in found]
+    assert any(alarms)
+    assert drawn["series"][3]["name"] == "in alarm"
+    assert [value is not None for value in drawn["series"][3]["values"]] == alarms
+    theirs = world.references[world.pointers["m", "1"].hash].binning
+    at, counts = theirs.index["x"], world.references[world.pointers["m", "1"].hash].counts
+    own = counts[theirs.groups.index(segment), theirs.offsets[at] : theirs.offsets[at + 1]]
+    for value, one in zip(usual["values"], found, strict=True):
+        effect = one["effect"]
+        assert value == pytest.approx((len(own) - 1) * (1 / one["n"] + 1 / own.sum()))
+        if effect["psi_debiased"]:
+            assert value == pytest.approx(effect["psi"] - effect["psi_debiased"])
+
+
+def test_charts_over_time_have_the_same_axis(client):
+    start, end = START_MS + 10 * MINUTE, START_MS + 50 * MINUTE
+    for name in ("effect", "evidence", "rows", "shares", "quantiles", "segment"):
+        assert chart(client, name)["span"] == [start, end]
+
+
+def test_usual_change_is_what_the_usual_detector_takes_off():
+    reference = planted_reference(seed=3)
+    window = planted_windows(seed=4, windows=1, shift_sd=3.0)[0]
+    verdicts = build_detector("edetector", {}).judge(reference, window)
+    held = SimpleNamespace(tensor=reference)
+    checked = 0
+    for one in verdicts:
+        assert one.effects is not None
+        usual = usual_psi(held, "edetector", one.column, one.segment, [_next(reference)], [one.n])[0]  # type: ignore[arg-type]  # all that it uses
+        if one.effects.psi_debiased > 0:
+            checked += 1
+            assert usual == pytest.approx(one.effects.psi - one.effects.psi_debiased)
+        else:
+            assert usual >= one.effects.psi
+    assert checked
+    nothing = usual_psi(held, "edetector", "nothing", "", [0], [10])  # type: ignore[arg-type]  # as above
+    assert np.isnan(nothing).all()
+
+
+def _next(reference):
+    return int(reference.starts_ms[-1]) + reference.window_ms
 
 
 def test_incidents_of_the_column_are_marked(client):
@@ -116,7 +163,8 @@ def test_incidents_of_the_column_are_marked(client):
 
 def test_evidence_has_the_level_of_the_alarm(client):
     drawn = chart(client, "evidence")
-    assert drawn["series"][0]["values"] == pytest.approx([-3.0, 0.5, 4.0, 7.5])
+    assert drawn["series"][0]["name"] == "evidence (powers of ten)"
+    assert drawn["series"][0]["values"] == pytest.approx(np.array([-3.0, 0.5, 4.0, 7.5]) / np.log(10))
     assert drawn["levels"] == [{"value": 0.0, "name": "alarm level"}]
     without = chart(client, "evidence", page="/models/m/features/c")
     assert without["series"][0]["name"] == "statistic"  # this detector keeps no evidence
@@ -164,11 +212,36 @@ def test_charts_come_as_table_and_files(client):
     assert client.get(f"{PAGE}/charts/nothing.json").status_code == 404
 
 
-def test_a_range_that_is_too_long_is_cut_and_said_so(client, monkeypatch):
+def test_of_too_many_slices_some_are_counted_from_all_of_the_range_and_that_is_said(client, monkeypatch):
     monkeypatch.setattr(history, "MOST_SLICES", 15)
     drawn = chart(client, "shares")
-    assert drawn["axis"] == STARTS[2:]
-    assert "too long to be counted whole: its newest 15 slices are" in drawn["words"]
+    assert drawn["axis"] == STARTS
+    minutes = [minute for minute in range(10, 50) if (START_MS // MINUTE + minute) % 3 == 0]
+    parts = [batch(m, **({"rows": 8} if m >= 40 else {})) for m in minutes]
+    missing = [np.mean(part.status[0] == MISSING) for part in parts]
+    rows = [len(part.event_ms) for part in parts]
+    for place, first in enumerate(WINDOWS):
+        own = [i for i, m in enumerate(minutes) if first <= m < first + 10]
+        expected = np.average([missing[i] for i in own], weights=[rows[i] for i in own])
+        assert drawn["series"][0]["values"][place] == pytest.approx(expected)
+    said = "Counted from every 3rd stored slice, over the whole range."
+    for name in ("shares", "quantiles", "distribution", "contributions"):
+        assert said in chart(client, name)["words"]
+    monkeypatch.setattr(history, "MOST_SLICES", 40)
+    assert all("Counted from" not in chart(client, name)["words"] for name in ("shares", "distribution"))
+    monkeypatch.setattr(history, "MOST_BYTES", 1)
+    assert "Counted from every" in chart(client, "distribution")["words"]
+
+
+def test_of_too_many_windows_some_are_read_from_all_of_the_range_and_that_is_said(client, monkeypatch):
+    monkeypatch.setattr(judged, "MOST_WINDOWS", 2)
+    drawn = chart(client, "effect")
+    assert drawn["axis"] == [at for at in STARTS if at // (10 * MINUTE) % 2 == 0]
+    for name in ("effect", "evidence", "rows", "segment"):
+        assert "every 2nd window of it is read" in chart(client, name)["words"]
+    page = client.get(f"{PAGE}?{urlencode(RANGE)}").text
+    assert "2 of every 2nd judged windows of 10m" in page
+    assert "every 2nd window of it is read" in page
 
 
 def test_the_page_says_what_is_known(client):
@@ -254,6 +327,8 @@ def test_without_reference_or_segments_the_page_says_so(client):
 def test_small_charts_keep_the_farthest_windows(client, monkeypatch):
     monkeypatch.setattr(feature, "MOST_IN_SMALL", 2)
     drawn = chart(client, "segment", segment="c=b")
+    alarms = sum(one["decision"] in ("drift", "ongoing") for one in results(client, "c=b"))
+    assert drawn["words"] == f"{alarms} of 4 windows in alarm. Of each 2 neighbours the farthest is drawn."
     expected = [one["effect"]["psi_debiased"] for one in results(client, "c=b")]
     assert drawn["series"][0]["values"] == pytest.approx([max(expected[:2]), max(expected[2:])])
 

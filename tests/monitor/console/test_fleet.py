@@ -352,7 +352,7 @@ def test_it_follows_what_happens(browser, tmp_path):
         made.add(range(10, 20), model="other")
         made.judge(10, model="other")
         made.alert("other")
-        page.get_by_role("rowheader", name="other").wait_for(timeout=10_000)
+        page.get_by_role("rowheader", name="other").wait_for()
         assert page.get_by_role("link", name="1 open of other").count() == 1
         finish(visitor, running.url)
     made.engine.dispose()

@@ -1,6 +1,7 @@
 """The inbox and the story of an incident: what they say, and what people do there."""
 
 import html
+import json
 import re
 
 import pytest
@@ -9,7 +10,8 @@ from sqlalchemy import insert
 
 from alerting.finding import epoch_ms
 from monitor.store.engine import immediate, reading
-from monitor.store.tables import performance_value, result
+from monitor.store.tables import alert as alert_table
+from monitor.store.tables import performance_value, result, retraining_run
 from monitor.telemetry import Telemetry
 from monitor.web.app import create_app
 from monitor.web.console.forms import COOKIE
@@ -18,7 +20,10 @@ from tests.monitor.console.conftest import filled_world, serving
 from tests.monitor.console.incident_pages_world import HOSTILE, client_of, made_world, send
 from tests.monitor.console.looks import check_page
 from tests.monitor.test_judge import World as JudgedWorld
-from tests.monitor.web_world import MINUTE
+from tests.monitor.test_reference_offers import stored
+from tests.monitor.web_world import MINUTE, NOW_MS
+
+LATER = b'{"format":2,"alert":{}}'
 
 
 @pytest.fixture(scope="module")
@@ -347,3 +352,153 @@ def test_a_story_is_printed_without_its_forms(browser, address, world):
     assert page.locator("canvas").first.is_visible()
     visitor.close()
     assert visitor.troubles == []
+
+
+def done_events(client, alert):
+    return [one["change"] for one in client.get(f"/api/v1{story_path(alert)}").json()["events"]]
+
+
+def test_one_that_cannot_be_read_keeps_no_other_from_the_list(own):
+    with immediate(own.engine) as connection:
+        mine = alert_table.c.id == own.judged.id
+        connection.execute(alert_table.update().where(mine).values(state_bytes=LATER))
+    inbox = own.client.get("/incidents")
+    assert inbox.status_code == 200
+    assert {own.judged.id, own.hostile.id} <= set(entries(inbox.text))
+    assert "This version of Driftline cannot read it" in inbox.text
+    story = own.client.get(story_path(own.judged))
+    assert story.status_code == 200
+    assert "has format 2 (this version reads 1); update Driftline" in story.text
+    assert "opened" in story.text.split('id="story"')[1]
+    refused = send(own.client, story_path(own.judged), do="acknowledge", actor="Ann")
+    assert (refused.status_code, "so it is left as it is" in refused.text) == (409, True)
+    from_list = send(own.client, "/incidents", acknowledge=own.judged.id)
+    assert (from_list.status_code, "so it is left as it is" in from_list.text) == (409, True)
+    assert own.client.get(f"{story_path(own.judged)}/charts/statistic.json").status_code == 409
+
+
+def test_a_button_that_is_pressed_twice_does_it_once(own):
+    path, known = story_path(own.hostile), own.client
+    for _ in range(2):
+        for fields in ({"do": "comment", "text": "seen"}, {"do": "silence", "for": "1h"}):
+            answer = send(known, path, actor="Ann", **fields)
+            assert answer.status_code == 303, answer.text
+    assert done_events(known, own.hostile) == ["opened", "commented", "silenced"]
+    assert len(known.get("/api/v1/silences").json()["items"]) == 1
+    own.clock.sleep(61)
+    send(known, path, actor="Ann", do="comment", text="seen")
+    send(known, path, actor="Bob", do="comment", text="seen")
+    assert done_events(known, own.hostile)[3:] == ["commented", "commented"]
+    for _ in range(2):
+        assert send(known, path, actor="Ann", do="resolve").headers["location"].endswith("done=resolved")
+    assert done_events(known, own.hostile).count("resolved") == 1
+    path = story_path(own.judged)
+    (proposed,) = known.get("/api/v1/retraining").json()["items"]
+    for do, done in (("approve", "approved"), ("reject", "rejected"), ("retry", "retried")):
+        for _ in range(2):
+            answer = send(known, path, do=do, run=proposed["id"], actor="Ann")
+            assert answer.headers.get("location") == f"{path}?done={done}", answer.text
+    for _ in range(2):
+        asked = send(known, path, do="train", receiver="dry", model="m", actor="Ann")
+        assert asked.headers.get("location") == f"{path}?done=asked", asked.text
+    assert done_events(known, own.judged).count("retraining") == 4
+    assert send(known, path, do="train", receiver="dry", model="m", actor="Bob").status_code == 409
+
+
+def test_who_was_quicker_is_said(own):
+    path = story_path(own.hostile)
+    send(own.client, path, do="acknowledge", actor="Ann")
+    late = send(own.client, path, do="acknowledge", actor="Bob")
+    assert late.headers["location"] == f"{path}?done=acknowledged-already"
+    assert "It had been acknowledged already" in own.client.get(late.headers["location"]).text
+    send(own.client, path, do="resolve", actor="Ann")
+    over = send(own.client, path, do="resolve", actor="Bob")
+    assert (over.status_code, "is over already: resolved by Ann, 2026-01-01 03:00 UTC" in over.text) == (
+        409,
+        True,
+    )
+
+
+def trained(own):
+    """A run that has ended, and the version that came of it; gives its id and the hash of its reference."""
+    (run,) = own.client.get("/api/v1/retraining").json()["items"]
+    own.add(range(40, 50), version="2")
+    new = stored(own, {"source": "file", "file": "new.parquet", "model": "m", "version": "2"}, 30)
+    outcome = json.dumps({"version": "2", "state": "watching", "reference": "words of then"})
+    times = {"started_at_ms": NOW_MS, "finished_at_ms": NOW_MS}
+    with immediate(own.engine) as connection:
+        ended = retraining_run.update().values(state="succeeded", outcome=outcome, **times)
+        connection.execute(ended)
+    return run["id"], new
+
+
+def test_the_reference_of_a_new_version_is_taken_on_the_page(own):
+    path, (run, new) = story_path(own.judged), trained(own)
+    page = own.client.get(path).text
+    part = page.split('id="training"')[1]
+    assert f"offered as its reference: {new[:12]}, of file new.parquet" in part
+    assert f'<option value="{new}">' in part
+    assert "words of then" not in part
+    wrong = send(own.client, path, do="reference", run=run, hash="f" * 64, actor="Ann")
+    assert (wrong.status_code, "is not offered to the version" in wrong.text) == (409, True)
+    foreign = send(own.client, story_path(own.hostile), do="reference", run=run, hash=new, actor="Ann")
+    assert foreign.status_code == 409
+    for _ in range(2):  # pressed twice
+        taken = send(own.client, path, do="reference", run=run, hash=new, reason="new data", actor="Ann")
+        assert taken.headers.get("location") == f"{path}?done=reference", taken.text
+    (pointer,) = own.client.get(f"/api/v1/references/{new}").json()["used_by"]
+    assert (pointer["version"], pointer["promoted_by"]) == ("2", "Ann")
+    last = own.client.get(f"/api/v1{path}").json()["events"][-1]
+    assert (last["change"], last["actor"]) == ("retraining", "Ann")
+    assert last["cause"].startswith(
+        f"version 2 is compared with {new[:12]}, of file new.parquet, from 2026-01-01 00:50"
+    )
+    assert last["cause"].endswith("says Ann: new data")
+    after = own.client.get(path).text.split('id="training"')[1]
+    assert "it is compared with its own file new.parquet" in after
+    assert 'value="reference"' not in after
+
+
+def test_a_reference_is_taken_by_keyboard_alone(browser, own):
+    _, new = trained(own)
+    with serving(own) as running:
+        visitor = Visitor(browser, running.url, java_script_enabled=False)
+        page = visitor.visit(story_path(own.judged))
+        page.get_by_role("button", name="Compare version 2 with it").focus()
+        page.keyboard.press("Enter")
+        page.get_by_text("The reference is taken").wait_for()
+        assert new[:12] in page.locator("table.timeline").inner_text()
+        visitor.close()
+        assert visitor.troubles == []
+
+
+def test_a_form_without_its_token_leads_back_to_its_page(own):
+    path = story_path(own.hostile)
+    headers = {"accept": "text/html", "referer": f"http://127.0.0.1{path}?finding=1"}
+    refused = own.client.post(path, data={"do": "resolve"}, headers=headers)
+    assert refused.status_code == 403
+    assert "Nothing was changed." in refused.text
+    assert f'<a href="{path}?finding=1">Load the page again</a>' in refused.text
+    elsewhere = own.client.post(
+        path, data={"do": "resolve"}, headers=headers | {"referer": "http://evil.example/x"}
+    )
+    assert "evil.example" not in elsewhere.text
+    assert done_events(own.client, own.hostile) == ["opened"]
+
+
+def test_a_story_is_printed_on_two_pages(browser, own):
+    for number in range(12):
+        send(own.client, story_path(own.judged), do="comment", text=f"comment {number}", actor="Ann")
+    with serving(own) as running:
+        visitor = Visitor(browser, running.url)
+        page = visitor.visit(story_path(own.judged))
+        visitor.charts_are_drawn()
+        assert page.locator(".onpaper").filter(visible=True).count() == 0
+        page.emulate_media(media="print")
+        assert page.get_by_text("comment 11", exact=True).is_visible()
+        assert not page.get_by_text("comment 5", exact=True).is_visible()
+        assert page.get_by_text("more, which are on the page").is_visible()
+        assert page.get_by_text(own.judged.id).filter(visible=True).count() == 1
+        assert len(re.findall(rb"/Type /Page\b", page.pdf(format="A4"))) <= 2
+        visitor.close()
+        assert visitor.troubles == []

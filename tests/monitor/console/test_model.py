@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from monitor.web.app import create_app
+from monitor.web.console.pages import model
 from monitor.web.serve import Serving
 from tests.kit.browser import Visitor
 from tests.monitor.console.conftest import filled_world, serving
@@ -279,7 +280,10 @@ def test_two_ranges_are_compared(client):
         for a, b in ranges
     ]
     recall = part_of(page, r'<th scope="row">recall</th>(.*?)</tr>', 1)
-    assert [f"{value:.4g}" for value in both] == re.findall(r'<td class="number">([\d.]+)</td>', recall)
+    shares = re.findall(r'<td class="number">([\d.]+ %)</td>', recall)
+    assert [f"{100 * value:.1f} %" for value in both] == shares
+    assert f"{100 * (both[1] - both[0]):+.1f} points" in recall
+    assert "beyond chance" in recall  # from 0.8 to next to nothing
 
 
 def test_what_happened_is_marked(client):
@@ -292,6 +296,44 @@ def test_what_happened_is_marked(client):
     assert urls
     assert urls <= ids
     assert made["span"] == [everything["from"], everything["to"]]
+
+
+def test_names_that_look_like_pages_have_their_own(tmp_path):
+    """A slash of a name is not one between names: these are models, not pages of a model ``new``."""
+    world = filled_world(f"sqlite:///{tmp_path / 'names.db'}")
+    odd = ["new/compare", "new/features/x", "new/segments", "new/charts/volume.json", "a/b"]
+    for name in odd:
+        world.add(range(3), model=name)
+    app = create_app(world.configuration, world.engine, world.telemetry, world.clock)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        for name in odd:
+            path = f"/models/{quote(name, safe='')}"
+            page = client.get(path)
+            assert (page.status_code, f"<h1><bdi>{name}</bdi></h1>" in page.text) == (200, True)
+            assert "two sides compared" in client.get(f"{path}/compare").text
+            assert client.get(f"{path}/charts/volume.json").json()["title"] == f"{name}: Volume"
+        assert client.get("/models/a/b").status_code == 200  # as people write it
+    world.engine.dispose()
+
+
+def test_of_very_many_features_the_first_are_listed_and_all_can_be_had(client, monkeypatch):
+    everything = client.get(PATH, params=WARM).text
+    assert everything.count('<tr>\n<th scope="row">') == 4
+    assert "All features" not in everything
+    monkeypatch.setattr(model, "MOST_LISTED", 2)
+    page = client.get(PATH, params=WARM).text
+    assert page.count('<tr>\n<th scope="row">') == 2
+    assert "The first 2 of 4." in page
+    link = part_of(page, r'<a href="([^"]*)#features">All features</a>', 1).replace("&amp;", "&")
+    assert client.get(link).text.count('<tr>\n<th scope="row">') == 4
+    at = [START_MS + n * HOUR * MINUTE_MS for n in (1, 2, 3)]
+    asked = {"from_a": at[0], "to_a": at[1], "from_b": at[1], "to_b": at[2]}
+    compared = client.get(f"{PATH}/compare", params=asked).text
+    more = part_of(compared, r'<a href="([^"]*)#columns">All columns</a>', 1).replace("&amp;", "&")
+    whole = client.get(more).text
+    assert "All columns" not in whole
+    assert compared.count("<summary>Bins of") == 2
+    assert whole.count("<summary>Bins of") > 2
 
 
 @pytest.mark.parametrize("name", CHARTS)
@@ -330,11 +372,11 @@ def test_a_model_without_labels_and_one_that_is_learning(browser, tmp_path):
         text = page.locator("main").inner_text()
         assert "learning its reference" in text
         assert "No incident is open." in text
-        assert "no label has come" in text
+        assert "nothing has been measured so far" in text
         assert "Nothing can be compared yet" in text
         assert "neither latency" in text
         text = visitor.visit("/models/m").locator("main").inner_text()
-        assert "no label has come" in text
+        assert "nothing has been measured so far" in text
         assert "x may be behind" in text or "Nothing that the model is fed with" in text
         finish(visitor, running.url)
         visitor = Visitor(browser, running.url)

@@ -2,11 +2,13 @@
 
 import csv
 import io
+import re
 from urllib.parse import quote, urlencode
 
 import pytest
 from fastapi.testclient import TestClient
 
+from monitor.store.queries import judged
 from monitor.web.app import create_app
 from monitor.web.console.segments import measures
 from tests.kit.browser import Visitor
@@ -75,8 +77,49 @@ def test_the_page_is_for_everybody(browser, address):
     check_page(browser, address, f"{PAGE}?{urlencode({**RANGE, 'column': 'x'})}")
 
 
-def test_psi_is_that_of_the_results(client, visitor):
+def test_the_map_begins_with_multiples_of_the_usual_change(client, visitor):
+    """What was taken off the index to de-bias it is the usual change; where nothing is left, it is more."""
     found = rows_of(visitor, column="x")
+    assert visitor.page.locator("select[name=measure]").input_value() == "usual"
+    is_alarm = is_compared = False
+    for segment in SEGMENTS:
+        for cell, one in zip(found[segment[2:]], results(client, segment), strict=True):
+            effect = one["effect"]
+            ratio = float(cell["text"].split()[0])
+            if effect["psi_debiased"]:
+                is_compared = True
+                assert ratio == pytest.approx(
+                    effect["psi"] / (effect["psi"] - effect["psi_debiased"]), rel=5e-3
+                )
+            else:
+                assert ratio <= 1
+            alarmed = one["decision"] in ("drift", "ongoing")
+            is_alarm |= alarmed
+            level = max(sum(ratio >= limit for limit in (1, 2, 4)), 2 if alarmed else 0)
+            assert cell["look"] == ("weak" if one["n"] < 100 else f"h{level}")
+            assert ("alarm" in cell["text"]) == alarmed
+    assert is_alarm
+    assert is_compared
+    assert "1 is what chance and the usual change from window to window give" in visitor.page.content()
+
+
+def test_the_column_that_is_farthest_beyond_the_usual_comes_first(client):
+    page = client.get(PAGE).text
+    chosen = re.findall(r"<option selected>([^<]*)</option>", page.partition('name="column"')[2])[0]
+    newest: dict[str, dict] = {}
+    for one in client.get("/api/v1/models/m/results?segment=&detector=psi&limit=500").json()["items"]:
+        newest.setdefault(one["column"], one)
+    far = {
+        name: effect["psi"] / (effect["psi"] - effect["psi_debiased"])
+        for name, one in newest.items()
+        if (effect := one["effect"])["psi_debiased"]
+    }
+    assert chosen == max(far, key=lambda name: far[name])
+
+
+def test_psi_is_that_of_the_results(client, visitor):
+    found = rows_of(visitor, column="x", measure="psi")
+    assert "0: no farther off than chance and the usual change" in visitor.page.content()
     worst = {}
     for segment in SEGMENTS:
         expected = [one["effect"]["psi_debiased"] for one in results(client, segment)]
@@ -110,7 +153,7 @@ def test_rows_and_missing_shares_are_those_of_the_profile(client, visitor):
 def test_performance_is_what_was_measured(visitor):
     found = rows_of(visitor, measure="performance")
     assert list(found) == ["b", "a"]  # the worst first
-    assert [cell["text"] for cell in found["b"]] == ["0.8", "0.8", "0.3", "–"]
+    assert [cell["text"] for cell in found["b"]] == ["80.0 %", "80.0 %", "30.0 %", "–"]
     assert [cell["look"] for cell in found["b"]] == ["h0", "h0", "h3", "weak"]
     assert visitor.page.locator("select[name=metric]").input_value() == "recall"
 
@@ -155,7 +198,7 @@ def test_odd_names_lead_to_their_own_pages(browser, address):
 
 
 def test_the_map_comes_as_csv(client):
-    answer = client.get(f"{PAGE}/map.csv?{urlencode({**RANGE, 'column': 'x'})}")
+    answer = client.get(f"{PAGE}/map.csv?{urlencode({**RANGE, 'column': 'x', 'measure': 'psi'})}")
     assert answer.headers["content-type"].startswith("text/csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     for segment in SEGMENTS:
@@ -166,17 +209,33 @@ def test_the_map_comes_as_csv(client):
         assert [float(row[f"{segment}, rows"]) for row in rows] == [one["n"] for one in found]
 
 
-def test_what_cannot_be_read_at_once_is_said(client, monkeypatch):
-    monkeypatch.setattr(measures, "MOST_READ", 10)
-    page = client.get(f"{PAGE}?{urlencode({**RANGE, 'column': 'x'})}").text
-    assert "The range is too long to be read whole: values begin at 2026-01-01 00:30 UTC" in page
+@pytest.mark.parametrize("measure", ["usual", "psi", "rows", "performance"])
+def test_what_cannot_be_read_at_once_is_said_and_comes_from_all_of_the_range(visitor, monkeypatch, measure):
+    whole = rows_of(visitor, column="x", measure=measure)
+    assert "The range is long" not in visitor.page.content()
+    monkeypatch.setattr(measures, "MOST_READ", 10)  # two windows of these segments
+    some = rows_of(visitor, column="x", measure=measure)
+    assert "The range is long: every 2nd window of it is read." in visitor.page.content()
+    for name, cells in some.items():
+        assert [cells[1]["text"], cells[3]["text"]] == ["–", "–"]
+        if measure != "rows":  # those are scaled up to all windows
+            assert [cells[0]["text"], cells[2]["text"]] == [whole[name][0]["text"], whole[name][2]["text"]]
+
+
+def test_of_very_many_windows_some_are_read_from_all_of_the_range(visitor, monkeypatch):
+    monkeypatch.setattr(judged, "MOST_WINDOWS", 2)
+    found = rows_of(visitor, column="x")
+    assert "every 2nd window of it is read." in visitor.page.content()
+    known = [at for at, minute in enumerate(WINDOWS) if (START_MS // MINUTE + minute) // 10 % 2 == 0]
+    for cells in found.values():
+        assert [at for at, cell in enumerate(cells) if cell["text"] != "–"] == known
 
 
 def test_what_is_not_there_is_said(client):
     html = {"accept": "text/html"}
     wrong = client.get(f"{PAGE}?by=d", headers=html)
     assert wrong.status_code == 404
-    assert "there is no segment column" in wrong.text
+    assert "here is no segment column" in wrong.text
     assert client.get(f"{PAGE}?column=scor", headers=html).status_code == 404
     assert client.get(f"{PAGE}?metric=f2&measure=performance", headers=html).status_code == 404
     assert client.get(f"{PAGE}?measure=colour").status_code == 422

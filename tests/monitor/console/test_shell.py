@@ -10,7 +10,7 @@ from monitor.web.app import create_app
 from monitor.web.console import assets
 from monitor.web.console.forms import COOKIE, FIELD
 from monitor.web.console.routes import modules
-from tests.kit.browser import Visitor
+from tests.kit.browser import PHONE, Visitor
 from tests.monitor.console.conftest import filled_world, serving
 from tests.monitor.console.looks import check_page
 
@@ -56,7 +56,7 @@ def test_the_keyboard_reaches_the_contents_first(visitor):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
-    assert page.url.endswith("#main")
+    page.wait_for_url("**/#main")
 
 
 def test_forms_are_taken_from_pages_of_ours_only(client):
@@ -107,6 +107,27 @@ def test_every_module_has_routes():
     assert [module.__name__ for module in modules() if not hasattr(module, "routes")] == []
 
 
+@pytest.mark.parametrize("name", ["ann", "Annegret.von-und-zu-Hohenstein-" * 4])
+def test_the_head_of_a_page_is_one_line_whoever_is_signed_in(browser, tmp_path, name):
+    proxied = {"type": "proxy", "trusted": ["127.0.0.0/8"], "roles": {"viewer": ["*"]}}
+    world = filled_world(f"sqlite:///{tmp_path / 'head.db'}", http={"sign_in": proxied})
+    headers = {"x-forwarded-user": name, "x-forwarded-groups": "staff"}
+    with serving(world) as running:
+        visitor = Visitor(browser, running.url, extra_http_headers=headers)
+        page = visitor.visit("/")
+        top = page.locator("header.top").bounding_box()
+        assert top is not None
+        assert top["height"] < 60
+        assert page.locator(".who p").get_attribute("title") == f"{name} (viewer)"
+        assert "(viewer)" in page.locator(".who").inner_text()
+        visitor.close()
+        visitor = Visitor(browser, running.url, viewport=PHONE, extra_http_headers=headers)
+        visitor.visit("/")
+        assert visitor.is_within_width()
+        visitor.close()
+    world.engine.dispose()
+
+
 def test_pages_are_told_of_what_is_new(browser, tmp_path):
     world = filled_world(f"sqlite:///{tmp_path / 'live.db'}")
     with serving(world) as running:
@@ -116,7 +137,7 @@ def test_pages_are_told_of_what_is_new(browser, tmp_path):
         assert page.get_by_text("brand-new").count() == 0
         world.add([0], model="brand-new")
         world.judge(20)
-        page.get_by_role("rowheader", name="brand-new").wait_for(timeout=10_000)
+        page.get_by_role("rowheader", name="brand-new").wait_for()
         assert visitor.troubles == []
         visitor.close()
     world.engine.dispose()

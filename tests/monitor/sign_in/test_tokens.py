@@ -125,6 +125,11 @@ def test_the_page_makes_tokens_and_shows_them_once(place):
                 data={**told, "name": "b", "role": "viewer", "lifetime": "30d", **wrong},
             )
             assert (refused.status_code, words in refused.text) == (422, True), refused.text
+        again = {**told, "name": "<ci> & co", "role": "operator", "lifetime": "30d"}
+        twice = client.post("/configuration/tokens", data=again)
+        assert "you made it a moment ago: if you did not see it, revoke it" in twice.text
+        place.clock.sleep(61)
+        assert "a moment ago" not in client.post("/configuration/tokens", data=again).text
 
 
 def test_admins_end_the_sessions_of_others(place):

@@ -50,7 +50,8 @@ def stages(configuration: Configuration) -> list[StageWords]:
             "inhibit",
             "Not while a larger trouble of the same model is open.",
             tuple(
-                f"While {_matched(rule.by)} is open, nobody is told of {_matched(rule.of)} of the same model."
+                f"While {_matched(rule.by, 'an')} is open, "
+                f"nobody is told of {_matched(rule.of, 'any')} of the same model."
                 for rule in alerts.inhibit
             ),
         ),
@@ -125,13 +126,13 @@ def quiet_words(hours: QuietHours) -> str:
     return f"from {hours.start} to {hours.until} ({hours.zone}){days}"
 
 
-def _matched(match: Match) -> str:
+def _matched(match: Match, which: str = "every") -> str:
     said = [
         f"{key} {' or '.join(str(value) for value in values)}"
         for key in KEYS
         if (values := getattr(match, key))
     ]
-    return f"every incident with {', '.join(said)}" if said else "every incident"
+    return f"{which} incident with {', '.join(said)}" if said else f"{which} incident"
 
 
 def _silences(alerts: Alerts) -> Iterator[str]:

@@ -44,6 +44,21 @@ def text_of(data: bytes, *, is_cut: bool = False) -> str | None:
     return None
 
 
+def visible(text: str) -> str:
+    r"""Write what cannot be seen, or turns the order of what is around it, as its code point.
+
+    Lines and tabs stay.
+
+    Examples
+    --------
+    >>> visible("a\u202eb\x1b[2J\ufeffc\n")
+    'a⟨U+202E⟩b⟨U+001B⟩[2J⟨U+FEFF⟩c\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else f"⟨U+{ord(sign):04X}⟩" for sign in text)
+
+
 def _line(at: int, part: bytes) -> str:
     left, right = part[:8].hex(" "), part[8:].hex(" ")
     signs = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in part)

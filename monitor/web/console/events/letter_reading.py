@@ -12,6 +12,7 @@ from monitor.config import Configuration
 from monitor.decode.explained import Way, explained
 from monitor.decode.message import Message
 from monitor.web.api.dead_letters import DeadLetter
+from monitor.web.console.events.hex_dump import visible
 from monitor.web.console.personal import personal_columns, without_personal
 from schemas.errors import DriftlineError
 
@@ -92,4 +93,4 @@ def _message(letter: DeadLetter) -> Message:
 def _shown(configuration: Configuration, event: dict[str, object]) -> str:
     hidden = personal_columns(configuration, str(event.get("model", "")))
     text = json.dumps(without_personal(event, hidden), ensure_ascii=False, default=str, indent=2)
-    return text if len(text) <= SHOWN_SIGNS else f"{text[:SHOWN_SIGNS]}\n…"
+    return visible(text) if len(text) <= SHOWN_SIGNS else f"{visible(text[:SHOWN_SIGNS])}\n…"

@@ -29,6 +29,8 @@ class Compared:
         Their sum.
     n, m : int
         Rows of the range and of the reference.
+    note : str
+        What of the range was not counted; see `History.words`.
     """
 
     labels: tuple[str, ...]
@@ -38,6 +40,7 @@ class Compared:
     psi: float
     n: int
     m: int
+    note: str = ""
 
 
 def compared(subject: Subject, history: History, column: str, segment: str) -> Compared | None:
@@ -67,6 +70,7 @@ def compared(subject: Subject, history: History, column: str, segment: str) -> C
         float(found.psi[at]),
         n,
         m,
+        history.words,
     )
 
 
@@ -77,7 +81,7 @@ def distribution_chart(title: str, found: Compared | None) -> Chart:
     moved = int(np.argmax(np.abs(found.current - found.reference)))
     words = (
         f"{found.n:,} rows against {found.m:,} of the reference. Most changed: {found.labels[moved]}, "
-        f"{100 * found.reference[moved]:.1f} % then, {100 * found.current[moved]:.1f} % now."
+        f"{100 * found.reference[moved]:.1f} % then, {100 * found.current[moved]:.1f} % now.{found.note}"
     )
     shares = [
         Series("reference", found.reference.tolist(), Look.BARS),
@@ -92,5 +96,6 @@ def contribution_chart(title: str, found: Compared | None) -> Chart:
         return Chart(title, "No rows, or no reference, to compare.", [], [])
     most = int(np.argmax(found.terms))
     words = f"PSI {found.psi:.4f} as measured, the sum of all bins; {found.labels[most]} adds the most."
+    words += found.note
     series = [Series(f"part of the PSI, {found.psi:.4g} in all", found.terms.tolist(), Look.BARS)]
     return Chart(title, words, list(found.labels), series, low=0.0)

@@ -1,4 +1,4 @@
-"""Counts of one column slice by slice, from stored profiles: the newest ones of a range, kept for a while."""
+"""Counts of one column slice by slice, from stored profiles spread over a range, kept for a while."""
 
 from __future__ import annotations
 
@@ -15,32 +15,47 @@ from sqlalchemy import Connection, func, select
 from detectors.partial_profile import ColumnPart, read_column
 from detectors.profile import Profile
 from detectors.reference import Reference
-from monitor.store.queries.slices import slices
+from monitor.store.queries.slice_counts import slice_total
+from monitor.store.queries.slices import Span, slices
 from monitor.store.tables import slice_profile
 from monitor.web.console.feature.subject import Subject
+from monitor.web.console.words import ordinal
 
 MOST_SLICES = 1_440  # a day of minutes
 MOST_BYTES = 24 << 20  # of stored profiles; more would take longer than a person waits for a chart
+MOST_COUNTED = 200_000  # slices that are counted to find out how many there are
 MOST_KEPT = 8
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """Stored slices of a range, as many of the newest as may be read.
+    """Stored slices of a range: all of them, or so many that are spread over it evenly.
 
     Parameters
     ----------
     ids : tuple of int
         Ascending.
-    from_ms : int
-        Start of the oldest of them.
-    is_cut : bool
-        The range holds more.
+    stride : int
+        One stored slice of so many was chosen; 1 for all of them.
     """
 
     ids: tuple[int, ...]
-    from_ms: int
-    is_cut: bool
+    stride: int
+
+    @property
+    def words(self) -> str:
+        """Say what of the range was counted, in a sentence that follows another; empty where all of it was.
+
+        Examples
+        --------
+        >>> Chosen((1, 2), 1).words, Chosen((1, 8), 7).words
+        ('', ' Counted from every 7th stored slice, over the whole range.')
+        """
+        return (
+            f" Counted from every {ordinal(self.stride)} stored slice, over the whole range."
+            if self.stride > 1
+            else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -66,23 +81,41 @@ class History:
     excluded_rows: int
     chosen: Chosen
 
+    @property
+    def words(self) -> str:
+        """Say what of the range could not be counted, as `Chosen.words`."""
+        left_out = f" {self.excluded_rows:,} rows on the bins of another reference are left out."
+        return self.chosen.words + (left_out if self.excluded_rows else "")
+
 
 def choose(connection: Connection, subject: Subject) -> Chosen:
-    """Find the newest slices of a range that may be read together."""
+    """Find slices of a range that may be read together; of too many, every n-th.
+
+    Notes
+    -----
+    An odd distance visits all minutes of an hour, and all hours of a day, in turn. Where the slices are
+    large, it grows until those that are left are small enough together.
+    """
     s = slice_profile.c
     query = (
         select(s.id, s.slice_ms, func.length(s.bytes))
         .where(s.model == subject.model, s.version == subject.version)
         .where(s.slice_ms >= subject.from_ms, s.slice_ms < subject.to_ms)
-        .order_by(s.slice_ms.desc(), s.id.desc())
-        .limit(MOST_SLICES + 1)
     )
-    rows = connection.execute(query).all()
-    sizes = np.cumsum([row[2] for row in rows])
-    fits = min(int(np.searchsorted(sizes, MOST_BYTES, side="right")), MOST_SLICES)
-    taken = rows[: max(fits, min(len(rows), 1))]
-    from_ms = int(taken[-1].slice_ms) if taken else subject.from_ms
-    return Chosen(tuple(sorted(row.id for row in taken)), from_ms, len(taken) < len(rows))
+    slice_ms = subject.settings.slice_ms
+    total = slice_total(
+        connection, Span(subject.model, subject.from_ms, subject.to_ms, subject.version), MOST_COUNTED
+    )
+    stride = 1 if total <= MOST_SLICES else -(-total // MOST_SLICES) | 1
+    if stride > 1:
+        query = query.where(s.slice_ms // slice_ms % stride == 0)
+    rows = connection.execute(query.order_by(s.slice_ms, s.id)).all()
+    size = sum(row[2] for row in rows)
+    if size > MOST_BYTES:
+        further = -(-size // MOST_BYTES) | 1
+        rows = [row for row in rows if row.slice_ms // slice_ms // stride % further == 0] or rows[-1:]
+        stride *= further
+    return Chosen(tuple(sorted(row.id for row in rows)), stride)
 
 
 def parts(

@@ -56,7 +56,7 @@ def share_chart(title: str, subject: Subject, history: History | None, column: s
     counts = np.zeros((len(into.starts), history.counts.shape[1]), np.int64)
     np.add.at(counts, into.of, history.counts)
     rows = counts.sum(axis=1)
-    weak = (rows < ENOUGH_ROWS).tolist()
+    weak = (rows * history.chosen.stride < ENOUGH_ROWS).tolist()
     bins = subject.reference.binning.bins[subject.reference.binning.index[column]]
     series = [
         Series("missing", _shares(counts[:, -2], rows), Look.LINE, weak=weak),
@@ -64,7 +64,7 @@ def share_chart(title: str, subject: Subject, history: History | None, column: s
     ]
     if isinstance(bins, CategoricalBins):
         series.append(Series("unseen", _shares(counts[:, len(bins.top) + 1], rows), Look.LINE, weak=weak))
-    words = _share_words(series) + cut_words(subject, history)
+    words = _share_words(series) + history.words
     axis = into.starts.tolist()
     return Chart(title, words, axis, series, unit="share", levels=_levels(subject, column), low=0.0)
 
@@ -83,25 +83,13 @@ def quantile_chart(title: str, subject: Subject, history: History | None) -> Cha
             found = merged[bucket] = kll_floats_sketch(sketch.k)
         found.merge(sketch)
     values = [None if one is None else one.get_quantiles([q for q, *_ in QUANTILES]) for one in merged]
-    weak = [one is not None and one.n < ENOUGH_ROWS for one in merged]
+    weak = [one is not None and one.n * history.chosen.stride < ENOUGH_ROWS for one in merged]
     series = [
         Series(name, [None if row is None else float(row[i]) for row in values], look, weak=weak)
         for i, (_, name, look) in enumerate(QUANTILES)
     ]
-    words = "Of all rows, about 2 % of rank uncertain." + cut_words(subject, history)
+    words = "Of all rows, about 2 % of rank uncertain." + history.words
     return Chart(title, words, into.starts.tolist(), series)
-
-
-def cut_words(subject: Subject, history: History) -> str:
-    """Say what of the range could not be counted, in a sentence that follows another; empty for nothing."""
-    said = ""
-    if history.chosen.is_cut:
-        said += (
-            f" The range is too long to be counted whole: its newest {len(history.chosen.ids):,} slices are."
-        )
-    if history.excluded_rows:
-        said += f" {history.excluded_rows:,} rows on the bins of another reference are left out."
-    return said
 
 
 def _shares(part: NDArray[np.int64], rows: NDArray[np.int64]) -> Sequence[Value]:
@@ -110,7 +98,8 @@ def _shares(part: NDArray[np.int64], rows: NDArray[np.int64]) -> Sequence[Value]
 
 def _share_words(series: Sequence[Series]) -> str:
     highest = [f"{one.name} at most {100 * max(v or 0.0 for v in one.values):.3g} %" for one in series]
-    return f"{', '.join(highest)} of the rows of a window."
+    said = f"{', '.join(highest)} of the rows of a window."
+    return said[0].upper() + said[1:]
 
 
 def _levels(subject: Subject, column: str) -> list[Level]:

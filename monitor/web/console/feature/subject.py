@@ -15,6 +15,7 @@ from monitor.config.settings import ModelSettings
 from monitor.registry import read_columns
 from monitor.store.queries.judged import Stream, judged_columns, newest_window
 from monitor.store.queries.references import pointers
+from monitor.store.queries.slice_counts import first_slice
 from monitor.store.queries.slices import newest_slice
 from monitor.store.tables import model_version
 from monitor.web.context import Context
@@ -78,8 +79,10 @@ class Subject:
     settings : ModelSettings
     registered : dict of str to ColumnSpec
         Columns that events have.
-    judged : dict of str to (float, float)
-        Columns that were compared with a reference in the latest window: PSI, de-biased and as measured.
+    judged : dict of str to (float, float, int)
+        Columns that were compared with a reference in the latest window: PSI de-biased and as measured, rows.
+    judged_ms : int
+        Start of that window; 0 without one.
     watched : frozenset of str
         All columns that something was said of there, such as ``rows``.
     reference : Reference or None
@@ -95,7 +98,8 @@ class Subject:
     to_ms: int
     settings: ModelSettings
     registered: dict[str, ColumnSpec]
-    judged: dict[str, tuple[float, float]]
+    judged: dict[str, tuple[float, float, int]]
+    judged_ms: int
     watched: frozenset[str]
     reference: Reference | None
     reference_hash: str
@@ -186,6 +190,7 @@ def subject_of(context: Context, connection: Connection, model: str, asked: Rang
         settings,
         read_columns(connection, [model]).get((model, version), {}),
         {name: psi for name, psi in said.items() if psi is not None},
+        0 if newest is None else newest.start_ms,
         frozenset(said),
         context.reference(connection, hash_) if hash_ else None,
         hash_,
@@ -201,7 +206,7 @@ def _versions(connection: Connection, model: str) -> list[str]:
 def _range(
     connection: Connection, key: tuple[str, str], settings: ModelSettings, asked: RangeAsked, newest: Any
 ) -> tuple[int, int]:
-    """Range that is asked for; by default sixty windows up to the newest one."""
+    """Range that is asked for; by default sixty windows up to the newest one, or since the first event."""
     to_ms = asked.to_ms
     if to_ms is None:
         last = newest_slice(connection, *key)
@@ -210,7 +215,11 @@ def _range(
     usual = DEFAULT_WINDOWS * settings.windows[0].every_ms
     usual = min(max(usual, SHORTEST_DEFAULT_MS), LONGEST_DEFAULT_MS)
     every_ms = settings.windows[0].every_ms
-    from_ms = (to_ms - usual) // every_ms * every_ms if asked.from_ms is None else asked.from_ms
+    from_ms = asked.from_ms
+    if from_ms is None:
+        first = first_slice(connection, *key)
+        known_ms = to_ms - usual if first is None or asked.to_ms is not None else max(to_ms - usual, first)
+        from_ms = known_ms // every_ms * every_ms
     if from_ms >= to_ms:
         what = "the range is empty: from must lie before to"
         raise Refused(422, what, [Mistake(where="query.from", what=what, allowed=f"before {instant(to_ms)}")])

@@ -17,7 +17,7 @@ from monitor.web.context import Context
 from schemas.column import is_input
 from schemas.examples import Example
 
-SHOWN_FINDINGS = 40
+SHOWN_ALERTS, SHOWN_FINDINGS = 50, 40
 OF_ONE_ALERT = 12
 SHOWN_RANGES = 6
 
@@ -91,9 +91,9 @@ class FoundBy:
 def found_by(
     context: Context, connection: Connection, incident: Incident, alerts: Sequence[Alert]
 ) -> list[FoundBy]:
-    """Read the findings of an incident, in the order in which its alerts matter; 40 at most."""
+    """Read the findings of an incident, in the order in which its alerts matter; 40 of 50 alerts at most."""
     known, left, made = {one.id: one for one in alerts}, SHOWN_FINDINGS, []
-    for member in incident.members:
+    for member in incident.members[:SHOWN_ALERTS]:
         alert = known[member.id]
         shown = alert.leading[: min(OF_ONE_ALERT, left)]
         left -= len(shown)

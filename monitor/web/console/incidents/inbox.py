@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 from sqlalchemy import Connection
 
-from alerting.alert import OPEN_STATES
+from alerting.alert import OPEN_STATES, Alert
 from alerting.incidents.incident import Incident, gather
 from alerting.record import Record
 from monitor.incidents.costs import impact_of
 from monitor.store import incidents as stored
 from monitor.store.engine import reading
+from monitor.store.incidents import Unreadable
 from monitor.store.queries.inbox import InboxWanted, inbox, totals
 from monitor.web.console.done import Done
 from monitor.web.console.fields import Blank, FieldInstant, FieldText
@@ -67,6 +68,7 @@ class Entry:
     incident: Incident
     record: Record
     cost: str
+    alerts: Sequence[Alert]
 
     @property
     def headline(self) -> str:
@@ -77,6 +79,18 @@ class Entry:
     def told(self) -> tuple[str, ...]:
         """Receivers that were told of it."""
         return tuple(self.record.told)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An incident that this version cannot read, as the inbox shows it: what stands beside its state."""
+
+    row: Unreadable
+
+    @property
+    def headline(self) -> str:
+        """What happened, in a few words."""
+        return headline_of(self.row.summary)
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ class Inbox:
     next_cursor : str or None
     """
 
-    entries: Sequence[Entry]
+    entries: Sequence[Entry | Unread]
     totals: dict[str, int]
     next_cursor: str | None
 
@@ -117,14 +131,16 @@ def inbox_of(context: Context, asked: InboxAsked) -> Inbox:
     return Inbox(entries, _chosen(counted), write_cursor(of, *last) if last else None)
 
 
-def entry_of(context: Context, connection: Connection, id_: str) -> Entry | None:
+def entry_of(context: Context, connection: Connection, id_: str) -> Entry | Unread | None:
     """Read an incident; None if there is none of that id."""
-    known = stored.load(connection, id_)
-    if known is None or not known.alerts:
+    known = stored.look(connection, id_)
+    if known is None:
         return None
+    if isinstance(known, Unreadable):
+        return Unread(known)
     impact = impact_of(connection, context.configuration, known.alerts)
     incident = gather(id_, known.record.sequence, known.alerts, impact)
-    return Entry(incident, known.record, cost_of(context, connection, incident))
+    return Entry(incident, known.record, cost_of(context, connection, incident), known.alerts)
 
 
 def headline_of(summary: str) -> str:

@@ -14,7 +14,7 @@ from alerting.finding import Kind, Severity
 from alerting.policy import Match
 from alerting.silences import Silence
 from monitor.config.alerts import Maintenance
-from monitor.incidents.actions import check_span
+from monitor.incidents.actions import AGAIN_MS, check_span
 from monitor.store import incidents
 from monitor.store import silences as stored
 from monitor.store.engine import immediate, reading
@@ -143,7 +143,9 @@ def make(context: Context, actor: str, posted: Mapping[str, str]) -> None:
     comment = text_of(posted, "comment", MOST_REASON)
     made = Silence(secrets.token_hex(8), match, from_ms, from_ms + span_ms, actor, comment)
     with immediate(context.engine) as connection:
-        stored.add(connection, made, now_ms)
+        incidents.lock(connection)  # a form that is sent twice makes one silence
+        if not stored.has_same(connection, made, now_ms - AGAIN_MS):
+            stored.add(connection, made, now_ms)
 
 
 def end(context: Context, actor: str, id_: str) -> None:
@@ -155,14 +157,18 @@ def end(context: Context, actor: str, id_: str) -> None:
         If there is none of that id, or it is over already.
     """
     with reading(context.engine) as connection:
-        if silence_of(connection, id_) is None:
+        known = silence_of(connection, id_)
+        if known is None:
             msg = f"there is no silence {id_[:80]!r}"
             raise UsageError(msg)
+    if known.ended_by == actor and context.clock.now_ms() - known.until_ms <= AGAIN_MS:
+        return  # the button was pressed twice
     with immediate(context.engine) as connection:
         incidents.lock(connection)  # who holds it may be writing "silenced until", and has to be seen
         now_ms = context.clock.now_ms()
         if not stored.end(connection, id_, actor, now_ms):
-            msg = "the silence is over already"
+            by = f", ended by {known.ended_by}" if known.ended_by else ""
+            msg = f"the silence is over already{by}"
             raise UsageError(msg)
         incidents.look_soon(connection, now_ms)
 

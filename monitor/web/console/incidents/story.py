@@ -16,18 +16,19 @@ from alerting.record import Record
 from alerting.retraining.guards import Standing
 from alerting.retraining.options import TargetOptions
 from alerting.summary import attribution_of
+from monitor.references.offers import Offer
 from monitor.retraining.decisions import CAN_BE_TRIED_AGAIN
 from monitor.retraining.watch import words_of
-from monitor.store import incidents as stored
 from monitor.store import retraining
 from monitor.store.engine import reading
 from monitor.store.queries import alerts as alert_queries
 from monitor.store.queries import incidents as queries
 from monitor.store.queries.around import deployments_between
 from monitor.web.console.incidents.findings import Found, FoundBy, found_by, speaking
-from monitor.web.console.incidents.inbox import entry_of, headline_of
+from monitor.web.console.incidents.inbox import Unread, entry_of, headline_of
+from monitor.web.console.incidents.offered import offer_after
 from monitor.web.context import Context
-from monitor.web.problems import not_found
+from monitor.web.problems import Refused, not_found
 from schemas.attribution import Attribution
 from schemas.column import is_input
 
@@ -53,9 +54,10 @@ class Happened:
 
 @dataclass(frozen=True)
 class Run:
-    """A request for training, and what people may do about it."""
+    """A request for training, and what people may do about it; `offer`: references of what came of it."""
 
     row: Any
+    offer: Offer | None = None
 
     @property
     def can_be_approved(self) -> bool:
@@ -82,7 +84,11 @@ class Run:
     @property
     def outcome_words(self) -> str:
         """The same in a sentence; empty as long as nothing is known."""
-        return words_of(self.row.model, self.outcome) if self.outcome else ""
+        known = self.outcome
+        if known is None:
+            return ""
+        # What was offered when this was written down may be taken by now.
+        return words_of(self.row.model, known if self.offer is None else known | {"reference": ""})
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,11 @@ class Story:
     deployments: Sequence[Any]
     targets: Sequence[Target]
     is_whole: bool
+
+    @property
+    def alerts_left(self) -> int:
+        """Alerts that are not listed, as there are too many."""
+        return len(self.incident.members) - len(self.found)
 
     @property
     def id(self) -> str:
@@ -149,8 +160,17 @@ class Story:
         return speaking(self.found, result_id)
 
 
-def story_of(context: Context, id_: str) -> Story:
-    """Read everything of one incident.
+@dataclass(frozen=True)
+class UnreadStory:
+    """What can be told of an incident that this version cannot read."""
+
+    entry: Unread
+    events: Sequence[Happened]
+    is_whole: bool
+
+
+def story_or_rest(context: Context, id_: str) -> Story | UnreadStory:
+    """Read everything of one incident, or what is left of one that cannot be read.
 
     Raises
     ------
@@ -161,9 +181,11 @@ def story_of(context: Context, id_: str) -> Story:
         entry = entry_of(context, connection, id_)
         if entry is None:
             raise not_found(id_, "incident", "path.id")
-        incident, known = entry.incident, stored.load(connection, id_)
-        alerts = known.alerts if known is not None else ()
         rows = queries.events(connection, id_)
+        if isinstance(entry, Unread):
+            is_whole = len(rows) < queries.MOST_EVENTS
+            return UnreadStory(entry, _told(connection, id_, rows), is_whole)
+        incident, alerts = entry.incident, entry.alerts
         begin_ms = epoch_ms(incident.whole.onset_at or incident.whole.window_start)
         closed_at = incident.whole.closed_at
         end_ms = context.clock.now_ms() if closed_at is None else epoch_ms(closed_at)
@@ -173,11 +195,28 @@ def story_of(context: Context, id_: str) -> Story:
             entry.cost,
             found_by(context, connection, incident, alerts),
             _told(connection, id_, rows),
-            [Run(row) for row in retraining.runs(connection, None, id_, None, None, SHOWN_RUNS)],
+            [
+                Run(row, offer_after(context, connection, row))
+                for row in retraining.runs(connection, None, id_, None, None, SHOWN_RUNS)
+            ],
             deployments_between(connection, incident.models, begin_ms - BEFORE_MS, end_ms + 1),
             targets_of(context),
             is_whole=len(rows) < queries.MOST_EVENTS,
         )
+
+
+def story_of(context: Context, id_: str) -> Story:
+    """Read everything of one incident.
+
+    Raises
+    ------
+    Refused
+        If there is none of that id, or it cannot be read.
+    """
+    found = story_or_rest(context, id_)
+    if isinstance(found, UnreadStory):
+        raise Refused(409, f"incident {id_} cannot be read: {found.entry.row.why}")
+    return found
 
 
 def lasting(begin: datetime, end: datetime) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -14,6 +15,7 @@ from detectors.performance import Realised
 from detectors.reference import Reference
 from monitor.performance.outcomes import measure_together, read_outcomes
 from monitor.web.console.fields import FieldInstant, FieldText
+from monitor.web.console.model.performance import SHARES
 from monitor.web.console.model.sides import Side, common_reference, side_of
 from monitor.web.console.model.view import DAY_MS, ModelAsked, View, view_of
 from monitor.web.context import Context
@@ -41,6 +43,7 @@ class CompareAsked(Asked):
     to_b: FieldInstant = Field(None, description="End of the second range; default: the newest window.")
     version_a: FieldText = Field(None, description="Version of the first side; default: the champion.")
     version_b: FieldText = Field(None, description="Version of the second side; default: the champion.")
+    columns: Literal["all"] | None = Field(None, description="All columns, not the first 60.")
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,33 @@ class MeasureRow:
     values: tuple[float | None, float | None]
     lows: tuple[float | None, float | None]
     highs: tuple[float | None, float | None]
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is written in percent."""
+        return self.name in SHARES
+
+    @property
+    def difference(self) -> float | None:
+        """Of the second side to the first."""
+        first, second = self.values
+        return None if first is None or second is None else second - first
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the intervals do not touch: chance alone hardly does that.
+
+        Examples
+        --------
+        >>> MeasureRow("recall", (0.3, 0.1), (0.25, 0.05), (0.35, 0.15)).is_apart
+        True
+        >>> MeasureRow("recall", (0.3, 0.1), (0.25, 0.05), (0.35, 0.25)).is_apart
+        False
+        """
+        (low_a, low_b), (high_a, high_b) = self.lows, self.highs
+        if low_a is None or low_b is None or high_a is None or high_b is None:
+            return False
+        return low_a > high_b or low_b > high_a
 
 
 @dataclass(frozen=True)

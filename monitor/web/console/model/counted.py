@@ -15,6 +15,7 @@ from monitor.store.queries.slice_counts import slice_bytes, slice_total
 from monitor.store.queries.slices import Span
 from monitor.web.console.model.on_bins import Bins, thinned
 from monitor.web.console.model.view import View
+from monitor.web.console.words import ordinal
 from monitor.web.context import Context
 
 MOST_SLICES = 600  # read for one chart: a tenth of a second
@@ -112,18 +113,6 @@ class Counted:
         some = f" Counted from every {ordinal(self.stride)} slice." if self.stride > 1 else ""
         loose = " Of those from before the reference some are left out." if self.left_out else ""
         return some + loose
-
-
-def ordinal(number: int) -> str:
-    """Write a position.
-
-    Examples
-    --------
-    >>> [ordinal(n) for n in (2, 3, 4, 11, 21)]
-    ['2nd', '3rd', '4th', '11th', '21st']
-    """
-    last = 0 if number % 100 in (11, 12, 13) else number % 10
-    return f"{number}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(last, 'th') }"
 
 
 def count(context: Context, connection: Connection, view: View, most: int = MOST_SLICES) -> Counted:

@@ -12,8 +12,9 @@ from monitor.config.settings import ModelSettings
 from monitor.store.queries.model_windows import window_results
 from monitor.web.charting.chart import Chart, Level, Look, Marker, Series, Value
 from monitor.web.console.model.axis import line, with_gaps
-from monitor.web.console.model.counted import Counted, count, ordinal
+from monitor.web.console.model.counted import Counted, count
 from monitor.web.console.model.view import FEW_ROWS, View
+from monitor.web.console.words import ordinal
 from monitor.web.context import Context
 from schemas.verdict import Decision
 

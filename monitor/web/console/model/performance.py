@@ -13,8 +13,8 @@ from monitor.store.queries.model_windows import measures, metric_names
 from monitor.store.queries.outcomes import class_hashes, texts_of, windows_between
 from monitor.web.charting.chart import Chart, Level, Look, Marker, Value
 from monitor.web.console.model.axis import line, with_gaps
-from monitor.web.console.model.counted import ordinal
 from monitor.web.console.model.view import View
+from monitor.web.console.words import ordinal
 from monitor.web.parameters import check_text
 from monitor.web.problems import not_found
 

@@ -14,8 +14,9 @@ from monitor.store.queries.slice_counts import slice_bytes, slice_rows, slice_to
 from monitor.store.queries.slices import Span
 from monitor.web.charting.chart import Chart, Look, Marker, Value
 from monitor.web.console.model.axis import line, with_gaps
-from monitor.web.console.model.counted import Counted, ordinal
+from monitor.web.console.model.counted import Counted
 from monitor.web.console.model.view import FEW_ROWS, MOST_WINDOWS, View
+from monitor.web.console.words import ordinal
 
 MOST_UNJUDGED = 3_000  # slices behind the newest judged window, or before the first
 MOST_SUMMARIES = 400  # slices whose summaries are read for one chart

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 from sqlalchemy import Connection
@@ -40,6 +40,7 @@ class ModelAsked(Asked):
     version: FieldText = Field(None, description="Only this version; default: the champion.")
     window: FieldText = Field(None, description="Shape of the windows; default: the judged one.")
     metric: FieldText = Field(None, description="Measure of performance; default: the configured one.")
+    features: Literal["all"] | None = Field(None, description="All features in the table, not the first 60.")
 
 
 @dataclass(frozen=True)

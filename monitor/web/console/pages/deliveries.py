@@ -25,6 +25,7 @@ from monitor.web.console.shell import Shell
 from monitor.web.context import Context
 from monitor.web.paging import cut, read_cursor, write_cursor
 from monitor.web.parameters import Asked
+from monitor.web.sign_in.acting import note
 from schemas.errors import StoreError, UsageError
 
 HERE = "/deliveries"
@@ -92,6 +93,7 @@ def routes(shell: Shell) -> APIRouter:
     def send(request: Request, asked: Annotated[DeliveriesAsked, Query()], posted: Posted) -> Response:
         """Let a dead message, or all of a receiver, wait again."""
         try:
+            note(f"send again {posted.get('one') or 'all to ' + posted.get('all', '')}")
             if "all" in posted:
                 _send_all(context, text_of(posted, "all", 256))
                 return back_done(posted, "sent-all", HERE)

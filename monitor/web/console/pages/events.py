@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from monitor.store.engine import reading
-from monitor.store.queries.dead_letter_counts import count_reasons, topics
+from monitor.store.queries.dead_letter_counts import count_reasons, reasons_among, topics
 from monitor.web.api.dead_letters import (
     DeadLettersAsked,
     Kind,
@@ -20,7 +20,8 @@ from monitor.web.api.dead_letters import (
     page_of_letters,
     wanted_of,
 )
-from monitor.web.console.events.hex_dump import hex_dump, printable, text_of
+from monitor.web.console.actor import known_actor
+from monitor.web.console.events.hex_dump import hex_dump, printable, text_of, visible
 from monitor.web.console.events.letter_reading import read_letter
 from monitor.web.console.fields import Blank, FieldInstant, FieldText
 from monitor.web.console.personal import is_secret_header, may_be_personal
@@ -80,7 +81,11 @@ def routes(shell: Shell) -> APIRouter:
     def events(request: Request, asked: Annotated[EventsAsked, Query()]) -> Response:
         page = page_of_letters(context, asked, BEGINNING_BYTES + 4)
         with reading(context.engine) as connection:
-            counts = count_reasons(connection, wanted_of(asked), LISTED_REASONS)
+            # A rare reason is looked for among all letters: once is enough, if all that have it are listed.
+            if asked.cursor is None and page.next_cursor is None:
+                counts = reasons_among(((one.kind, one.reason) for one in page.items), LISTED_REASONS)
+            else:
+                counts = count_reasons(connection, wanted_of(asked), LISTED_REASONS)
             known = topics(connection)
         letters = [
             (letter, "" if is_personal(letter.topic) else _beginning(letter.value_base64))
@@ -113,7 +118,7 @@ def routes(shell: Shell) -> APIRouter:
             HERE,
             letter=letter,
             stored_bytes=len(value),
-            text=None if text is None else text[:SHOWN_SIGNS],
+            text=None if text is None else visible(text[:SHOWN_SIGNS]),
             is_text_cut=text is not None and len(text) > SHOWN_SIGNS,
             dump=hex_dump(value[:DUMPED_BYTES]),
             dumped_bytes=min(len(value), DUMPED_BYTES),
@@ -121,6 +126,7 @@ def routes(shell: Shell) -> APIRouter:
             headers=[_header(one.name, one.value_base64) for one in letter.headers],
             reading=read_letter(configuration, letter, may_ask=asked.read == "now"),
             is_personal=is_personal(letter.topic),
+            actor=known_actor(request),
         )
 
     @router.get("/events/{id:int}/bytes")

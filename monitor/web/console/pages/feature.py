@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -14,7 +15,7 @@ from monitor.web.charting.chart import Chart
 from monitor.web.charting.forms import FORMS, given
 from monitor.web.console.exact import ExactRoute
 from monitor.web.console.feature.distribution import compared, contribution_chart, distribution_chart
-from monitor.web.console.feature.effects import effect_chart, evidence_chart, rows_chart, thinned
+from monitor.web.console.feature.effects import effect_chart, evidence_chart, rows_chart
 from monitor.web.console.feature.history import Histories
 from monitor.web.console.feature.knowledge import knowledge_of, markers_of
 from monitor.web.console.feature.multiples import multiples_of
@@ -76,7 +77,8 @@ class Charts:
         make = self._makers.get(name)
         if make is None:
             raise not_found(name, "chart", "path.name", self._makers)
-        return make(connection, subject, column, segment)
+        made = make(connection, subject, column, segment)
+        return replace(made, span=(subject.from_ms, subject.to_ms)) if made.is_over_time else made
 
     def _distribution(self, connection: Connection, subject: Subject, column: str, segment: str) -> Chart:
         history = self._histories.of(connection, subject, column, segment)
@@ -94,8 +96,12 @@ class Charts:
         return effect_chart(_title("PSI", column, segment), windows, subject.tolerance(column), markers)
 
     def _segment(self, connection: Connection, subject: Subject, column: str, segment: str) -> Chart:
-        windows = thinned(judged_windows(connection, subject, column, segment), MOST_IN_SMALL)
-        return effect_chart(_title("PSI", column, segment), windows, subject.tolerance(column))
+        whole = judged_windows(connection, subject, column, segment)
+        alarms = sum(one.is_alarm for one in whole.windows)
+        windows = whole.thinned(MOST_IN_SMALL)
+        words = f"{alarms} of {len(whole.windows)} windows in alarm.{windows.words}"
+        made = effect_chart(_title("PSI", column, segment), windows, subject.tolerance(column))
+        return replace(made, words=words)
 
     def _evidence(self, connection: Connection, subject: Subject, column: str, segment: str) -> Chart:
         windows = judged_windows(connection, subject, column, segment)
@@ -125,7 +131,8 @@ def routes(shell: Shell) -> APIRouter:
     ) -> Response:
         with reading(context.engine) as connection:
             subject = _checked(context, connection, model, column, asked)
-            windows = judged_windows(connection, subject, column, asked.segment)
+            judged = judged_windows(connection, subject, column, asked.segment)
+            windows = judged.windows
             starts = [one.start_ms for one in windows]
             known = knowledge_of(connection, subject, starts, column, asked.segment)
             multiples = multiples_of(connection, subject, starts, column, asked.by)
@@ -144,6 +151,8 @@ def routes(shell: Shell) -> APIRouter:
             segment=asked.segment,
             windows=windows[::-1][:LISTED_WINDOWS],
             windows_total=len(windows),
+            judged=judged,
+            has_evidence=any(one.evidence is not None for one in windows),
             weak_total=sum(bool(one.doubts) for one in windows),
             alarm_total=sum(one.is_alarm for one in windows),
             known=known,

@@ -16,6 +16,7 @@ from monitor.web.console.fleet.listing import FleetAsked, counted, matching, pag
 from monitor.web.console.fleet.rows import Week, all_rates, rows_of
 from monitor.web.console.fleet.standing import INCIDENT_STATES, SEVERITIES, standings
 from monitor.web.console.fleet.strips import HEIGHTS, Axis
+from monitor.web.console.model.performance import SHARES
 from monitor.web.console.shell import Shell
 from monitor.web.context import Context
 
@@ -59,7 +60,7 @@ def routes(shell: Shell) -> APIRouter:
     def fleet(request: Request, asked: Annotated[FleetAsked, Query()]) -> Response:
         with reading(context.engine) as connection:
             shown = read_fleet(context, connection, asked)
-        return shell.page(request, "fleet.html", "/", asked=asked, heights=HEIGHTS, **shown)
+        return shell.page(request, "fleet.html", "/", asked=asked, heights=HEIGHTS, shares=SHARES, **shown)
 
     return router
 

@@ -16,12 +16,13 @@ from monitor.web.console.forms import Posted
 from monitor.web.console.incidents.charts import IncidentCharts, Name
 from monitor.web.console.incidents.deeds import SPANS, Deeds
 from monitor.web.console.incidents.inbox import InboxAsked, inbox_of
-from monitor.web.console.incidents.story import story_of
+from monitor.web.console.incidents.story import UnreadStory, story_of, story_or_rest
 from monitor.web.console.incidents.verification import Verification, Verifier
 from monitor.web.console.shell import Shell
 from monitor.web.context import Context
 from monitor.web.parameters import LARGEST, Asked, PathText
 from monitor.web.problems import not_found
+from monitor.web.sign_in.acting import note
 from schemas.errors import UsageError
 
 HERE = "/incidents"
@@ -78,6 +79,7 @@ def _add_inbox(router: APIRouter, shell: Shell, deeds: Deeds) -> None:
         verb, id_ = next(((verb, posted[verb]) for verb in QUICK if verb in posted), ("", ""))
         try:
             actor = actor_of(request, posted)
+            note(f"{verb or 'nothing'} {id_[:64]} by {actor}")
             done = deeds.do(id_, actor, {"do": verb, "for": "1h"})
         except UsageError as error:
             return page(request, asked, str(error), 409)
@@ -91,8 +93,12 @@ def _add_story(router: APIRouter, shell: Shell, deeds: Deeds) -> None:
 
     def page(request: Request, id_: str, asked: StoryAsked, status: int = 200, **values: Any) -> Response:
         typed: Mapping[str, str] = values.pop("typed", {})
+        story = story_or_rest(context, id_)
+        if isinstance(story, UnreadStory):
+            error = values.get("error", "")
+            return shell.page(request, "incident_unread.html", HERE, status, story=story, error=error)
         shown = {
-            "story": story_of(context, id_),
+            "story": story,
             "asked": asked,
             "said": said(asked.done),
             "error": "",
@@ -100,6 +106,7 @@ def _add_story(router: APIRouter, shell: Shell, deeds: Deeds) -> None:
             "actor": typed.get("actor", known_actor(request)),
             "spans": tuple(SPANS),
             "verified": None,
+            "page_address": f"{context.configuration.console_url}{HERE}/{id_}",
         }
         return shell.page(request, "incident.html", HERE, status, **{**shown, **values})
 
@@ -114,9 +121,11 @@ def _add_story(router: APIRouter, shell: Shell, deeds: Deeds) -> None:
         """Do what a form of the page says; what cannot be done is said, with all that was written."""
         try:
             if posted.get("do") == "verify":
+                note("recompute and verify")
                 verified = _verified(context, verifier, id, posted)
                 return page(request, id, asked, said="", verified=verified)
             actor = actor_of(request, posted)
+            note(_words(posted, actor))
             done = deeds.do(id, actor, posted)
         except NoIncident as error:
             raise not_found(id, "incident", "path.id") from error
@@ -125,6 +134,13 @@ def _add_story(router: APIRouter, shell: Shell, deeds: Deeds) -> None:
         response = back_done(posted, done, f"{HERE}/{id}")
         remember(request, response, actor)
         return response
+
+
+def _words(posted: Mapping[str, str], actor: str) -> str:
+    """Say what a form asks for, for the audit log."""
+    more = [posted[name] for name in ("for", "model", "receiver", "run", "hash") if posted.get(name)]
+    why = posted.get("reason") or posted.get("text") or ""
+    return f"{' '.join([posted.get('do', 'nothing'), *more])} by {actor}{f': {why}' if why else ''}"
 
 
 def _verified(context: Context, verifier: Verifier, id_: str, posted: Mapping[str, str]) -> Verification:

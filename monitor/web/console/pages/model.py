@@ -11,6 +11,7 @@ from monitor.store.engine import reading
 from monitor.store.queries.references import pointers
 from monitor.store.queries.times import newest_events, watermarks
 from monitor.web.charting.forms import Form, given
+from monitor.web.console.exact import ExactRoute
 from monitor.web.console.model.charts import Name, chart_of
 from monitor.web.console.model.comparison import CompareAsked, comparison_of
 from monitor.web.console.model.features import features_of
@@ -22,6 +23,7 @@ from monitor.web.console.shell import Shell
 from monitor.web.parameters import PathText
 
 HERE = "/"
+MOST_LISTED = 60  # rows of a table, before somebody asks for all
 
 
 class ModelName(Convertor[str]):
@@ -41,7 +43,7 @@ class ModelName(Convertor[str]):
 def routes(shell: Shell) -> APIRouter:
     """Build the routes."""
     register_url_convertor("model_name", ModelName())
-    router, context = APIRouter(), shell.context
+    router, context = APIRouter(route_class=ExactRoute), shell.context
 
     @router.get("/models/{model:model_name}/charts/{name}.{form}")
     def chart(model: PathText, name: Name, form: Form, asked: Annotated[ModelAsked, Query()]) -> Response:
@@ -54,7 +56,8 @@ def routes(shell: Shell) -> APIRouter:
     def compare(request: Request, model: PathText, asked: Annotated[CompareAsked, Query()]) -> Response:
         with reading(context.engine) as connection:
             found = comparison_of(context, connection, model, asked)
-        return shell.page(request, "model_compare.html", HERE, found=found)
+        listed = found.columns if asked.columns == "all" else found.columns[:MOST_LISTED]
+        return shell.page(request, "model_compare.html", HERE, found=found, listed=listed)
 
     @router.get("/models/{model:model_name}")
     def page(request: Request, model: PathText, asked: Annotated[ModelAsked, Query()]) -> Response:
@@ -76,6 +79,7 @@ def routes(shell: Shell) -> APIRouter:
             incidents=incidents,
             story=story,
             features=features,
+            listed=features.rows if asked.features == "all" else features.rows[:MOST_LISTED],
             metrics=metrics,
             quadrant=quadrant if isinstance(quadrant, Quadrant) else None,
             no_quadrant="" if isinstance(quadrant, Quadrant) else quadrant,

@@ -22,6 +22,7 @@ from monitor.web.console.shell import Shell, query
 from monitor.web.documents import instant
 from monitor.web.parameters import Asked, NoParameters, PathText
 from monitor.web.problems import Mistake, Refused, not_found
+from monitor.web.sign_in.acting import note
 from schemas.errors import UsageError
 
 HERE = "/configuration"
@@ -89,6 +90,7 @@ def routes(shell: Shell) -> APIRouter:
     @router.post("/configuration/preview")
     def start(posted: Posted, _asked: Annotated[NoParameters, Query()]) -> Response:
         asked = _read(posted)
+        note(f"preview {', '.join(f'{k} {v}' for k, v in asked.fields().items() if v not in (None, ''))}")
         tried = _tried(context.configuration, asked)
         try:
             made = previews.start(context.configuration, tried, asked.wanted(), asked.fields())

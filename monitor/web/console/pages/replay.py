@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import Field, ValidationError
 
 from monitor.web.api.dead_letters import Kind, ReplayAsked, mark_letters
+from monitor.web.console.actor import actor_of, known_actor, remember
 from monitor.web.console.fields import Blank, FieldInstant, FieldText
 from monitor.web.console.forms import Posted, back
+from monitor.web.console.incidents.deeds import MOST_REASON, text_of
 from monitor.web.console.shell import Shell, query
 from monitor.web.documents import instant
 from monitor.web.parameters import LARGEST, Asked, NoParameters, RowId
 from monitor.web.problems import Mistake, Refused
+from schemas.errors import UsageError
 
 HERE = "/events"
 FIELDS = ("topic", "kind", "reason", "from", "to")
@@ -54,21 +57,50 @@ def routes(shell: Shell) -> APIRouter:
     @router.get("/events/replay")
     def count(request: Request, asked: Annotated[ReplayPageAsked, Query()]) -> Response:
         found = mark_letters(context, asked.asked(dry_run=True))
-        return shell.page(request, "replay.html", HERE, found=found, filter=asked.filter(), asked=asked)
+        values: dict[str, Any] = {
+            "found": found,
+            "filter": asked.filter(),
+            "asked": asked,
+            "actor": known_actor(request),
+        }
+        return shell.page(request, "replay.html", HERE, **values)
 
     @router.post("/events/replay")
-    def replay(posted: Posted, _asked: Annotated[NoParameters, Query()]) -> Response:
+    def replay(request: Request, posted: Posted, _asked: Annotated[NoParameters, Query()]) -> Response:
         asked = _read(posted)
-        done = mark_letters(context, asked.asked(dry_run=False))
+        actor, cause = _who_and_why(request, posted)
+        wanted = asked.asked(dry_run=False)
+        done = mark_letters(context, wanted.model_copy(update={"actor": actor, "cause": cause}))
         told = query({**asked.filter(), "marked": done.marked})
-        return RedirectResponse(f"/events/replay{told}", status_code=303)
+        response = RedirectResponse(f"/events/replay{told}", status_code=303)
+        remember(request, response, actor)
+        return response
 
     @router.post("/events/{id:int}/replay")
-    def replay_one(id: RowId, posted: Posted, _asked: Annotated[NoParameters, Query()]) -> Response:
-        mark_letters(context, ReplayAsked(ids=[id]))
-        return back(posted, f"/events/{id}")
+    def replay_one(
+        request: Request, id: RowId, posted: Posted, _asked: Annotated[NoParameters, Query()]
+    ) -> Response:
+        actor, cause = _who_and_why(request, posted)
+        mark_letters(context, ReplayAsked(ids=[id], actor=actor, cause=cause))
+        response = back(posted, f"/events/{id}")
+        remember(request, response, actor)
+        return response
 
     return router
+
+
+def _who_and_why(request: Request, posted: Mapping[str, str]) -> tuple[str, str]:
+    """Read who asks for a replay, and why.
+
+    Raises
+    ------
+    Refused
+        If the name or the reason cannot be kept.
+    """
+    try:
+        return actor_of(request, posted), text_of(posted, "cause", MOST_REASON)
+    except UsageError as error:
+        raise Refused(422, str(error), [Mistake(where="form", what=str(error))]) from error
 
 
 def _read(posted: Mapping[str, str]) -> ReplayPageAsked:

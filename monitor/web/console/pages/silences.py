@@ -17,6 +17,7 @@ from monitor.web.console.incidents.quiet import CHOICES, NAMES, When, end, make,
 from monitor.web.console.shell import Shell
 from monitor.web.paging import cut, read_cursor, write_cursor
 from monitor.web.parameters import Asked
+from monitor.web.sign_in.acting import note
 from schemas.errors import UsageError
 
 HERE, PARENT = "/silences", "/incidents"
@@ -29,6 +30,14 @@ class SilencesAsked(Asked):
 
     cursor: str | None = Field(None, max_length=2_048, description="Where the page before ended.")
     done: Done | None = Field(None, description="What a form has just done.")
+
+
+def _words(posted: Mapping[str, str]) -> str:
+    """Say what a form asks for, for the audit log."""
+    if "end" in posted:
+        return f"end silence {posted['end']}"
+    names = (*CHOICES, *NAMES, "everything", "from", "for", "comment")
+    return f"silence {', '.join(f'{name} {posted[name]}' for name in names if posted.get(name))}"
 
 
 def routes(shell: Shell) -> APIRouter:
@@ -71,6 +80,7 @@ def routes(shell: Shell) -> APIRouter:
         """Make a silence, or end one."""
         try:
             actor = actor_of(request, posted)
+            note(f"{_words(posted)} by {actor}")
             done: Done = "silence-ended" if "end" in posted else "silence"
             if "end" in posted:
                 end(context, actor, posted["end"])

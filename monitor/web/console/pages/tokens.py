@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from monitor.config.problem import choices, show
 from monitor.config.sign_in import ROLES, OidcSignIn, RoleName
+from monitor.incidents.actions import AGAIN_MS
 from monitor.store import api_tokens, sessions
 from monitor.store.engine import immediate, reading
 from monitor.web.console.forms import Posted, back
@@ -16,7 +17,7 @@ from monitor.web.console.shell import Shell
 from monitor.web.context import Context
 from monitor.web.parameters import NoParameters, RowId
 from monitor.web.problems import Mistake, Refused
-from monitor.web.sign_in.acting import user_of
+from monitor.web.sign_in.acting import note, user_of
 from monitor.web.sign_in.audit import LOCAL
 from monitor.web.sign_in.tokens import create, lifetime_ms
 from schemas.errors import UsageError
@@ -38,11 +39,13 @@ def routes(shell: Shell) -> APIRouter:
     def make(request: Request, posted: Posted) -> Response:
         role, now_ms = _role(posted), context.clock.now_ms()
         try:
+            note(f"make token {posted.get('name', '')} as {role} for {posted.get('lifetime', '')}")
             lives_ms = lifetime_ms(posted.get("lifetime", ""))
             ends_ms = None if lives_ms is None else now_ms + lives_ms
             _, token = create(context.engine, posted.get("name", ""), role, ends_ms, _who(request), now_ms)
         except (UsageError, ValueError) as error:
-            raise Refused(422, str(error), [Mistake(where="form", what=str(error))]) from error
+            what = f"{error}{_shown_before(context, request, posted)}"
+            raise Refused(422, what, [Mistake(where="form", what=what)]) from error
         return shell.page(
             request, "token_made.html", HERE, name=posted["name"].strip(), token=token, role=role
         )
@@ -50,16 +53,28 @@ def routes(shell: Shell) -> APIRouter:
     @router.post(PAGE + "/{id:int}/revoke")
     def revoke(request: Request, id: RowId, posted: Posted) -> Response:
         with immediate(context.engine) as connection:
+            note(f"revoke token {api_tokens.name_of(connection, id) or ''}")
             api_tokens.revoke(connection, id, _who(request), context.clock.now_ms())
         return back(posted, PAGE)
 
     @router.post("/configuration/tokens/sessions/{id}/end")
     def end_session(id: str, posted: Posted) -> Response:
         with immediate(context.engine) as connection:
+            note(f"sign out {sessions.name_of(connection, id) or 'nobody'}")
             sessions.end(connection, id)
         return back(posted, PAGE)
 
     return router
+
+
+def _shown_before(context: Context, request: Request, posted: Mapping[str, str]) -> str:
+    """Say what a button that was pressed twice has done: the first answer had the token."""
+    name, since_ms = posted.get("name", "").strip(), context.clock.now_ms() - AGAIN_MS
+    if not name.isprintable():
+        return ""
+    with reading(context.engine) as connection:
+        is_own = api_tokens.was_just_made(connection, name, _who(request), since_ms)
+    return "; you made it a moment ago: if you did not see it, revoke it and make another" if is_own else ""
 
 
 def _page(shell: Shell, request: Request) -> Response:

@@ -54,13 +54,14 @@ class Cell:
 
         Examples
         --------
-        >>> [Cell(value, 0, 0, False, 0).brief for value in (0.0, 0.00704, 0.5, 5.4444, 1234.5, None)]
-        ['0', '0.007', '0.5', '5.44', '1234', '–']
+        >>> [Cell(value, 0, 0, False, 0).brief for value in (0.0, 0.0001, 0.00704, 0.5, 5.4444, 1234.5, None)]
+        ['0', '< 0.001', '0.007', '0.5', '5.44', '1234', '–']
         """
         if self.value is None:
             return "–"
         if abs(self.value) < 1:
-            return f"{self.value:.3f}".rstrip("0").rstrip(".")
+            text = f"{self.value:.3f}".rstrip("0").rstrip(".")
+            return "< 0.001" if text == "0" and self.value > 0 else text
         return f"{self.value:.3g}" if abs(self.value) < 1_000 else f"{self.value:.0f}"
 
 
@@ -118,11 +119,14 @@ class Scale:
         Level of a value; takes the values of the segment's other cells too.
     badness : callable
         Larger for what is worse, of a value and those of its segment.
+    of_alarms : int
+        Level that a value with an alarm has at least.
     """
 
     legend: str
     level: Callable[[float, Sequence[float]], int]
     badness: Callable[[float, Sequence[float]], float]
+    of_alarms: int = 0
 
 
 def buckets_of(from_ms: int, to_ms: int, window_ms: int) -> Buckets:
@@ -145,7 +149,13 @@ def buckets_of(from_ms: int, to_ms: int, window_ms: int) -> Buckets:
 
 
 def rows_of(
-    measured: Mapping[Key, Measured], segments: Iterable[str], buckets: Buckets, scale: Scale, end_ms: int
+    measured: Mapping[Key, Measured],
+    segments: Iterable[str],
+    buckets: Buckets,
+    scale: Scale,
+    *,
+    end_ms: int,
+    to_ms: int,
 ) -> list[Row]:
     """Lay values out as rows, the worst segment first.
 
@@ -155,6 +165,8 @@ def rows_of(
         Those without any value are left out.
     end_ms : int
         End of the last judged window: buckets that reach beyond are not finished.
+    to_ms : int
+        End of the range, which the last bucket may reach beyond.
     """
     found: list[tuple[tuple[float, float], Row]] = []
     for segment in segments:
@@ -166,7 +178,7 @@ def rows_of(
         row = Row(
             segment,
             tuple(
-                _cell(one, scale, every, is_finished=start + buckets.length_ms <= end_ms)
+                _cell(one, scale, every, is_finished=min(start + buckets.length_ms, to_ms) <= end_ms)
                 for one, start in zip(cells, starts, strict=True)
             ),
         )
@@ -179,7 +191,8 @@ def _cell(one: Measured | None, scale: Scale, every: Sequence[float], *, is_fini
     if one is None or one.value is None:
         return Cell(None, 0 if one is None else one.n, 0, is_weak=True, alarms=0)
     is_weak = one.is_small or not is_finished
-    return Cell(one.value, one.n, 0 if is_weak else scale.level(one.value, every), is_weak, one.alarms)
+    level = max(scale.level(one.value, every), scale.of_alarms if one.alarms else 0)
+    return Cell(one.value, one.n, 0 if is_weak else level, is_weak, one.alarms)
 
 
 def _worst(row: Row, scale: Scale, every: Sequence[float]) -> tuple[float, float]:

@@ -9,19 +9,23 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from monitor.config.settings import METRICS
-from monitor.store.queries.judged import newest_window, windows
+from monitor.store.queries.judged import newest_window, window_stride, windows
 from monitor.store.queries.segment_values import segment_metrics
 from monitor.web.charting.chart import Chart, Series
 from monitor.web.console.feature.subject import Choice, RangeAsked, Subject, values_of
+from monitor.web.console.feature.usual import usual_psi
+from monitor.web.console.model.performance import SHARES
 from monitor.web.console.segments.grid import Buckets, Row, buckets_of, rows_of
 from monitor.web.console.segments.measures import (
     NAMES,
+    Known,
     Measure,
     Values,
     judged_values,
     missing_values,
     performance_values,
     scale_of,
+    usual_values,
 )
 from monitor.web.problems import not_found
 
@@ -30,7 +34,7 @@ class MapAsked(RangeAsked):
     """Parameters of a map."""
 
     by: Choice = Field(None, description="Segment column; default: the first that is configured.")
-    measure: Measure = Field("psi", description="What is shown.")
+    measure: Measure = Field("usual", description="What is shown.")
     column: Choice = Field(None, description="Column that PSI or missing share is of.")
     metric: Choice = Field(None, description="Metric of performance.")
 
@@ -52,8 +56,8 @@ class SegmentMap:
     rows : list of Row
         The worst first.
     legend : str
-    since_ms : int or None
-        Since when values were read, where the range was too long.
+    note : str
+        What of the range was not read; empty where all of it was.
     """
 
     by: str
@@ -65,21 +69,22 @@ class SegmentMap:
     buckets: Buckets
     rows: list[Row]
     legend: str
-    since_ms: int | None
+    note: str
 
     @property
     def is_share(self) -> bool:
         """Whether values are shares of rows."""
-        return self.measure == "missing"
+        return self.measure == "missing" or (self.measure == "performance" and self.metric in SHARES)
 
     @property
     def title(self) -> str:
         """What is shown, in words."""
         named = {
-            "psi": f"PSI of {self.column}",
+            "usual": f"PSI of {self.column} against the usual change",
+            "psi": f"PSI of {self.column}, de-biased",
             "missing": f"missing share of {self.column}",
             "rows": NAMES["rows"],
-            "performance": self.metric,
+            "performance": self.metric.replace("_", " "),
         }
         return named[self.measure]
 
@@ -101,6 +106,7 @@ def map_of(connection: Connection, subject: Subject, asked: MapAsked) -> Segment
     newest = newest_window(connection, subject.model, subject.version, str(subject.window))
     values = _values(connection, subject, asked.measure, segments, (by, column, metric), buckets)
     scale = scale_of(asked.measure, subject, column, metric)
+    end_ms = 0 if newest is None else newest.end_ms
     return SegmentMap(
         by,
         asked.measure,
@@ -109,9 +115,9 @@ def map_of(connection: Connection, subject: Subject, asked: MapAsked) -> Segment
         _columns(subject, asked.measure),
         metrics,
         buckets,
-        rows_of(values.measured, segments, buckets, scale, 0 if newest is None else newest.end_ms),
+        rows_of(values.measured, segments, buckets, scale, end_ms=end_ms, to_ms=subject.to_ms),
         scale.legend,
-        values.from_ms if values.from_ms > subject.from_ms else None,
+        values.note.strip(),
     )
 
 
@@ -136,13 +142,18 @@ def _values(
 ) -> Values:
     by, column, metric = names
     if not segments or (measure == "performance" and not metric):
-        return Values({}, subject.from_ms)
+        return Values({})
     if measure == "missing":
         return missing_values(connection, subject, segments, column, buckets)
-    starts = [row.start_ms for row in windows(connection, subject.stream)]
+    stride = window_stride(connection, subject.stream)
+    found = windows(connection, subject.stream, subject.window.every_ms, stride)
+    same = {row.start_ms for row in found if row.reference_hash == subject.reference_hash}
+    known = Known([row.start_ms for row in found], stride, same)
     if measure == "performance":
-        return performance_values(connection, subject, starts, segments, metric, buckets)
-    return judged_values(connection, subject, starts, segments, column, by, buckets, measure)
+        return performance_values(connection, subject, known, segments, metric, buckets)
+    if measure == "usual":
+        return usual_values(connection, subject, known, segments, column, by, buckets)
+    return judged_values(connection, subject, known, segments, column, by, buckets, measure)
 
 
 def _columns(subject: Subject, measure: Measure) -> list[str]:
@@ -154,14 +165,26 @@ def _columns(subject: Subject, measure: Measure) -> list[str]:
 
 
 def _column(subject: Subject, asked: MapAsked) -> str:
-    """Column that is asked for; by default the one that drifted most in the latest window."""
+    """Column that is asked for; by default the one that is farthest beyond the usual in the latest window."""
     if asked.column is not None:
         subject.check_column(asked.column, "query.column")
         return asked.column
     known = _columns(subject, asked.measure)
-    return max(
-        known, key=lambda name: (subject.judged.get(name, (0.0, 0.0)), name in subject.registered), default=""
-    )
+    return max(known, key=lambda name: (_beyond(subject, name), name in subject.registered), default="")
+
+
+def _beyond(subject: Subject, column: str) -> float:
+    """PSI of a column in the latest window as a multiple of the usual one; 0 where that is not known."""
+    if column not in subject.judged:
+        return 0.0
+    debiased, measured, rows = subject.judged[column]
+    if debiased > 0:
+        return measured / max(measured - debiased, 1e-12)
+    if subject.reference is None:
+        return 0.0
+    detector = subject.settings.detector
+    usual = usual_psi(subject.reference, detector, column, "", [subject.judged_ms], [rows])[0]
+    return float(measured / usual) if usual > 0 else 0.0
 
 
 def _metrics(connection: Connection, subject: Subject, segments: Sequence[str]) -> list[str]:
