@@ -31,6 +31,7 @@ BEYOND_SCHEMAS = (
     "the range holds more than",
     "the silence would be over already",
     "a silence lasts longer than nothing",
+    "is longer than 100 years",
     "that week does not lie between the years 1 and 9999",
     "cannot be read; none was taken in",
     "(driftline reference list shows those that there are)",

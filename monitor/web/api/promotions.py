@@ -46,7 +46,12 @@ class OfferAsked(Asked):
 class PromotionAsked(Asked):
     """A reference for a version."""
 
-    hash: Text = Field(min_length=4, max_length=64, description="Its hash, or the beginning of it.")
+    hash: Text = Field(
+        min_length=4,
+        max_length=64,
+        description="Its hash, or the beginning of it.",
+        json_schema_extra={"pattern": "^[0-9A-Fa-f]+$"},
+    )
     actor: Annotated[Text, AfterValidator(name_or)] = Field(
         "api", min_length=1, max_length=200, validate_default=True
     )
