@@ -28,6 +28,7 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine
 
 from monitor.clock import ManualClock
+from monitor.commands.run import settle
 from monitor.config import Configuration
 from monitor.telemetry import Telemetry
 from monitor.web.app import create_app
@@ -139,6 +140,7 @@ def browsing(world: World) -> Iterator[Browser]:
     """Serve a world."""
     app = create_app(world.configuration, world.engine, world.telemetry, world.clock)
     with TestClient(app, base_url="http://127.0.0.1", headers={"accept-encoding": "gzip"}) as client:
+        settle()  # as `driftline run` does
         yield Browser(client)
 
 
