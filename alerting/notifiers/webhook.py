@@ -16,15 +16,14 @@ from typing import Any, Literal, Self
 import httpx
 import msgspec
 from pydantic import Field, SecretStr, field_validator, model_validator
-from standardwebhooks import Webhook
 
 from alerting.codec import document
 from alerting.digest import DigestNotice
 from alerting.digest import document as digest_document
-from alerting.finding import instant
 from alerting.http.addresses import PinnedTransport, Resolve, resolve_all
 from alerting.http.receiver import secret_address, trust_of
 from alerting.http.retry_after import retry_after_s
+from alerting.http.signatures import Signatures, basic_authorization
 from alerting.incidents.document import own_fields
 from alerting.notice import Notice
 from alerting.notifiers.base import Example, Notifier, ReceiverDisabled, ReceiverOptions, ReceiverState
@@ -32,7 +31,6 @@ from alerting.secrets import Secrets, exactly_one
 from schemas.errors import DeliveryError, RetryLater
 
 MAX_BODY_BYTES = 20_000
-SECRET_BYTES = range(24, 65)
 GONE = 410
 # The same bytes would be refused again.
 REFUSED = frozenset({400, 405, 406, 411, 413, 414, 415, 422, 501})
@@ -111,14 +109,12 @@ class WebhookNotifier(Notifier):
     ) -> None:
         super().__init__(options, secrets, now_ms)
         self._url = SecretStr(options.url) if options.url else secret_address(options, secrets, "url")
-        key = _key(options, secrets, "secret")
-        self._signers = [Webhook(key)]
-        if secrets.read_optional(options, "previous_secret") is not None:
-            self._signers.append(Webhook(_key(options, secrets, "previous_secret")))
+        self._signatures = Signatures.of(options, secrets)
+        key = self._signatures.keys[0].data
         # Keyed, since it is stored and must not let anybody try out addresses.
         self._mark = hmac.new(key, self._url.get_secret_value().encode(), hashlib.sha256).hexdigest()
         self._transport = _transport(options, secrets, resolve)
-        self._authorization = _authorization(httpx.URL(self._url.get_secret_value()))
+        self._authorization = basic_authorization(httpx.URL(self._url.get_secret_value()))
 
     @property
     def fingerprint(self) -> str:
@@ -164,20 +160,9 @@ class WebhookNotifier(Notifier):
         ]
 
     def _post(self, id_: str, body: bytes) -> None:
-        response = self._request("POST", body, self._headers(id_, body))
+        response = self._request("POST", body, self._signatures.headers(id_, body, self.now_ms()))
         if not 200 <= response.status_code < 300:
             raise self._error(response)
-
-    def _headers(self, id_: str, body: bytes) -> dict[str, str]:
-        # UTC, because the library replaces the zone instead of converting.
-        at = instant(self.now_ms() // 1_000 * 1_000)
-        signatures = [signer.sign(id_, at, body.decode()) for signer in self._signers]
-        return {
-            "content-type": "application/json",
-            "webhook-id": id_,
-            "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": " ".join(signatures),
-        }
 
     def _request(self, method: str, body: bytes, headers: dict[str, str]) -> httpx.Response:
         """Send without httpx's client: that would follow proxies of the environment and log the address."""
@@ -272,26 +257,6 @@ def _checked_url(url: str) -> str:
         msg = "holds credentials (name them with url_env or url_file)"
         raise ValueError(msg)
     return url
-
-
-def _authorization(url: httpx.URL) -> dict[str, str]:
-    """Turn credentials of the address, if there are any, into the header they stand for."""
-    if not url.userinfo:
-        return {}
-    pair = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-    return {"authorization": f"Basic {pair}"}
-
-
-def _key(options: WebhookOptions, secrets: Secrets, name: str) -> bytes:
-    text = secrets.read(options, name).get_secret_value()
-    encoded = text.removeprefix("whsec_").rstrip("=")
-    try:
-        key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except ValueError:  # not base64, or not even ASCII
-        key = b""
-    if len(key) not in SECRET_BYTES:
-        raise secrets.problem(name, "not a webhook secret (use whsec_ and 24 to 64 bytes in base64)")
-    return key
 
 
 def _transport(options: WebhookOptions, secrets: Secrets, resolve: Resolve) -> httpx.BaseTransport:

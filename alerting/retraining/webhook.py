@@ -23,12 +23,11 @@ from typing import Literal, Self
 import httpx
 import msgspec
 from pydantic import SecretStr, field_validator, model_validator
-from standardwebhooks import Webhook
 
-from alerting.finding import instant
 from alerting.http.addresses import Resolve, resolve_all
 from alerting.http.client import segment
 from alerting.http.receiver import client_of
+from alerting.http.signatures import Signatures, basic_authorization
 from alerting.retraining.base import Example, RetrainingTarget
 from alerting.retraining.credentials import Credential
 from alerting.retraining.options import Address, TokenOptions
@@ -36,7 +35,6 @@ from alerting.retraining.request import RetrainingRequest, document
 from alerting.retraining.run import Run, RunState, web_link
 from alerting.secrets import Secrets, exactly_one
 
-SECRET_BYTES = range(24, 65)
 MAX_RUN_ID = 256
 SHORTEST_SECRET = 8  # to hide a path like / would spoil every message
 EVENT = "driftline.retraining.requested"
@@ -109,9 +107,9 @@ class RetrainingWebhookTarget(RetrainingTarget):
         if not options.url:
             path = self._address().raw_path.decode("ascii")
             self.http.hide(self._url.get_secret_value(), path if len(path) >= SHORTEST_SECRET else "")
-        self._signers = [self._signer("secret")]
-        if secrets.read_optional(options, "previous_secret") is not None:
-            self._signers.append(self._signer("previous_secret"))
+        self._signatures = Signatures.of(options, secrets)
+        for key in self._signatures.keys:
+            self.http.hide(*key.written)
         self._status = client_of(options, secrets, "", now_ms, resolve)
 
     @property
@@ -132,7 +130,8 @@ class RetrainingWebhookTarget(RetrainingTarget):
         """Post the request."""
         data = {"type": EVENT, "timestamp": request.requested_at, "data": document(request)}
         body = msgspec.json.encode(data)
-        headers = {**self._signature(f"retraining-{request.id}", body), **self._authorization()}
+        signed = self._signatures.headers(f"retraining-{request.id}", body, self.now_ms())
+        headers = {**signed, **self._authorization()}
         answer = self.http.send("POST", "", body, headers)
         id_ = answer.text("run_id")
         is_usable = 0 < len(id_) <= MAX_RUN_ID and id_.isprintable()
@@ -200,32 +199,8 @@ class RetrainingWebhookTarget(RetrainingTarget):
         return url
 
     def _authorization(self) -> dict[str, str]:
-        """Turn credentials of the address, if there are any, into the header they stand for."""
         url = httpx.URL(self._url.get_secret_value())
-        if not url.userinfo:
-            return {}
-        pair = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-        self.http.hide(pair, url.password)
-        return {"authorization": f"Basic {pair}"}
-
-    def _signature(self, id_: str, body: bytes) -> dict[str, str]:
-        # UTC, because the library replaces the zone instead of converting.
-        at = instant(self.now_ms() // 1_000 * 1_000)
-        return {
-            "content-type": "application/json",
-            "webhook-id": id_,
-            "webhook-timestamp": str(int(at.timestamp())),
-            "webhook-signature": " ".join(one.sign(id_, at, body.decode()) for one in self._signers),
-        }
-
-    def _signer(self, name: str) -> Webhook:
-        text = self.secrets.read(self.options, name).get_secret_value()
-        encoded = text.removeprefix("whsec_").rstrip("=")
-        try:
-            key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-        except ValueError:  # not base64, or not even ASCII
-            key = b""
-        if len(key) not in SECRET_BYTES:
-            raise self.secrets.problem(name, "not a webhook secret (use whsec_ and 24 to 64 bytes in base64)")
-        self.http.hide(text, encoded)
-        return Webhook(key)
+        header = basic_authorization(url)
+        for value in header.values():
+            self.http.hide(value.removeprefix("Basic "), url.password)
+        return header
