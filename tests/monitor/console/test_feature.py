@@ -291,7 +291,8 @@ def test_the_range_is_chosen_without_script(browser, address):
     page = visitor.visit(f"{PAGE}?{urlencode(RANGE)}")
     page.get_by_label("to", exact=True).fill("2026-01-01T00:30")
     page.locator("select[name=segment]").select_option("c=a")
-    page.get_by_role("button", name="Show").press("Enter")
+    with page.expect_navigation():
+        page.get_by_role("button", name="Show").press("Enter")
     assert "2 judged windows" in page.locator("main").inner_text()
     assert page.locator("h1").inner_text() == "x where c=a"
     finish(visitor, address)

@@ -333,9 +333,11 @@ def test_the_filter_works_by_keyboard_and_without_script(browser, fleet_address)
         page.wait_for_url("**/?q=model-0001&state=fine&sort=name*")
         found = page.get_by_role("rowheader").all_inner_texts()
         assert found == [f"model-{i:05}" for i in range(10, 20) if state_of(i) == "fine"]
-        page.get_by_role("link", name="All models").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="All models").click()
         assert page.get_by_role("link", name="More models").count() == 1
-        page.get_by_role("link", name="More models").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="More models").click()
         assert page.get_by_role("rowheader").first.inner_text() == "model-00050"
         finish(visitor, fleet_address)
 

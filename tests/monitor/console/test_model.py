@@ -221,8 +221,8 @@ def test_the_page_and_its_table_name_what_moved(client):
 def test_a_newcomer_finds_the_cause_in_three_clicks(browser, warm_address):
     visitor = Visitor(browser, warm_address)
     page = visitor.visit(PATH)
-    page.get_by_role("link", name="all", exact=True).click()
-    page.wait_for_load_state("load")
+    with page.expect_navigation():
+        page.get_by_role("link", name="all", exact=True).click()
     visitor.charts_are_drawn()
     plot = page.locator("figure[data-chart*='/performance.json'] .u-over")
     plot.scroll_into_view_if_needed()
@@ -249,8 +249,8 @@ def test_the_range_is_chosen_by_keyboard(browser, warm_address):
     page.get_by_label("Measure").select_option("precision")
     page.get_by_label("Windows").select_option("30m")
     page.get_by_label("Measure").press("Tab")
-    page.keyboard.press("Enter")
-    page.wait_for_load_state("load")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     assert "From 2026-01-01 02:00 UTC to 2026-01-01 03:00 UTC" in page.locator("main").inner_text()
     assert page.get_by_label("Measure").input_value() == "precision"
     assert page.get_by_label("Windows").input_value() == "30m"
@@ -385,7 +385,8 @@ def test_a_model_without_labels_and_one_that_is_learning(browser, tmp_path):
         page = visitor.visit("/models/m?version=2&window=")
         assert "1, champion: reference" in page.locator(".facts").inner_text()
         assert "2, champion: learning its reference" in page.locator(".facts").inner_text()
-        page.get_by_role("link", name="Compare version 1 with version 2").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Compare version 1 with version 2").click()
         assert page.get_by_label("Version").first.input_value() == "1"
         finish(visitor, running.url)
     world.engine.dispose()

@@ -44,7 +44,8 @@ def test_names_of_models_are_no_markup(tmp_path, world):
 
 def test_colours_are_chosen_without_script_and_remembered(visitor):
     page = visitor.visit("/incidents")
-    page.get_by_role("button", name="Colours: as the system").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Colours: as the system").click()
     assert page.locator("html").get_attribute("data-theme") == "dark"
     assert page.url.endswith("/incidents")
     visitor.visit("/")

@@ -48,7 +48,8 @@ def test_people_sign_in_make_a_token_look_at_the_log_and_sign_out_by_keyboard(pl
     page.evaluate("document.body.dispatchEvent(new CustomEvent('driftline-changed'))")
     page.wait_for_timeout(200)
     assert page.locator("#token").is_visible()  # news do not take it away before it is copied
-    page.get_by_role("link", name="All tokens").click()
+    with page.expect_navigation():
+        page.get_by_role("link", name="All tokens").click()
     assert page.get_by_role("rowheader", name="nightly <report>").is_visible()
     page.goto("/configuration/audit")
     assert visitor.barriers() == []
@@ -70,7 +71,8 @@ def test_the_sign_in_page_works_on_phones_in_the_dark_and_without_script(place, 
         if "java_script_enabled" not in options:
             assert visitor.is_within_width()
             assert visitor.barriers() == []
-        page.get_by_role("link", name="Sign in at 127.0.0.1").click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Sign in at 127.0.0.1").click()
         assert page.url == f"{served}/incidents?state=open"
         visitor.close()
         assert visitor.troubles == []
