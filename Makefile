@@ -12,7 +12,7 @@ CODE := schemas detectors alerting monitor
 # Three workers keep two cores busy, as tests often wait; tests that need servers stay together on one of them (see tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
 
-.PHONY: help setup servers demo test test-full test-integrations check fuzz bench bench-detection bench-estimation lock format clean
+.PHONY: help setup servers demo test test-full test-integrations check fuzz bench bench-detection bench-estimation image sbom audit lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,9 +20,10 @@ help: ## Show this list
 setup: ## Make the Python environment in .venv (quick when it is up to date)
 	@deploy/setup/python.sh .venv requirements.lock
 
-servers: ## Install what the tests run against: Kafka, PostgreSQL, Prometheus, Alertmanager, Chromium
+servers: ## Install what the tests run against: Kafka, PostgreSQL, Prometheus, Alertmanager, Chromium, Helm
 	@deploy/setup/packages.sh java=default-jre-headless mvn=maven initdb=postgresql prometheus=prometheus prometheus-alertmanager=prometheus-alertmanager chromium=chromium
 	@deploy/setup/kafka.sh
+	@deploy/setup/helm.sh
 
 demo: setup ## Replay real flights with planted faults through the whole service
 	@$(BIN)/driftline demo $(ARGS)
@@ -63,6 +64,19 @@ bench-detection: setup ## Compare false alarms and delays with Evidently, NannyM
 bench-estimation: setup ## Compare estimates of performance without labels with NannyML
 	@deploy/setup/peers/python.sh
 	@$(BIN)/python -m tests.benchmarks.estimation.run $(ARGS)
+
+image: ## Build the container image with docker or podman, whichever is there
+	@deploy/container/build.sh $(ARGS)
+
+# Their tools are in an environment of their own; they are no part of the product.
+sbom: setup ## Write what Driftline is made of to build/driftline.cdx.json (CycloneDX)
+	@deploy/setup/supply_chain/python.sh
+	@.venv-supply-chain/bin/python deploy/supply_chain/sbom.py $(ARGS)
+
+audit: setup ## Check licences, and ask about known vulnerabilities (ARGS='--service pypi' asks another service)
+	@$(BIN)/python deploy/supply_chain/licences.py >/dev/null
+	@deploy/setup/supply_chain/python.sh
+	@.venv-supply-chain/bin/python deploy/supply_chain/audit.py $(ARGS)
 
 lock: ## Write the requirement locks anew (ARGS=--upgrade takes newer versions)
 	@deploy/setup/lock.sh $(ARGS)
