@@ -10,12 +10,12 @@ import logging
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, cast
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 from sqlalchemy import Engine
@@ -36,8 +36,10 @@ from monitor.incidents.reminders import Reminders
 from monitor.ingest import Ingest
 from monitor.judging.digests import Digests
 from monitor.judging.judge import Judge
+from monitor.kafka_reasons import made
 from monitor.labels.expiry import Expiry
 from monitor.performance.judge import OutcomeJudge
+from monitor.retention.sweep import Retention
 from monitor.retraining.aftermath import Aftermath
 from monitor.retraining.decisions import Decisions
 from monitor.retraining.deployments import NewVersions
@@ -50,10 +52,12 @@ from monitor.source.kafka import KafkaSource, client_logger
 from monitor.source.source import Source
 from monitor.store import engine as engines
 from monitor.store import schema
+from monitor.store.months import make_months
 from monitor.store.positions import ensure_counters
 from monitor.taps import Taps
-from monitor.telemetry import Delivered, Telemetry
+from monitor.telemetry import Delivered, KafkaFailed, Telemetry
 from monitor.web.app import create_app
+from monitor.web.limits.connection import ConnectionLimits
 from monitor.web.serve import Serving
 from schemas.errors import ConfigurationError, Unavailable
 
@@ -137,12 +141,17 @@ class Service:
         while True:
             try:
                 schema.upgrade(engine)
+                make_months(engine, self.clock.now_ms())
                 ensure_counters(engine)
             except Unavailable as error:
                 if self.clock.monotonic() > deadline:
+                    engine.dispose()
                     raise
                 logger.warning("waiting for the database: %s", error)
                 self.clock.sleep(RESTART_S)
+            except BaseException:
+                engine.dispose()
+                raise
             else:
                 return engine
 
@@ -150,13 +159,17 @@ class Service:
         if self.role is Role.WEB:
             return
         options = self.configuration.kafka.client_options()
-        announcer = Announcer(self.configuration, Producer({"linger.ms": 5, **options}, logger=client_logger))
+        producer = self._producer({"linger.ms": 5, **options})
+        announcer = Announcer(self.configuration, producer, self._failed("announce"))
         self._closers.append(announcer.close)
-        self._parts.append(Part("topics", lambda stop: create_topics(self.configuration, options, stop)))
+        self._parts.append(Part("topics", lambda stop: self._create_topics(options, stop)))
         if self.role in (Role.ALL, Role.INGEST):
             self._parts.append(Part("ingest", lambda stop: self._ingest(stop, options, announcer)))
         if self.role in (Role.ALL, Role.EVALUATE):
             self._build_evaluator(announcer)
+
+    def _create_topics(self, options: dict[str, Any], stop: threading.Event) -> None:
+        create_topics(written_by(self.configuration, self.role), options, stop, self._failed("topics"))
 
     def _build_evaluator(self, announcer: Announcer) -> None:
         parts = (self.configuration, self.engine, self.clock, self.telemetry)
@@ -179,7 +192,7 @@ class Service:
             after,
             self.stop,
         )
-        faust = FaustThread(self.configuration, evaluator)
+        faust = FaustThread(self.configuration, evaluator, self._count_failure("faust"))
         self._parts.append(Part("evaluate", evaluator.run, evaluator.wake))
         self._parts.append(Part("faust", faust.run, faust.wake))
         reminders = Reminders(self.configuration, self.engine, self.clock, deliverer.wake)
@@ -202,6 +215,7 @@ class Service:
         for number, buttons in enumerate(heard):
             self._parts.append(Part(f"slack-{number}", buttons.run, buttons.wake))
         aftermath = Aftermath(NewVersions(*parts[:3]), Watch(*parts[:3]), deliverer.wake)
+        self._parts.append(Part("retention", Retention(*parts, self.stop).run))
         self._parts.append(Part("aftermath", aftermath.run, aftermath.wake))
         self._closers.append(retrainer.close)
         if self.configuration.dead_letters is not None:
@@ -211,7 +225,19 @@ class Service:
 
     def _relayer(self, topic: str) -> relay.Relayer:
         options = {**self.configuration.kafka.client_options(), **relay.OPTIONS}
-        return relay.Relayer(self.engine, lambda: Producer(options, logger=client_logger), topic, self.clock)
+        failed = self._failed("relay")
+        return relay.Relayer(self.engine, lambda: self._producer(options), topic, self.clock, failed)
+
+    def _producer(self, options: dict[str, Any]) -> Producer:
+        return made(lambda given: Producer(given, logger=client_logger), options, self.configuration)
+
+    def _failed(self, client: str) -> Callable[[KafkaError], None]:
+        """What a client of Kafka is to call with its errors, so that they are counted."""
+        count = self._count_failure(client)
+        return lambda error: count(error.name())
+
+    def _count_failure(self, client: str) -> Callable[[str], None]:
+        return lambda reason: self.telemetry.emit(KafkaFailed(client, reason))
 
     def _deliverer(self) -> Deliverer:
         charts = StoredCharts(self.configuration, self.engine)
@@ -249,7 +275,7 @@ class Service:
     def _source(self, options: dict[str, Any]) -> Source:
         kafka = self.configuration.kafka
         others = {name: value for name, value in options.items() if name != "bootstrap.servers"}
-        return KafkaSource(kafka.bootstrap_servers, kafka.group_id, others)
+        return KafkaSource(kafka.bootstrap_servers, kafka.group_id, others, self._failed("ingest"))
 
     def _serve(self) -> Serving:
         api = self.role in (Role.ALL, Role.WEB)
@@ -258,20 +284,21 @@ class Service:
             self.configuration, self.engine, self.telemetry, self.clock, self.not_ready, api=api, door=door
         )
         port = self.configuration.http.port if self._http_port is None else self._http_port
+        limits = ConnectionLimits.of(self.configuration.http)
         try:
-            return Serving(app, self.configuration.http.host, port)
+            return Serving(app, self.configuration.http.host, port, limits)
         except Unavailable:
             if api or self._http_port is not None:
                 raise
-            serving = Serving(app, self.configuration.http.host, 0)
+            serving = Serving(app, self.configuration.http.host, 0, limits)
             logger.warning("port %d is taken: health and metrics are on port %d", port, serving.port)
             return serving
 
     def _door(self) -> Door:
         options = {**self.configuration.kafka.client_options(), **OPTIONS}
-        made = Door(Producer(options, logger=client_logger), self.clock)
-        self._closers.append(made.close)
-        return made
+        door = Door(self._producer(options), self.clock, self._failed("door"))
+        self._closers.append(door.close)
+        return door
 
     # --- running --------------------------------------------------------------------------------------------
 
@@ -333,15 +360,27 @@ def _needs(role: Role, path: tuple[str | int, ...]) -> bool:
     return role in (Role.ALL, Role.EVALUATE) or path[0] != "receivers"
 
 
-def create_topics(configuration: Configuration, options: dict[str, Any], stop: threading.Event) -> None:
-    """Create the topics that Driftline itself writes, where the broker lets us."""
+def written_by(configuration: Configuration, role: Role) -> list[str]:
+    """Topics of Driftline itself that a role writes to."""
     names, letters = configuration.topics, configuration.dead_letters
-    own = (names.control, names.results, names.alerts, *((letters.topic,) if letters else ()))
+    if role is Role.INGEST:
+        return [names.control]
+    return [names.control, names.results, names.alerts, *([letters.topic] if letters else [])]
+
+
+def create_topics(
+    own: Sequence[str],
+    options: dict[str, Any],
+    stop: threading.Event,
+    failed: Callable[[KafkaError], None] = lambda _error: None,
+) -> None:
+    """Create the topics that Driftline itself writes, where the broker lets us."""
     admin = AdminClient(options, logger=client_logger)
     while not stop.is_set():
         try:
             there = admin.list_topics(timeout=5.0).topics
         except KafkaException as error:
+            failed(error.args[0])
             logger.warning("waiting for Kafka: %s", error.args[0].str())
             stop.wait(RESTART_S)
             continue
@@ -349,6 +388,9 @@ def create_topics(configuration: Configuration, options: dict[str, Any], stop: t
         for name, future in (admin.create_topics(wanted) if wanted else {}).items():
             try:
                 future.result(10)
-            except (KafkaException, TimeoutError) as error:
-                logger.info("topic %s was not created: %s", name, error)
+            except KafkaException as error:
+                failed(error.args[0])
+                logger.warning("topic %s is not seen and was not created: %s", name, error.args[0].str())
+            except TimeoutError:
+                logger.warning("topic %s was not created: nobody answers", name)
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,10 +49,14 @@ class Door:
     producer : Producer
         With `OPTIONS`.
     clock : Clock
+    failed : callable
+        Told why brokers did not take a message.
     """
 
-    def __init__(self, producer: Producer, clock: Clock) -> None:
-        self._producer, self._clock = producer, clock
+    def __init__(
+        self, producer: Producer, clock: Clock, failed: Callable[[KafkaError], None] = lambda _error: None
+    ) -> None:
+        self._producer, self._clock, self._failed = producer, clock, failed
 
     def send(self, topic: str, messages: Sequence[Sent]) -> None:
         """Send messages to a topic.
@@ -79,7 +83,8 @@ class Door:
                 msg = f"too many messages wait for Kafka, {len(self._producer)} of them"
                 raise Unavailable(msg) from error
             except KafkaException as error:
-                raise _refused(error.args[0]) from error
+                self._failed(error.args[0])
+                raise _refused(topic, error.args[0]) from error
         deadline = self._clock.monotonic() + 2 * TIMEOUT_S
         while not waiting.done.is_set():
             self._producer.poll(_POLL_S)
@@ -87,7 +92,8 @@ class Door:
                 msg = "Kafka does not answer"
                 raise Unavailable(msg)
         if waiting.error is not None:
-            raise _refused(waiting.error)
+            self._failed(waiting.error)
+            raise _refused(topic, waiting.error)
 
     def close(self) -> None:
         """Wait a little for messages under way."""
@@ -113,9 +119,9 @@ class _Waiting:
                 self.done.set()
 
 
-def _refused(error: KafkaError) -> Exception:
+def _refused(topic: str, error: KafkaError) -> Exception:
     if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
         msg = "a message is larger than the brokers take"
         return UsageError(msg)
-    msg = f"Kafka has not taken the events: {error.str()}"
+    msg = f"Kafka has not taken the events for {topic}: {error.str()}"
     return Unavailable(msg)

@@ -16,10 +16,12 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import faust
-from confluent_kafka import KafkaError, Producer
+from aiokafka.errors import KafkaError as AIOKafkaError  # type: ignore[import-untyped]
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from monitor.clock import Clock
 from monitor.config import Configuration
+from monitor.faust_credentials import credentials, unsupported
 from monitor.judging.digests import Digests
 from monitor.judging.judge import Judge
 from monitor.judging.judgements import Judged
@@ -117,25 +119,39 @@ class FaustThread:
     ----------
     configuration : Configuration
     evaluator : Evaluator
+    failed : callable
+        Told the kind of every error that ended the app.
     """
 
-    def __init__(self, configuration: Configuration, evaluator: Evaluator) -> None:
-        self._configuration, self._evaluator = configuration, evaluator
+    def __init__(
+        self,
+        configuration: Configuration,
+        evaluator: Evaluator,
+        failed: Callable[[str], None] = lambda _kind: None,
+    ) -> None:
+        self._configuration, self._evaluator, self._failed = configuration, evaluator, failed
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
 
     def run(self, stop: threading.Event) -> None:
         """Keep the app alive until told to stop."""
-        reason = unsupported(self._configuration)
+        reason = unsupported(self._configuration.kafka.options)
         if reason:
             logger.warning("windows are judged by the sweep alone, every %g s: %s", SWEEP_S, reason)
             return
         while not stop.is_set():
             try:
                 asyncio.run(self._serve(stop))
-            except Exception:
-                logger.exception("the Faust app failed; it is started anew, and the sweep goes on")
+            except Exception as error:
+                self._note(error.__cause__ or error)
                 stop.wait(RESTART_S)
+
+    def _note(self, error: BaseException) -> None:
+        self._failed(type(error).__name__)
+        if isinstance(error, AIOKafkaError | OSError | Unavailable):
+            logger.warning("the Faust app is started anew, and the sweep goes on: %s", error)
+        else:
+            logger.error("the Faust app failed; it is started anew, and the sweep goes on", exc_info=error)
 
     def wake(self) -> None:
         """Make the app notice that it is to stop."""
@@ -165,13 +181,6 @@ class FaustThread:
             await app.stop()
 
 
-def unsupported(configuration: Configuration) -> str | None:
-    """Why Faust cannot reach this Kafka; None if it can."""
-    options = configuration.kafka.options
-    protocol = str(options.get("security.protocol", "plaintext")).lower()
-    return None if protocol == "plaintext" else f"the Faust app does not speak {protocol} yet"
-
-
 def build_app(
     configuration: Configuration, evaluator: Evaluator, loop: asyncio.AbstractEventLoop, folder: str
 ) -> Any:
@@ -180,6 +189,7 @@ def build_app(
     app = faust.App(
         f"{configuration.kafka.group_id}-evaluate",
         broker=[f"kafka://{server.strip()}" for server in servers],
+        broker_credentials=credentials(configuration.kafka.client_options()),
         loop=loop,
         store="memory://",
         autodiscover=False,
@@ -227,12 +237,19 @@ class Announcer:
     ----------
     configuration : Configuration
     producer : Producer
+    failed : callable
+        Told of every message that was not delivered.
     """
 
-    def __init__(self, configuration: Configuration, producer: Producer) -> None:
-        self._configuration, self._producer = configuration, producer
+    def __init__(
+        self,
+        configuration: Configuration,
+        producer: Producer,
+        failed: Callable[[KafkaError], None] = lambda _error: None,
+    ) -> None:
+        self._configuration, self._producer, self._failed = configuration, producer, failed
         self._told: dict[str, int] = {}
-        self._failing = False
+        self._failing: set[str] = set()
 
     def announce(self, newest: dict[str, int]) -> None:
         """Take in the newest event time of models that had events."""
@@ -254,14 +271,24 @@ class Announcer:
             )
         except BufferError:
             self._producer.poll(0)
+        except KafkaException as error:  # once the client has heard that the topic is closed to it
+            self._undelivered(topic, error.args[0])
 
     def close(self) -> None:
         """Wait a little for messages under way."""
         self._producer.flush(1.0)
 
-    def _delivered(self, error: KafkaError | None, _message: Any) -> None:
-        if error is not None and not self._failing:
+    def _delivered(self, error: KafkaError | None, message: Any) -> None:
+        if error is None:
+            self._failing.discard(message.topic())
+        else:
+            self._undelivered(message.topic(), error)
+
+    def _undelivered(self, topic: str, error: KafkaError) -> None:
+        self._failed(error)
+        if topic not in self._failing:
+            self._failing.add(topic)
             logger.warning(
-                "messages to other processes are not delivered (the sweep does without): %s", error.str()
-            )
-        self._failing = error is not None
+                "messages to other processes are not delivered (the sweep does without): topic %s: %s",
+                topic, error.str(),
+            )  # fmt: skip

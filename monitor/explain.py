@@ -137,6 +137,10 @@ class Explainer:
         reasons = []
         if differences and not again.same_events:
             reasons.append("events came after this judgement, or slices are gone: see the later revision")
+        if differences and again.is_of_sums:
+            reasons.append(
+                "slices were added up to hours or days, and samples of rows are gone (keep.slices)"
+            )
         if differences and not again.state_is_kept:
             reasons.append("the evidence from before this window is not stored any more")
         if differences and not again.same_configuration:

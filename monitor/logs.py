@@ -6,8 +6,10 @@ import json
 import logging
 import re
 import sys
+from collections import deque
 from datetime import UTC, datetime
 from typing import Any, TextIO
+from urllib.parse import quote
 
 FORMATS = ("text", "json")
 LEVELS = ("debug", "info", "warning", "error")
@@ -16,6 +18,10 @@ LEVELS = ("debug", "info", "warning", "error")
 _TALKATIVE = ("alembic", "httpx", "httpcore", "faust", "mode", "aiokafka", "asyncio", "uvicorn.access")
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s\"']*@")
+# Shorter ones are also parts of ordinary words.
+_LEAST_SECRET = 8
+_REMEMBERED_SECRETS = 256
+_secrets: deque[str] = deque(maxlen=_REMEMBERED_SECRETS)
 
 
 def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None = None) -> None:
@@ -34,8 +40,8 @@ def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None 
 
     Notes
     -----
-    Credentials in addresses (``scheme://user:password@host``) are masked in every line, also in those of
-    libraries.
+    Credentials in addresses (``scheme://user:password@host``) and what was given to `hide` are masked in
+    every line, also in those of libraries.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
@@ -96,15 +102,32 @@ class JsonLines(_Lines):
         return mask(json.dumps(entry, default=str, ensure_ascii=False))
 
 
+def hide(secret: str) -> None:
+    """Never show a text again, as it is or escaped: servers repeat secrets in what they answer.
+
+    Parameters
+    ----------
+    secret : str
+        Fewer than 8 characters are not hidden: they would take ordinary words along.
+    """
+    if len(secret) >= _LEAST_SECRET:
+        in_json = (json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False))
+        forms = dict.fromkeys((secret, quote(secret, safe=""), *in_json))
+        _secrets.extend(form for form in forms if form not in _secrets)
+
+
 def mask(text: str) -> str:
-    """Mask credentials in addresses.
+    """Mask credentials in addresses, and what was given to `hide`.
 
     Examples
     --------
     >>> mask("cannot reach postgresql://ann:hunter2@db/x")
     'cannot reach postgresql://(hidden)@db/x'
     """
-    return _CREDENTIALS.sub("(hidden)@", text)
+    masked = _CREDENTIALS.sub("(hidden)@", text)
+    for secret in sorted(_secrets, key=len, reverse=True):
+        masked = masked.replace(secret, "(hidden)")
+    return masked
 
 
 def _quoted(value: object) -> str:

@@ -74,7 +74,33 @@ class Retrained:
     outcome: str
 
 
-Event = Committed | LagSeen | PartitionReleased | WindowJudged | Delivered | AlertChanged | Retrained
+@dataclass(frozen=True)
+class Removed:
+    """Rows went because of their age: added up to hours and days, or removed."""
+
+    what: str
+    rows: int
+
+
+@dataclass(frozen=True)
+class KafkaFailed:
+    """Kafka refused something, or was not reached; `reason` is librdkafka's or Kafka's name of the error."""
+
+    client: str
+    reason: str
+
+
+Event = (
+    Committed
+    | LagSeen
+    | PartitionReleased
+    | WindowJudged
+    | Delivered
+    | AlertChanged
+    | Retrained
+    | Removed
+    | KafkaFailed
+)
 
 
 @dataclass
@@ -125,6 +151,19 @@ class Telemetry:
             ["model", "target", "outcome"],
             registry=r,
         )
+        self._kafka_failures = Counter(
+            "driftline_kafka_failures",
+            "What Kafka refused or did not answer, by part and reason.",
+            ["client", "reason"],
+            registry=r,
+        )
+
+        self._removed = Counter(
+            "driftline_retention_rows",
+            "Rows that went because of their age: added up, or removed.",
+            ["what"],
+            registry=r,
+        )
 
     def emit(self, event: Event) -> None:
         """Move the metrics that an event concerns."""
@@ -143,8 +182,12 @@ class Telemetry:
                     self._judge.observe(seconds)
             case Delivered(receiver, outcome):
                 self._deliveries.labels(receiver, outcome).inc()
+            case KafkaFailed(client, reason):
+                self._kafka_failures.labels(client, reason).inc()
             case Retrained(model, target, outcome):
                 self._retraining.labels(model, target, outcome).inc()
+            case Removed(what, rows):
+                self._removed.labels(what).inc(rows)
             case AlertChanged(model, lane, severity, change, delay_s):
                 self._alerts.labels(model, lane, severity, change).inc()
                 if delay_s is not None:

@@ -9,8 +9,9 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from monitor.config import Configuration
+from monitor.kafka_reasons import Reasons, made
 from monitor.store.positions import Place
-from schemas.errors import ConfigurationError, Unavailable
+from schemas.errors import Unavailable
 
 TIMEOUT_S = 3.0
 
@@ -25,13 +26,15 @@ def topic_ends(configuration: Configuration, places: Collection[Place], timeout_
     Unavailable
         If Kafka does not answer in time; says why.
     """
-    reasons: list[str] = []
-    client = _client(configuration, reasons)
+    # At any other level librdkafka would write every attempt to standard error.
+    options: dict[str, Any] = {"log_level": 0, **configuration.kafka.client_options()}
+    reasons = Reasons(options)
+    client = made(AdminClient, {**options, "error_cb": reasons.note}, configuration)
     try:
         known = client.list_topics(timeout=timeout_s).topics
     except KafkaException as error:
         client.poll(0)  # hands over the reasons
-        raise Unavailable(reasons[0] if reasons else error.args[0].str()) from error
+        raise Unavailable(reasons.text(error.args[0])) from error
     there = [p for p in places if p.topic in known and p.partition in known[p.topic].partitions]
     if not there:
         return {}
@@ -43,16 +46,3 @@ def topic_ends(configuration: Configuration, places: Collection[Place], timeout_
     except (KafkaException, TimeoutError) as error:
         reason = error.args[0].str() if isinstance(error, KafkaException) else "timed out"
         raise Unavailable(reason) from error
-
-
-def _client(configuration: Configuration, reasons: list[str]) -> AdminClient:
-    options: dict[str, Any] = {
-        "log_level": 0,  # librdkafka would write every attempt to standard error
-        **configuration.kafka.client_options(),
-        "error_cb": lambda error: reasons.append(error.str()),
-    }
-    try:
-        return AdminClient(options)
-    except KafkaException as error:
-        where = configuration.where("kafka", "options")
-        raise ConfigurationError([f"{where}: kafka.options: {error.args[0].str()}"]) from None

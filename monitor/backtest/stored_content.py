@@ -17,6 +17,7 @@ from monitor.config.values import write_instant
 from monitor.performance.objectives import ranges_of
 from monitor.performance.outcomes import wait_ms
 from monitor.profiling import Key
+from monitor.retention.rollup import DAY_MS, HOUR_MS
 from monitor.store.queries.times import watermarks
 from monitor.store.tables import (
     model_version,
@@ -28,6 +29,9 @@ from monitor.store.tables import (
     window_state,
 )
 from schemas.errors import UsageError
+from schemas.window import WindowSpec
+
+SUMS_MS = (HOUR_MS, DAY_MS)
 
 EVER_MS = -(1 << 62)
 FOREVER_MS = 1 << 62
@@ -175,7 +179,7 @@ def _version(
     end_ms = min(ends.events.get(key[0], EVER_MS), wanted.to_ms)
     waited_ms = spec.length_ms + wait_ms(settings)
     starts, outcome_starts = (
-        window_starts(_slices(connection, table, key, wanted.from_ms), spec, wanted.from_ms)
+        window_starts(_slices(connection, table, key, wanted.from_ms, spec), spec, wanted.from_ms)
         for table in (slice_profile, outcome_slice)
     )
     outcome_end_ms = min(ends.outcomes.get(key[0], EVER_MS) - waited_ms, wanted.to_ms - spec.length_ms)
@@ -218,9 +222,12 @@ def _judged(connection: Connection, table: Any, models: Collection[str]) -> list
     return [(row[0], int(row[1])) for row in rows]
 
 
-def _slices(connection: Connection, table: Any, key: Key, from_ms: int) -> IntArray:
+def _slices(connection: Connection, table: Any, key: Key, from_ms: int, spec: WindowSpec) -> IntArray:
+    """Starts of slices that windows can be made of; sums that a window would cut are left out."""
     c = table.c
     query = select(c.slice_ms).where(c.model == key[0], c.version == key[1], c.slice_ms >= from_ms)
+    fitting = [span_ms for span_ms in SUMS_MS if spec.every_ms % span_ms == 0 == spec.length_ms % span_ms]
+    query = query.where(c.span_ms.in_([0, *fitting]))
     return np.array(connection.execute(query.distinct().order_by(c.slice_ms)).scalars().all(), np.int64)
 
 

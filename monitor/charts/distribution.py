@@ -17,7 +17,7 @@ from monitor.judging.merging import merge_slices
 from monitor.profiling import Pointer
 from monitor.references.lifecycle import ReferenceCache
 from monitor.registry import read_columns
-from monitor.store.queries.slices import Span, slice_index, slices_between
+from monitor.store.queries.slices import Span, is_cut, slice_index, slices_between
 
 Counts = NDArray[np.int64]
 MOST_SLICES = 2_000  # a day of minutes, and some; more would keep receivers waiting
@@ -51,7 +51,7 @@ def window_distribution(
     if row.reference_hash is None or OF_OUTCOMES in row.window:
         return None
     span = Span(row.model, row.start_ms, row.end_ms, row.version)
-    if len(slice_index(connection, span, MOST_SLICES + 1)) > MOST_SLICES:
+    if len(slice_index(connection, span, MOST_SLICES + 1)) > MOST_SLICES or is_cut(connection, span):
         return None
     reference = references.get(connection, row.reference_hash)
     if row.column not in reference.binning.index:

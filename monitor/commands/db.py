@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import click
 
+from monitor.clock import SystemClock
 from monitor.config import load
 from monitor.options import configuration_option, json_option, print_json
+from monitor.retention.sweep import Retention
 from monitor.store import engine, schema
+from monitor.store.months import make_months
+from monitor.telemetry import Telemetry
 
 
 @click.group("db")
@@ -23,6 +29,7 @@ def upgrade(config: str, as_json: bool) -> None:
     try:
         before = schema.revision(database)
         after = schema.upgrade(database)
+        make_months(database, SystemClock().now_ms())
     finally:
         database.dispose()
     where = engine.describe(database.url)
@@ -32,3 +39,22 @@ def upgrade(config: str, as_json: bool) -> None:
         click.echo(f"{where}: at revision {after} already")
     else:
         click.echo(f"{where}: upgraded from {before or 'nothing'} to {after}")
+
+
+@command.command("clean")
+@configuration_option
+@json_option
+def clean(config: str, as_json: bool) -> None:
+    """Add up and remove what is older than `keep` says, now. The service does the same every hour."""
+    configuration = load(config)
+    database = engine.create(configuration.database())
+    try:
+        schema.require(database)
+        swept = Retention(configuration, database, SystemClock(), Telemetry()).sweep()
+    finally:
+        database.dispose()
+    if as_json:
+        print_json(asdict(swept))
+        return
+    for what, rows in asdict(swept).items():
+        click.echo(f"{what.replace('_', ' '):<13}{rows} rows")

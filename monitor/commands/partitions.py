@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
-from confluent_kafka import KafkaException
-from sqlalchemy import Engine, select
+from sqlalchemy import Connection, Engine, select
 
+from monitor.by_hand import write_down
 from monitor.clock import SystemClock
 from monitor.config import Configuration, load
 from monitor.config.values import write_instant
+from monitor.kafka_reasons import made
 from monitor.options import configuration_option, json_option, print_json
 from monitor.source.kafka import KafkaSource
 from monitor.stops import rule_in
@@ -22,7 +23,7 @@ from monitor.store import schema
 from monitor.store.engine import reading
 from monitor.store.positions import Place, resume
 from monitor.store.tables import gap, partition_state
-from schemas.errors import ConfigurationError, UsageError
+from schemas.errors import UsageError
 
 
 @click.group("partitions")
@@ -79,7 +80,22 @@ def resume_partition(config: str, topic: str, partition: int, at: str, yes: bool
             _ask(item, offset)
         judged_from = None if rule_in(item["stopped_reason"]) is None else end
         now_ms = SystemClock().now_ms()
-        resume(database, place, next_offset=offset, topic_id=topic_id, now_ms=now_ms, judged_from=judged_from)
+
+        def note(connection: Connection) -> None:
+            words = f"partitions resume --topic {topic} --partition {partition} --at {at}"
+            write_down(
+                connection, words, now_ms, f"goes on at offset {offset} instead of {item['next_offset']}"
+            )
+
+        resume(
+            database,
+            place,
+            next_offset=offset,
+            topic_id=topic_id,
+            now_ms=now_ms,
+            judged_from=judged_from,
+            beside=note,
+        )
     if as_json:
         print_json({"topic": topic, "partition": partition, "next_offset": offset, "topic_id": topic_id})
     else:
@@ -155,11 +171,8 @@ def _start(configuration: Configuration, place: Place, at: str, position: int) -
         raise UsageError(msg)
     options = configuration.kafka.client_options()
     servers = str(options.pop("bootstrap.servers"))
-    try:
-        source = KafkaSource(servers, configuration.kafka.group_id, options)
-    except KafkaException as error:
-        where = configuration.where("kafka", "options")
-        raise ConfigurationError([f"{where}: kafka.options: {error.args[0].str()}"]) from None
+    group = configuration.kafka.group_id
+    source = made(lambda others: KafkaSource(servers, group, others), options, configuration)
     try:
         low, high = source.range_of(place)
         topic_id = source.topic_id(place.topic)

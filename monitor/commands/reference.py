@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -11,6 +10,7 @@ import click
 from sqlalchemy import Connection, Engine
 
 from detectors.reference import Reference
+from monitor.by_hand import who, write_down
 from monitor.clock import SystemClock
 from monitor.config import Configuration, load
 from monitor.config.settings import ModelSettings
@@ -200,14 +200,11 @@ def _promote(
         from_ms = effective // settings.slice_ms * settings.slice_ms
     else:
         from_ms = next_slice(connection, key, settings)
-    promote(
-        connection,
-        key,
-        hash_,
-        from_ms=from_ms,
-        by=os.environ.get("USER", "command line"),
-        now_ms=SystemClock().now_ms(),
-    )
+    now_ms = SystemClock().now_ms()
+    if promote(connection, key, hash_, from_ms=from_ms, by=who(), now_ms=now_ms):
+        model, version = key
+        words = f"reference promote {hash_[:SHORT]} --model {model} --version {version}"
+        write_down(connection, words, now_ms, _since(from_ms))
     return from_ms
 
 

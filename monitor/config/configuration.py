@@ -14,6 +14,7 @@ from alerting.retraining.options import TargetOptions
 from monitor.config.alerts import Alerts
 from monitor.config.crosschecks import problems_across
 from monitor.config.dead_letters import DeadLetters, dead_letter_problems
+from monitor.config.keep import Keep, kept
 from monitor.config.problem import Path, Positions, Problem, show
 from monitor.config.receivers import Receiver
 from monitor.config.schema_registry import Registry
@@ -79,6 +80,8 @@ class Configuration(Section):
     """When people are told, and who."""
     receivers: dict[Name, Receiver] = Field(default={})
     """Where alerts can be sent."""
+    keep: Keep = Keep()
+    """How long data is kept."""
 
     _positions: Positions = PrivateAttr(default_factory=lambda: Positions("driftline.yaml", {}))
     _effective: dict[str, ModelSettings] = PrivateAttr(default_factory=dict)
@@ -96,6 +99,7 @@ class Configuration(Section):
             receivers=self.receivers,
             urls=[name for name in _URL_KEYS if getattr(self, name) is not None],
             http=self.http,
+            keep=self.keep,
         )
         read = [stream.topic for stream in self.streams]
         elsewhere = dead_letter_problems(self.dead_letters, read, self.topics)
@@ -150,6 +154,11 @@ class Configuration(Section):
         """Length of the longest window that is judged of any model."""
         settings = [self.defaults, *self._effective.values()]
         return max(one.windows[0].length_ms for one in settings)
+
+    @property
+    def kept(self) -> Keep:
+        """How long data is kept, with what follows from the models."""
+        return kept(self.keep, [self.defaults, *self._effective.values()])
 
     def hash_for(self, model: str) -> str:
         """SHA-256 of the settings in effect for a model, for provenance; no secrets go into it.

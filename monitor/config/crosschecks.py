@@ -7,6 +7,7 @@ from collections.abc import Set as AbstractSet
 
 from monitor.config.alerts import DigestOptions, Route
 from monitor.config.columns import kinds_of
+from monitor.config.keep import Keep, keep_problems
 from monitor.config.problem import Path, choices, nearest, show
 from monitor.config.section import Finding
 from monitor.config.service import Http, Stream, Topics
@@ -31,6 +32,7 @@ def problems_across(
     receivers: Collection[str],
     urls: Sequence[str],
     http: Http,
+    keep: Keep,
 ) -> list[Finding]:
     """Find everything that does not fit together.
 
@@ -52,6 +54,8 @@ def problems_across(
         Which of the keys for the database's URL are given.
     http : Http
         What stands under ``http``.
+    keep : Keep
+        What stands under ``keep``.
 
     Returns
     -------
@@ -83,6 +87,13 @@ def problems_across(
             )
         ),
         *_receivers(("alerts", "digest", "to"), digest.to, receivers),
+        *keep_problems(
+            keep,
+            [
+                ("models without an entry", defaults),
+                *((f"model {show(name)}", defaults.overlaid(entry)) for name, entry in models.items()),
+            ],
+        ),
     ]
 
 
@@ -146,6 +157,8 @@ def _reachable(http: Http) -> Iterator[Finding]:
         yield ("http", "anonymous_role"), "goes with allow_anonymous: true"
     if http.metrics_need_token and http.sign_in is None:
         yield ("http", "metrics_need_token"), "goes with sign_in: without it, everybody may read"
+    if http.strict_transport_ms is not None and not (http.public_url or "").startswith("https://"):
+        yield ("http", "strict_transport"), "goes with an http.public_url that begins with https://"
     if http.sign_in is not None and http.sign_in.type == "oidc" and http.public_url is None:
         yield (
             ("http", "sign_in"),

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from monitor.config.alerts import DigestOptions, Route
 from monitor.config.crosschecks import problems_across
+from monitor.config.keep import Keep
 from monitor.config.problem import Path
 from monitor.config.section import Finding
 from monitor.config.service import Http, Stream, Topics
@@ -48,6 +49,7 @@ def findings_across(data: dict[str, Any], found: Sequence[Finding]) -> list[Find
         receivers=list(_mapping(data.get("receivers"))),
         urls=[name for name in ("database_url", "database_url_env", "database_url_file") if data.get(name)],
         http=_part(Http, data.get("http")) or Http(),
+        keep=_part(Keep, data.get("keep")) or Keep(),
     )
     return [finding for finding in across if not _known(finding[0], broken) and finding not in found]
 

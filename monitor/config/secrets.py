@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from monitor.config.problem import show
+from monitor.logs import hide
 from schemas.errors import ConfigurationError
 
 
@@ -41,7 +42,7 @@ def secret(key: str, pointer: str, environ: Mapping[str, str] | None = None) -> 
     Returns
     -------
     str
-        Never empty. Not for logs.
+        Never empty. Not for logs, which mask it from now on.
 
     Raises
     ------
@@ -51,6 +52,8 @@ def secret(key: str, pointer: str, environ: Mapping[str, str] | None = None) -> 
     found, problem = _look_up(key, pointer, os.environ if environ is None else environ)
     if problem:
         raise ConfigurationError([f"{key}: {problem}"])
+    if name_of_secret(key) != "database_url":  # of which only the password is secret
+        hide(found)
     return found
 
 

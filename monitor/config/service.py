@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, GetJsonSchemaHandler, PrivateAttr, m
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from monitor.config.limits import HttpLimits
 from monitor.config.problem import choices, is_secret_name, nearest, show
 from monitor.config.schema_registry import Registry
 from monitor.config.secrets import is_pointer, name_of_secret, secret
@@ -18,6 +19,7 @@ from monitor.config.values import (
     DurationMs,
     EnvironmentName,
     Flag,
+    HostName,
     Name,
     Scalar,
     Share,
@@ -38,6 +40,14 @@ _SET_BY_DRIFTLINE = {
     "enable.auto.commit": "the database, which owns the position",
     "enable.auto.offset.store": "the database, which owns the position",
 }
+# Names that only sound like secrets.
+_NOT_SECRET = frozenset(
+    {
+        "sasl.oauthbearer.token.endpoint.url",
+        "sasl.oauthbearer.client.credentials.client.id",
+        "sasl.oauthbearer.assertion.private.key.file",
+    }
+)
 
 
 class Kafka(Section):
@@ -89,7 +99,7 @@ class Kafka(Section):
 def _option_problem(key: str) -> str | None:
     if key in _SET_BY_DRIFTLINE:
         return f"is set by Driftline (see {_SET_BY_DRIFTLINE[key]})"
-    if is_secret_name(key):
+    if is_secret_name(key) and key not in _NOT_SECRET:
         return f"secrets are not written here (use {key}_env or {key}_file)"
     return None
 
@@ -181,6 +191,14 @@ class Http(Section):
     """Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."""
     audit_keep_ms: Annotated[DurationMs, duration_between("1d", "3650d")] = span("400d", alias="audit_keep")
     """How long it is remembered who changed what; at most a million entries are."""
+    allowed_hosts: Annotated[tuple[HostName, ...], Field(max_length=100)] = ()
+    """Names by which the service may be asked; by default any, where only this machine can ask local ones."""
+    strict_transport_ms: Annotated[DurationMs, duration_between("5m", "1095d")] | None = Field(
+        None, alias="strict_transport", json_schema_extra={"examples": ["365d"]}
+    )
+    """For so long browsers use HTTPS alone for all ports of this host, once they have come by it (HSTS)."""
+    limits: HttpLimits = HttpLimits()
+    """How much one client may ask, and how slowly."""
 
 
 def known_formats() -> list[str]:

@@ -25,10 +25,12 @@ from schemas.window import WindowSpec
 DURATION_PATTERN = r"^([0-9]+(ms|s|m|h|d|w))+$"
 TOPIC_PATTERN = r"^[A-Za-z0-9._-]{1,249}$"
 ENVIRONMENT_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
+HOST_PATTERN = r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|[0-9A-Fa-f:.]{2,45})$"
 WINDOW_PATTERN = r"^([0-9]+(ms|s|m|h|d|w))+(/([0-9]+(ms|s|m|h|d|w))+)?$"
 FORMS = {
     TOPIC_PATTERN: "is not the name of a topic (use letters, digits, . _ - and at most 249 of them)",
     ENVIRONMENT_PATTERN: "is not the name of an environment variable (use letters, digits and _)",
+    HOST_PATTERN: "is not the name of a host (use driftline.example.org or 10.0.0.7, without port)",
 }
 """What to say of text that does not follow a pattern."""
 LONGEST_MS = 36_500 * UNITS_MS["d"]
@@ -230,3 +232,6 @@ TopicName = Annotated[str, Strict(), StringConstraints(pattern=TOPIC_PATTERN)]
 
 EnvironmentName = Annotated[str, Strict(), StringConstraints(pattern=ENVIRONMENT_PATTERN)]
 """Name of an environment variable."""
+
+HostName = Annotated[str, Strict(), StringConstraints(pattern=HOST_PATTERN, to_lower=True)]
+"""Name or address of a host, without port."""

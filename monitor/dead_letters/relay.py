@@ -53,10 +53,20 @@ class Relayer:
     topic : str
         Where to send them.
     clock : Clock
+    failed : callable
+        Told why a letter did not arrive.
     """
 
-    def __init__(self, engine: Engine, connect: Callable[[], Producer], topic: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        connect: Callable[[], Producer],
+        topic: str,
+        clock: Clock,
+        failed: Callable[[KafkaError], None] = lambda _error: None,
+    ) -> None:
         self._engine, self._connect, self._topic, self._clock = engine, connect, topic, clock
+        self._failed = failed
         self._wake = threading.Event()
 
     def wake(self) -> None:
@@ -89,7 +99,7 @@ class Relayer:
         """
         arrived = last = 0
         while letters := self._waiting(last):
-            sent = _Sending(producer, self._topic, self._clock).send(letters)
+            sent = _Sending(producer, self._topic, self._clock, self._failed).send(letters)
             with immediate(self._engine) as connection:
                 _note(connection, sent, self._clock.now_ms())
             arrived, last = arrived + len(sent), letters[-1].id
@@ -117,8 +127,10 @@ def _note(connection: Connection, ids: Sequence[int], now_ms: int) -> None:
 class _Sending:
     """One batch on its way to the brokers."""
 
-    def __init__(self, producer: Producer, topic: str, clock: Clock) -> None:
-        self._producer, self._topic, self._clock = producer, topic, clock
+    def __init__(
+        self, producer: Producer, topic: str, clock: Clock, failed: Callable[[KafkaError], None]
+    ) -> None:
+        self._producer, self._topic, self._clock, self._told = producer, topic, clock, failed
         self._left = 0
         self._arrived: list[int] = []
         self._failed: dict[int, KafkaError] = {}
@@ -135,11 +147,14 @@ class _Sending:
         large = [one for one in letters if self._is_too_large(one.id)]
         if large:
             self._send(large, shortened)
+        for error in self._failed.values():
+            self._told(error)
+        if not self._arrived:
+            why = ", ".join(sorted({error.str() for error in self._failed.values()}))
+            msg = f"the brokers take no dead letters for {self._topic}: {why}"
+            raise Unavailable(msg)
         for id_, error in self._failed.items():
             logger.warning("dead letter %d was not sent on yet: %s", id_, error.str())
-        if not self._arrived:
-            msg = f"the brokers take no dead letters for {self._topic}"
-            raise Unavailable(msg)
         return sorted(self._arrived)
 
     def _is_too_large(self, id_: int) -> bool:

@@ -302,6 +302,7 @@ class Judge:
             json.dumps(merged.sources, separators=(",", ":")) == row.sources,
             state_is_kept,
             self._configuration.hash_for(row.model) == row.configuration_hash,
+            merged.is_of_sums,
         )
 
     def _outlook_back_then(self, connection: Connection, due: Due, pointer: Pointer) -> Outlook:

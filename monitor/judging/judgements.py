@@ -87,12 +87,15 @@ class Recomputed:
         The evidence from before the window is still stored.
     same_configuration : bool
         The configuration of the model has not changed since.
+    is_of_sums : bool
+        Slices were added up to hours or days meanwhile, without the samples of their rows.
     """
 
     rows: list[dict[str, Any]]
     same_events: bool
     state_is_kept: bool
     same_configuration: bool
+    is_of_sums: bool = False
 
 
 class Overtaken(Exception):  # noqa: N818 - rolls a transaction back

@@ -34,6 +34,8 @@ class StoredSlice(Protocol):
     @property
     def reference_hash(self) -> str | None: ...  # noqa: D102
     @property
+    def span_ms(self) -> int: ...  # noqa: D102
+    @property
     def rows(self) -> int: ...  # noqa: D102
     @property
     def sources(self) -> str: ...  # noqa: D102
@@ -62,6 +64,8 @@ class Merged:
     samples : dict of int to Sample
         Of the rows of each slice, by its start; empty where they were not asked for. That of a single slice
         is in its profile too.
+    is_of_sums : bool
+        Some of them were added up to hours or days, without the samples of their rows.
     """
 
     profile: Profile
@@ -71,6 +75,7 @@ class Merged:
     slice_ids: list[int]
     rows: int
     samples: dict[int, Sample] = field(default_factory=dict)
+    is_of_sums: bool = False
 
     @property
     def sample(self) -> Sample:
@@ -110,6 +115,7 @@ class Merging:
         self._ranges: dict[tuple[str, str], set[tuple[int, int]]] = {}
         self._ids: list[int] = []
         self._excluded = self._straddling = self._rows = 0
+        self._is_of_sums = False
 
     def add(self, row: StoredSlice) -> None:
         """Add one slice.
@@ -121,6 +127,7 @@ class Merging:
         """
         self._ids.append(row.id)
         self._rows += row.rows
+        self._is_of_sums |= row.span_ms > 0
         self._note_sources(row.sources)
         profile = self._readable(row)
         if profile is None:
@@ -145,7 +152,14 @@ class Merging:
         if len(self._samples) == 1:
             self._profile.sample = next(iter(self._samples.values()))
         return Merged(
-            self._profile, sources, self._excluded, self._straddling, self._ids, self._rows, self._samples
+            self._profile,
+            sources,
+            self._excluded,
+            self._straddling,
+            self._ids,
+            self._rows,
+            self._samples,
+            self._is_of_sums,
         )
 
     def _readable(self, row: StoredSlice) -> Profile | None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, func, select
 
 from monitor.clock import Clock
 from monitor.config import Configuration
@@ -19,6 +19,7 @@ from monitor.judging.merging import Merged, merge_slices
 from monitor.profiling import Key, Pointer
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.slices import slices_between
+from monitor.store.sums import ProfileSum, Replaced, replace_profiles
 from monitor.store.tables import slice_profile
 from schemas.column import ColumnSpec
 
@@ -37,10 +38,6 @@ class JudgedSpan:
     end_ms: int
     pointer: Pointer
     specs: Mapping[str, ColumnSpec]
-
-
-class _Overtaken(Exception):  # noqa: N818 - rolls a transaction back
-    """Another process has replaced the same rows."""
 
 
 class Tidier:
@@ -82,7 +79,7 @@ class Tidier:
                 rows = slices_between(connection, span.key, span.start_ms, span.end_ms)
             by_slice: dict[int, list[Any]] = {}
             for row in rows:
-                if row.reference_hash in (None, span.pointer.hash):
+                if row.span_ms == 0 and row.reference_hash in (None, span.pointer.hash):
                     by_slice.setdefault(row.slice_ms, []).append(row)
             sums = [
                 (slice_ms, merge_slices(parts, span.specs, span.pointer))
@@ -110,35 +107,31 @@ class Tidier:
         """Put sums in the place of their parts, all or none."""
         if not sums:
             return
+        old = [id_ for _, merged in sums for id_ in merged.slice_ids]
         try:
-            self._write_sums(key, sums)
-        except _Overtaken:
+            with immediate(self._engine) as connection:
+                replace_profiles(connection, old, [profile_sum(key, slice_ms, one) for slice_ms, one in sums])
+        except Replaced:
             logger.debug("slices of %s were added up by another process", key)
 
-    def _write_sums(self, key: Key, sums: list[tuple[int, Merged]]) -> None:
-        old = [id_ for _, merged in sums for id_ in merged.slice_ids]
-        with immediate(self._engine) as connection:
-            gone = connection.execute(delete(slice_profile).where(slice_profile.c.id.in_(old)))
-            if gone.rowcount != len(old):
-                raise _Overtaken
-            connection.execute(
-                insert(slice_profile),
-                [
-                    {
-                        "model": key[0], "version": key[1], "slice_ms": slice_ms, "rows": merged.rows,
-                        "reference_hash": merged.profile.reference_hash or None,
-                        "sources": json.dumps(merged.sources, separators=(",", ":")),
-                        "bytes": merged.profile.to_bytes(),
-                    }
-                    for slice_ms, merged in sums
-                ],
-            )  # fmt: skip
+
+def profile_sum(key: Key, slice_ms: int, merged: Merged, span_ms: int = 0) -> ProfileSum:
+    """Write merged slices as one row; `span_ms` is the length of what they fill, 0 for one slice."""
+    return ProfileSum(
+        *key,
+        slice_ms,
+        span_ms,
+        merged.profile.reference_hash or None,
+        merged.rows,
+        json.dumps(merged.sources, separators=(",", ":")),
+        merged.profile.to_bytes(),
+    )
 
 
 def _in_parts(connection: Connection, key: Key, last_ms: int) -> dict[int, list[Any]]:
     """Stored rows of slices up to a start that are in more than one row; some slices at a time."""
     c = slice_profile.c
-    mine = (c.model == key[0], c.version == key[1], c.slice_ms <= last_ms)
+    mine = (c.model == key[0], c.version == key[1], c.slice_ms <= last_ms, c.span_ms == 0)
     several = select(c.slice_ms).where(*mine).group_by(c.slice_ms).having(func.count() > 1)
     found: dict[int, list[Any]] = {}
     rows = connection.execute(

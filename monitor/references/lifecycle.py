@@ -18,6 +18,7 @@ from monitor.config.settings import ModelSettings
 from monitor.profiling import Key, Pointer
 from monitor.store.engine import immediate, reading
 from monitor.store.positions import REFERENCES
+from monitor.store.queries.slices import DAY_MS
 from monitor.store.sql import insert_new, inserting
 from monitor.store.tables import counter, reference, reference_pointer, slice_profile, window_state
 from schemas.column import ColumnSpec
@@ -335,12 +336,29 @@ def learn_stretch(
         .group_by(slice_profile.c.reference_hash)
     ).all()
     binned = sum(int(number) for hash_, number in rows if hash_ is not None)
+    added_up = connection.execute(
+        select(func.count())
+        .select_from(slice_profile)
+        .where(
+            slice_profile.c.model == key[0],
+            slice_profile.c.version == key[1],
+            slice_profile.c.slice_ms > span.from_ms - DAY_MS,
+            slice_profile.c.slice_ms < span.to_ms,
+            slice_profile.c.span_ms > 0,
+        )
+    ).scalar_one()
     total = sum(int(number) for _, number in rows)
     of = f"model {key[0]!r} version {key[1]!r}"
     if binned:
         msg = (
             f"{of}: {binned} of {total} rows of this stretch are counted on the bins of a reference already "
             "(use a stretch from before the first reference, or a table)"
+        )
+        raise UnusableReference(msg)
+    if added_up:
+        msg = (
+            f"{of}: the slices of this stretch were added up to hours or days, as keep.slices says "
+            "(use a later stretch, or a table)"
         )
         raise UnusableReference(msg)
     if total < settings.reference.min_rows:

@@ -53,6 +53,8 @@ class KafkaSource:
     bootstrap_servers, group_id : str
     options : dict
         Further options of librdkafka, as they are.
+    failed : callable
+        Told of every error that is not the end of a partition.
 
     Notes
     -----
@@ -61,7 +63,14 @@ class KafkaSource:
     the database.
     """
 
-    def __init__(self, bootstrap_servers: str, group_id: str, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        group_id: str,
+        options: Mapping[str, Any],
+        failed: Callable[[KafkaError], None] = lambda _error: None,
+    ) -> None:
+        self._group_id, self._failed = group_id, failed
         shared = {**options, "bootstrap.servers": bootstrap_servers}
         self._consumer = Consumer(
             {**PREFERRED, **shared, "group.id": group_id, **FIXED}, logger=client_logger
@@ -181,7 +190,9 @@ class KafkaSource:
         place = None if topic is None or partition is None else Place(topic, partition)
         if error.code() == KafkaError._PARTITION_EOF and place is not None:
             fetched.ended.add(place)
-        elif error.code() in _POSITION_LOST and place is not None:
+            return
+        self._failed(error)
+        if error.code() in _POSITION_LOST and place is not None:
             self._need_listener().unreadable(place, error.str())
         elif error.fatal():
             raise KafkaException(error)
@@ -190,7 +201,8 @@ class KafkaSource:
                 self._complained.add(error.str())
                 logger.warning("waiting for a topic: %s", error.str())
         else:
-            logger.warning("kafka: %s", error.str())
+            where = topic if place is None else f"{topic}/{partition}"
+            logger.warning("kafka: %s: %s", where or f"group {self._group_id}", error.str())
 
     def key_of(self, message: Any) -> bytes | None:
         """Key of a message."""

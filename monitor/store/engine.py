@@ -16,6 +16,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from monitor.logs import hide
 from schemas.errors import StoreError, Unavailable, UsageError
 
 PATIENCE_S = 30.0
@@ -35,6 +36,8 @@ _SQLITE_AWAY = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
 }
+# Somebody may give the right while the program waits: https://www.postgresql.org/docs/current/errcodes-appendix.html
+_NOT_ALLOWED = "42501"
 _SQLITE_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -67,6 +70,9 @@ def create(url: str, patience_s: float = PATIENCE_S) -> Engine:
     schemas.errors.UsageError: database URLs of kind 'mysql' are not supported (use sqlite:///file.db or ...
     """
     parsed = read_url(url)
+    for secret in (parsed.password, *(parsed.query.get(name) for name in ("password", "sslpassword"))):
+        if isinstance(secret, str):
+            hide(secret)
     build = _create_sqlite if parsed.drivername == "sqlite" else _create_postgresql
     return build(parsed, patience_s)
 
@@ -165,7 +171,8 @@ def translated(engine: Engine) -> Iterator[None]:
     Raises
     ------
     Unavailable
-        Connection refused or lost, locked for too long, disk full or failing: try again later.
+        Connection refused or lost, locked for too long, disk full or failing, a right that is missing: try
+        again later.
     StoreError
         The SQLite file is damaged or is no database.
     """
@@ -183,6 +190,11 @@ def translated(engine: Engine) -> Iterator[None]:
         raise kind(msg) from error
 
 
+def is_refusal(error: DBAPIError) -> bool:
+    """Whether PostgreSQL lets this role not do what was asked."""
+    return getattr(error.orig, "sqlstate", None) == _NOT_ALLOWED
+
+
 def _kind_of(error: DBAPIError) -> type[StoreError] | None:
     """Say whether an error means "away", "damaged", or (None) a mistake of ours."""
     if isinstance(error.orig, sqlite3.Error):
@@ -190,6 +202,8 @@ def _kind_of(error: DBAPIError) -> type[StoreError] | None:
         if code in _SQLITE_AWAY:
             return Unavailable
         return StoreError if code in _SQLITE_BROKEN else None
+    if is_refusal(error):
+        return Unavailable
     lost = isinstance(error, DatabaseError) and error.connection_invalidated
     return Unavailable if lost or isinstance(error, OperationalError | InterfaceError) else None
 

@@ -94,10 +94,18 @@ outcome_slice = Table(
     Column("model", String(256), nullable=False),
     Column("version", String(256), nullable=False),
     Column("slice_ms", BigInteger, nullable=False, comment="of the predictions"),
+    Column(
+        "span_ms",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="length of what was added up, an hour or a day; 0: one slice",
+    ),
     Column("format", Integer, nullable=False),
     Column("commit_id", BigInteger, nullable=False),
     Column("records", LargeBinary, nullable=False, comment="see detectors.outcomes.RECORD"),
-    Index("outcome_slice_range", "model", "version", "slice_ms"),
+    Index("outcome_slice_range", "model", "version", "slice_ms", "span_ms"),
+    Index("outcome_slice_commit", "commit_id"),
 )
 
 outcome_window = Table(

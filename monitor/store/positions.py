@@ -290,6 +290,7 @@ def resume(
     topic_id: str,
     now_ms: int,
     judged_from: int | None = None,
+    beside: Callable[[Connection], object] = lambda _connection: None,
 ) -> None:
     """Accept the gaps of a stopped partition and let reading go on; the next claim takes it up.
 
@@ -301,6 +302,8 @@ def resume(
         Identity that the topic has now.
     judged_from : int, optional
         Offset before which rows do not stop the partition once more, if a rule has stopped it.
+    beside : callable
+        What else is done in the same transaction.
 
     Raises
     ------
@@ -329,6 +332,7 @@ def resume(
             )
             .values(accepted_at_ms=now_ms, **({} if judged_from is None else {"to_offset": judged_from}))
         )
+        beside(connection)
 
 
 def is_stopped(engine: Engine, place: Place) -> bool:

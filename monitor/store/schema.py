@@ -10,8 +10,9 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import ProgrammingError
 
-from monitor.store.engine import describe, immediate, reading
+from monitor.store.engine import describe, immediate, is_refusal, reading
 from schemas.errors import StoreError
 
 _MIGRATIONS = Path(__file__).with_name("migrations")
@@ -90,18 +91,25 @@ def upgrade(engine: Engine) -> str:
     Raises
     ------
     StoreError
-        If a newer version of the program has migrated the database already.
+        If a newer version of the program has migrated the database already, or the role may not change
+        tables.
     Unavailable
         If the database is away.
     """
     with immediate(engine) as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
+        found = MigrationContext.configure(connection).get_current_revision()
         try:
             command.upgrade(_configuration(connection), "head")
         except CommandError as error:
-            found = MigrationContext.configure(connection).get_current_revision()
             msg = f"database {describe(engine.url)}: {_difference(found, head())}"
+            raise StoreError(msg) from error
+        except ProgrammingError as error:
+            if not is_refusal(error):
+                raise
+            refusal = f"{_difference(found, head())} as the role that owns the tables: {error.orig}"
+            msg = f"database {describe(engine.url)}: {refusal.strip()}"
             raise StoreError(msg) from error
     return head()
 

@@ -312,11 +312,18 @@ slice_profile = Table(
     Column("model", String(256), nullable=False),
     Column("version", String(256), nullable=False),
     Column("slice_ms", BigInteger, nullable=False),
+    Column(
+        "span_ms",
+        BigInteger,
+        nullable=False,
+        server_default="0",
+        comment="length of what was added up, an hour or a day; 0: one slice",
+    ),
     Column("reference_hash", String(64), comment="null: before the first reference"),
     Column("rows", BigInteger, nullable=False),
     Column("sources", Text, nullable=False, comment="JSON: {topic: {partition: [[from, to), …]}}"),
     Column("bytes", LargeBinary, nullable=False),
-    Index("slice_profile_range", "model", "version", "slice_ms"),
+    Index("slice_profile_range", "model", "version", "slice_ms", "span_ms"),
 )
 
 window_state = Table(

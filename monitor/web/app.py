@@ -162,7 +162,14 @@ def create_app(
     app.add_middleware(Gate, context=context, identify=identify, audit=audit, page=page)
     # Without sign-in, only this machine may ask: a name that others know would let their pages in.
     named = "" if identify.is_local else urlsplit(configuration.http.public_url or "").hostname or ""
-    app.add_middleware(Guard, host=configuration.http.host, larger=larger, named=named)
+    app.add_middleware(
+        Guard,
+        host=configuration.http.host,
+        larger=larger,
+        named=named,
+        allowed=configuration.http.allowed_hosts,
+        strict_transport_s=(configuration.http.strict_transport_ms or 0) // 1_000,
+    )
     return app
 
 

@@ -65,10 +65,12 @@ ANSWERS: dict[int, tuple[str, dict[str, Any]]] = {
     409: ("It is not in a state in which this can be done.", {}),
     411: ("The size of the body has to be given.", {}),
     413: ("The body is too large.", {}),
+    414: ("The address is too long.", {}),
     415: ("The encoding of the body is not known.", {}),
-    421: ("The service listens on this machine only and was asked for by another name.", {}),
+    421: ("The service was asked for by a name that it does not go by.", {}),
     422: ("The request cannot be meant.", {}),
-    429: ("Too many wrong tokens came from this address.", RETRY_AFTER),
+    429: ("Too many requests, or too many wrong tokens from this address.", RETRY_AFTER),
+    431: ("The header is too large.", {}),
     500: ("A fault of Driftline; its log says more.", {}),
     503: ("The database is away, or too much is going on; try again.", RETRY_AFTER),
 }
@@ -78,7 +80,7 @@ IN_PATHS = {
     "id": "Identity, as lists and answers have it.",
     "hash": "SHA-256 of the reference, as lists have it.",
 }
-ALWAYS = (401, 403, 421, 422, 429, 500, 503)
+ALWAYS = (401, 403, 414, 421, 422, 429, 431, 500, 503)
 WITH_BODY = (400, 411, 413)
 TOKEN, SESSION, EVENTS_TOKEN, SIGNATURE = "token", "session", "eventsToken", "mlflowSignature"
 
@@ -93,8 +95,10 @@ def problems_of(method: str, path: str) -> tuple[int, ...]:
 
     Examples
     --------
-    >>> problems_of("GET", "/alerts"), problems_of("POST", "/alerts/{id}/resolve")
-    ((401, 403, 421, 422, 429, 500, 503), (400, 401, 403, 404, 411, 413, 421, 422, 429, 500, 503))
+    >>> problems_of("GET", "/alerts")
+    (401, 403, 414, 421, 422, 429, 431, 500, 503)
+    >>> problems_of("POST", "/alerts/{id}/resolve")
+    (400, 401, 403, 404, 411, 413, 414, 421, 422, 429, 431, 500, 503)
     """
     more = (404,) if "{" in path else ()
     return tuple(sorted({*ALWAYS, *more, *(() if method == "GET" else WITH_BODY)}))

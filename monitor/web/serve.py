@@ -11,6 +11,8 @@ from types import TracebackType
 import uvicorn
 from starlette.types import ASGIApp
 
+from monitor.web.guard import MOST_HEADER_BYTES
+from monitor.web.limits.connection import ConnectionLimits, connection_class
 from schemas.errors import Unavailable
 
 START_TIMEOUT_S = 60.0
@@ -31,6 +33,8 @@ class Serving:
         Address to listen on.
     port : int
         Port to listen on; 0 for any free one, see `port`.
+    limits : ConnectionLimits, optional
+        How many connections there may be, and how slow.
 
     Attributes
     ----------
@@ -50,13 +54,16 @@ class Serving:
     True
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, limits: ConnectionLimits | None = None) -> None:
         self.host, self.port = host, port
         self._socket = self._listen()
         self.port = int(self._socket.getsockname()[1])
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
+                http=connection_class(limits or ConnectionLimits()),
+                h11_max_incomplete_event_size=MOST_HEADER_BYTES,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 log_level="warning",  # we say ourselves when we come and go

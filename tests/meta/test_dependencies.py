@@ -19,7 +19,13 @@ LOADED_BY_NAME = {
 }
 
 # Distributions that belong to a declared one, which fixes their version.
-PART_OF = {"mode-streaming": "faust-streaming", "pydantic-core": "pydantic", "starlette": "fastapi"}
+PART_OF = {
+    "aiokafka": "faust-streaming",
+    "h11": "uvicorn",
+    "mode-streaming": "faust-streaming",
+    "pydantic-core": "pydantic",
+    "starlette": "fastapi",
+}
 PIPELINES = "tests/integrations/pipelines/"
 
 

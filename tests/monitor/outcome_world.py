@@ -45,7 +45,7 @@ class OutcomeWorld:
     partitions : int
         Of each topic.
     more
-        Further defaults of models; `alerts` and `models` are sections of their own.
+        Further defaults of models; `alerts`, `models` and `keep` are sections of their own.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class OutcomeWorld:
         partitions: int = 1,
         alerts: dict[str, Any] | None = None,
         models: dict[str, Any] | None = None,
+        keep: dict[str, Any] | None = None,
         **more: Any,
     ) -> None:
         self.clock = ManualClock(START_MS + 30 * 86_400_000)
@@ -78,6 +79,7 @@ class OutcomeWorld:
                     "hook": {"type": "webhook", "url": "https://example.org/x", "secret_env": "HOOK"}
                 },
                 "ingest": {"workers": 1},
+                "keep": keep or {},
             }
         )  # fmt: skip
         self.broker = MemoryBroker()

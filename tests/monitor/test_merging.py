@@ -43,6 +43,7 @@ def stored(id_, made, sources=None):
     return SimpleNamespace(
         id=id_,
         slice_ms=id_ * MINUTE,
+        span_ms=0,
         reference_hash=made.reference_hash or None,
         rows=made.rows,
         sources=json.dumps(sources or {"t": {"0": [[id_, id_ + 1]]}}),

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select
 from detectors.profile import Profile
 from detectors.reference import Reference
 from monitor import cli
+from monitor.by_hand import who
 from monitor.clock import ManualClock
 from monitor.config import load
 from monitor.frames import reference_from_frame
@@ -19,7 +20,7 @@ from monitor.judging.judge import Judge
 from monitor.references.configured import ConfiguredReferences, build_configured
 from monitor.references.lifecycle import load as load_reference
 from monitor.references.lifecycle import promote
-from monitor.store import schema
+from monitor.store import audit, schema
 from monitor.store.engine import create, immediate, reading
 from monitor.store.tables import (
     model_column,
@@ -174,6 +175,11 @@ def test_list_and_show_for_people(engine, run, tmp_path):
     _, out, _ = run("build", "--model", "m", "--version", "1", "--from", table, "--promote", json_too=False)
     assert "200 rows, 3 columns" in out
     assert "promoted from the first event on" in out
+    with reading(engine) as connection:
+        (entry,) = audit.listed(connection, None, None, 10)
+    assert (entry.actor, entry.via, entry.detail) == (who(), "command", "from the first event on")
+    assert entry.path.startswith("reference promote ")
+    assert entry.path.endswith(" --model m --version 1")
     _, listed, _ = run("list", json_too=False)
     assert "200 rows  2013-03-01T10:00:00.000Z to 2013-03-01T13:20:00.000Z  train.parquet  m/1" in listed
     assert run("list", "--model", "other")[1] == {"items": []}

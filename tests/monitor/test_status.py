@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from sqlalchemy import insert, select, update
 
 from monitor import cli
-from monitor.store import schema
+from monitor.store import audit, schema
 from monitor.store.engine import create, immediate, reading
 from monitor.store.tables import (
     alert,
@@ -270,3 +270,6 @@ def test_lag_and_resuming_with_a_real_broker(engine, run, kafka, topic):
         assert (state.stopped_reason, state.next_offset, state.epoch) == (None, 12, 2)
         assert state.topic_id == done["topic_id"] != ""
         assert connection.execute(select(gap.c.accepted_at_ms)).scalar_one() is not None
+        (entry,) = audit.listed(connection, None, None, 10)
+    assert entry.path == "partitions resume --topic status-p --partition 0 --at latest"
+    assert (entry.via, entry.detail) == ("command", "goes on at offset 12 instead of 5")

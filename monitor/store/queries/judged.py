@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Table, case, exists, func, select
 
+from monitor.store.queries.slices import DAY_MS
 from monitor.store.tables import judgement, result, slice_profile
 
 MOST_WINDOWS = 2_400  # ninety days of hours, and some
@@ -172,12 +173,16 @@ def segment_buckets(
     return list(connection.execute(query.group_by(r.segment, bucket)))
 
 
-def filled_slices(connection: Connection, stream: Stream, step_ms: int, stride: int = 1) -> dict[int, int]:
+def filled_slices(
+    connection: Connection, stream: Stream, step_ms: int, slice_ms: int, stride: int = 1
+) -> dict[int, int]:
     """Count the slices that hold rows, by the start of steps of time; the index alone answers this.
+
+    Hours and days that slices were added up to count as full: which of them held rows is not known any more.
 
     Parameters
     ----------
-    step_ms : int
+    step_ms, slice_ms : int
     stride : int
         Only every n-th step, as `windows` reads every n-th window.
     """
@@ -192,8 +197,17 @@ def filled_slices(connection: Connection, stream: Stream, step_ms: int, stride: 
         starts = starts.where(s.slice_ms // step_ms % stride == 0)
     of = starts.subquery().c
     step = of.slice_ms // step_ms * step_ms
-    found = connection.execute(select(step, func.count()).group_by(step))
-    return {int(row[0]): int(row[1]) for row in found}
+    counts = {int(at): int(n) for at, n in connection.execute(select(step, func.count()).group_by(step))}
+    sums = (
+        select(s.slice_ms, s.span_ms)
+        .where(s.model == stream.model, s.version == stream.version, s.span_ms > 0)
+        .where(s.slice_ms > stream.from_ms - DAY_MS, s.slice_ms < stream.to_ms)
+    )
+    for start_ms, span_ms in connection.execute(sums):
+        for at in range(start_ms // step_ms * step_ms, start_ms + span_ms, step_ms):
+            filled = min(at + step_ms, start_ms + span_ms) - max(at, start_ms)
+            counts[at] = min(max(counts.get(at, 0) + filled // slice_ms - 1, 1), step_ms // slice_ms)
+    return counts
 
 
 def _of_stream(stream: Stream) -> Sequence[ColumnElement[bool]]:

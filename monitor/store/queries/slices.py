@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, func, select
@@ -11,6 +11,7 @@ from sqlalchemy import Connection, func, select
 from monitor.store.tables import slice_profile
 
 PORTION = 256  # slices read at once: some ten MiB
+DAY_MS = 86_400_000  # longest sum of slices
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,32 @@ def slices_between(connection: Connection, key: tuple[str, str], from_ms: int, t
         c.model == key[0], c.version == key[1], c.slice_ms >= from_ms, c.slice_ms < to_ms
     )
     return list(connection.execute(query.order_by(c.id)))
+
+
+def widened(connection: Connection, span: Span) -> Span:
+    """Widen a range to whole hours or days where slices were added up to these.
+
+    A sum belongs to ranges that hold all of it: where the range begins or ends within one, it begins or ends
+    where that does.
+    """
+    c = slice_profile.c
+    mine = [c.model == span.model, c.span_ms > 0]
+    if span.version is not None:
+        mine.append(c.version == span.version)
+    from_ms, to_ms = span.from_ms, span.to_ms
+    first = select(func.min(c.slice_ms)).where(
+        *mine, c.slice_ms > from_ms - DAY_MS, c.slice_ms < from_ms, c.slice_ms + c.span_ms > from_ms
+    )
+    last = select(func.max(c.slice_ms + c.span_ms)).where(
+        *mine, c.slice_ms > to_ms - DAY_MS, c.slice_ms < to_ms, c.slice_ms + c.span_ms > to_ms
+    )
+    begin, end = (connection.execute(query).scalar() for query in (first, last))
+    return replace(span, from_ms=from_ms if begin is None else begin, to_ms=to_ms if end is None else end)
+
+
+def is_cut(connection: Connection, span: Span) -> bool:
+    """Whether a range begins or ends within slices that were added up: it cannot be counted any more."""
+    return widened(connection, span) != span
 
 
 def slices(connection: Connection, ids: list[int]) -> Iterator[Any]:

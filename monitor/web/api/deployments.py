@@ -108,10 +108,12 @@ def routes(context: Context) -> APIRouter:
     )
     async def take_mlflow_webhook(request: Request, asked: Annotated[NoParameters, Query()]) -> Taken:
         """A signed `model_version_alias.created` of the configured alias is a deployment."""
+        context.guesses.check(request.state.address)
         body = await _body_of(request)
         try:
             found = hook.read(dict(request.headers), body)
         except UsageError as error:
+            context.guesses.wrong(request.state.address)
             raise Refused(401, str(error)) from error
         if found is None:
             return Taken(deployment=None)

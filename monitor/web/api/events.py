@@ -20,6 +20,7 @@ from monitor.web.context import Context
 from monitor.web.description import also
 from monitor.web.parameters import Asked
 from monitor.web.problems import Mistake, Refused
+from monitor.web.sign_in.tokens import hash_of
 from schemas.errors import EventError, UsageError
 
 STRUCTURED, BATCH = "application/cloudevents+json", "application/cloudevents-batch+json"
@@ -136,8 +137,10 @@ def _check_token(context: Context, request: Request) -> None:
     if pointer is None:
         return
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    known = secret(*pointer)
+    known, address, hash_ = secret(*pointer), request.state.address, hash_of(given.strip())
+    context.guesses.check(address, hash_)
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), known.encode()):
+        context.guesses.wrong(address, hash_)
         what = "the token is missing or wrong"
         raise Refused(
             401,
@@ -145,6 +148,7 @@ def _check_token(context: Context, request: Request) -> None:
             [Mistake(where="header.authorization", what=what, allowed="Bearer TOKEN")],
             {"WWW-Authenticate": "Bearer"},
         )
+    context.guesses.right(address, hash_)
 
 
 def _unpacked(body: bytes, request: Request, most: int) -> bytes:

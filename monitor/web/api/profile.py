@@ -20,7 +20,7 @@ from monitor.registry import read_columns
 from monitor.store.engine import reading
 from monitor.store.queries.models import column_names, model_exists
 from monitor.store.queries.references import pointers
-from monitor.store.queries.slices import Span, newest_slice, slice_index, slices
+from monitor.store.queries.slices import Span, newest_slice, slice_index, slices, widened
 from monitor.web.bins import BinDocument, Binned, binned_columns, documents
 from monitor.web.context import Context
 from monitor.web.documents import InstantText, Number, instant
@@ -133,7 +133,7 @@ def _place_in(room: threading.BoundedSemaphore) -> Iterator[None]:
 
 
 def _span(context: Context, connection: Connection, model: str, asked: ProfileAsked) -> Span:
-    """Range in whole slices."""
+    """Range in whole slices; in whole hours or days where they were added up."""
     slice_ms = context.configuration.for_model(model).slice_ms
     to_ms = asked.to_ms
     if to_ms is None:
@@ -143,7 +143,8 @@ def _span(context: Context, connection: Connection, model: str, asked: ProfileAs
     if from_ms >= to_ms:
         what = "the range is empty: from must lie before to"
         raise Refused(422, what, [Mistake(where="query.from", what=what, allowed=f"before {instant(to_ms)}")])
-    return Span(model, from_ms // slice_ms * slice_ms, -(-to_ms // slice_ms) * slice_ms, asked.version)
+    whole = Span(model, from_ms // slice_ms * slice_ms, -(-to_ms // slice_ms) * slice_ms, asked.version)
+    return widened(connection, whole)
 
 
 def _check_column(connection: Connection, model: str, column: str | None) -> None:

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.web.console.shell import page_before, query
 from monitor.web.context import Context
 from monitor.web.guard import SAFE_METHODS
+from monitor.web.limits.rate import Rate
 from monitor.web.problems import RETRY_AFTER_S, PageOf, Refused, answer
 from monitor.web.sign_in.access import needed
 from monitor.web.sign_in.acting import acting
@@ -50,6 +51,7 @@ class Gate:
         self._app, self._identify, self._audit, self._page = app, identify, audit, page
         self._http = context.configuration.http
         self._proxies = networks(self._http.trusted_proxies)
+        self._rate = Rate(context.clock, self._http.limits, is_on=not identify.is_local)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -62,11 +64,21 @@ class Gate:
         state |= {"user": None, "address": address, "is_outside": not self._identify.is_local}
         request = Request(scope)
         access = needed(request.method, scope["path"], metrics_need_token=self._http.metrics_need_token)
-        if access in ("open", "own"):
+        if access == "own":  # senders of events are as many as the brokers take
+            await self._app(scope, receive, send)
+            return
+        if access == "open":
+            try:
+                self._rate.take_open(scope["path"], address)
+            except Refused as error:
+                await self._refusal(request, error)(scope, receive, send)
+                return
             await self._app(scope, receive, send)
             return
         try:
+            self._rate.check_stranger(request, address)
             user = await run_in_threadpool(self._identify.who, request, peer, address)
+            self._rate.take(user, request, address)
             if user is None and not self._identify.is_local:
                 await self._unknown(request)(scope, receive, send)
                 return

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from threading import Lock
-
 from starlette.requests import Request
 
 from monitor.config.sign_in import OidcSignIn, ProxySignIn
@@ -12,15 +9,12 @@ from monitor.store import api_tokens, sessions
 from monitor.store.engine import immediate, reading
 from monitor.web.context import Context
 from monitor.web.problems import Refused
-from monitor.web.sign_in.attempts import Attempts
 from monitor.web.sign_in.origin import lies_in, networks
 from monitor.web.sign_in.roles import printable, role_of
 from monitor.web.sign_in.sessions import Sessions
 from monitor.web.sign_in.tokens import PREFIX, hash_of, is_token
 from monitor.web.sign_in.user import User
 
-MOST_WRONG, REFILL_S = 20, 3.0
-MOST_REMEMBERED = 1_000
 USED_EVERY_MS = 60_000
 NO_ROLE = "none of your groups has a role here (see http.sign_in.roles in the configuration)"
 
@@ -39,9 +33,6 @@ class Identify:
         self.sessions = Sessions(context, http.sign_in) if isinstance(http.sign_in, OidcSignIn) else None
         self._proxy = http.sign_in if isinstance(http.sign_in, ProxySignIn) else None
         self._proxies = networks(self._proxy.trusted) if self._proxy else ()
-        self._wrong = Attempts(context.clock, MOST_WRONG, REFILL_S)
-        self._right: OrderedDict[str, None] = OrderedDict()
-        self._lock = Lock()
 
     @property
     def is_local(self) -> bool:
@@ -95,27 +86,17 @@ class Identify:
 
     def _by_token(self, token: str, address: str) -> User:
         hash_ = hash_of(token)
-        # Whoever shares an address with somebody who guesses can still use what was right before.
-        if self._wrong.is_out(address) and hash_ not in self._right:
-            after = {"Retry-After": str(self._wrong.retry_after_s)}
-            raise Refused(429, "too many wrong tokens came from this address", headers=after)
+        guesses = self._context.guesses
+        guesses.check(address, hash_)
         row = None
         if is_token(token):
             with reading(self._context.engine) as connection:
                 row = api_tokens.find(connection, hash_, self._context.clock.now_ms())
-        self._remember(hash_, is_right=row is not None)
         if row is None:
-            self._wrong.take(address)
+            guesses.wrong(address, hash_)
             raise Refused(401, "the token is not valid", headers={"WWW-Authenticate": "Bearer"})
+        guesses.right(address, hash_)
         return User(f"token {row.name}", row.role, "token", "", str(row.id), row.used_at_ms)
-
-    def _remember(self, hash_: str, *, is_right: bool) -> None:
-        with self._lock:
-            self._right.pop(hash_, None)
-            if is_right:
-                self._right[hash_] = None
-            while len(self._right) > MOST_REMEMBERED:
-                self._right.popitem(last=False)
 
     def _by_proxy(self, options: ProxySignIn, request: Request) -> User | None:
         names = request.headers.getlist(options.user_header)

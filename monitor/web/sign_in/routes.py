@@ -14,10 +14,11 @@ from monitor.config.sign_in import OidcSignIn
 from monitor.web.console.forms import Posted, back
 from monitor.web.console.shell import Shell
 from monitor.web.context import Context
+from monitor.web.limits.buckets import Buckets
+from monitor.web.limits.sources import source_of
 from monitor.web.parameters import Asked
 from monitor.web.problems import Refused, answer
 from monitor.web.sign_in.acting import user_of
-from monitor.web.sign_in.attempts import Attempts
 from monitor.web.sign_in.audit import Audit
 from monitor.web.sign_in.claims import groups_of, name_of
 from monitor.web.sign_in.flow import LIVES_S, Flow
@@ -54,7 +55,7 @@ class SignIn:
     def __init__(self, context: Context, options: OidcSignIn, sessions: Sessions, audit: Audit) -> None:
         self._context, self._options, self._sessions, self._audit = context, options, sessions, audit
         self.provider = Provider(options, context.clock)
-        self.attempts = Attempts(context.clock, MOST_TRIES, REFILL_S)
+        self.attempts = Buckets(context.clock, MOST_TRIES, REFILL_S)
         self._cookie = "__Host-driftline_signing_in" if sessions.is_safe else "driftline_signing_in"
         self._redirect_uri = f"{context.configuration.console_url}/sign-in/callback"
 
@@ -174,7 +175,8 @@ def routes(sign_in: SignIn, sessions: Sessions, shell: Shell) -> APIRouter:
     return router
 
 
-def _slowed(attempts: Attempts, request: Request) -> None:
-    if not attempts.take(getattr(request.state, "address", "")):
-        after = {"Retry-After": str(attempts.retry_after_s)}
+def _slowed(attempts: Buckets, request: Request) -> None:
+    source = source_of(getattr(request.state, "address", ""))
+    if not attempts.take(source):
+        after = {"Retry-After": str(attempts.retry_after_s(source))}
         raise Refused(429, "too many sign-ins from this address; wait a little", headers=after)

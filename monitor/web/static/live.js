@@ -5,6 +5,13 @@
   const say = (words) => { const at = shown(); if (at && at.textContent !== words) at.textContent = words; };
   let waiting = false, source = null;
 
+  // What was done is said once: an address that is kept, sent on or loaded again does not say it anew.
+  const here = new URL(location.href);
+  if (here.searchParams.has("done")) {
+    here.searchParams.delete("done");
+    history.replaceState(history.state, "", here);
+  }
+
   function changed() {
     if (document.hidden) { waiting = true; return; }
     waiting = false;

@@ -115,7 +115,7 @@ def judged_windows(connection: Connection, subject: Subject, column: str, segmen
     spec, slice_ms = subject.window, subject.settings.slice_ms
     step_ms = math.gcd(spec.length_ms, spec.every_ms)
     is_tumbling = spec.length_ms == spec.every_ms
-    filled = filled_slices(connection, subject.stream, step_ms, stride if is_tumbling else 1)
+    filled = filled_slices(connection, subject.stream, step_ms, slice_ms, stride if is_tumbling else 1)
     counts = [
         sum(filled.get(at, 0) for at in range(row.start_ms // step_ms * step_ms, row.end_ms, step_ms))
         for row in found
