@@ -56,6 +56,7 @@ from monitor.store.months import make_months
 from monitor.store.positions import ensure_counters
 from monitor.taps import Taps
 from monitor.telemetry import Delivered, KafkaFailed, Telemetry
+from monitor.tracing import setting_up, tracer
 from monitor.web.app import create_app
 from monitor.web.limits.connection import ConnectionLimits
 from monitor.web.serve import Serving
@@ -126,6 +127,8 @@ class Service:
         self._closers: list[Callable[[], None]] = []
         self.engine = self._open_database()
         try:
+            if setting_up.set_up(configuration, role.value):
+                self._closers.append(tracer.turn_off)
             self._build()
             self.serving = self._serve()
         except BaseException:

@@ -21,6 +21,7 @@ from sqlalchemy import Connection, Engine
 
 from alerting.finding import instant
 from alerting.held import HeldNotice, held_notice
+from alerting.http.trace_context import called_in
 from alerting.limit import Limit
 from alerting.notice import Notice
 from alerting.notifiers.base import Notifier, ReceiverDisabled
@@ -30,6 +31,7 @@ from monitor.clock import Clock
 from monitor.store import outbox
 from monitor.store.engine import immediate, reading
 from monitor.store.outbox import ClaimedRow
+from monitor.tracing.tracer import span
 from schemas.errors import DeliveryError, RetryLater, StoreError, Unavailable
 
 logger = logging.getLogger("driftline.deliver")
@@ -177,7 +179,7 @@ class Deliverer:
             try:
                 made += serving.pop(name).result()
             except Unavailable as error:
-                logger.warning("deliveries to %s wait: %s", name, error)
+                logger.warning("deliveries wait: %s", error, extra={"receiver": name})
         return made
 
     def _wake_for_more(self, served: Future[int]) -> None:
@@ -271,6 +273,16 @@ class Deliverer:
                     outbox.send_again(connection, name, now_ms - notifier.resend_after_ms, now_ms)
 
     def _send(self, row: ClaimedRow) -> Outcome:
+        """Make one attempt, as a span that the receiver can go on with."""
+        about = {"driftline.receiver": row.receiver, "driftline.incident": row.alert_id}
+        with span("deliver", about, kind="client") as sending:
+            identity = sending.identity
+            with called_in("" if identity is None else identity.traceparent):
+                outcome = self._attempt(row)
+            sending.set({"driftline.outcome": outcome.result})
+        return outcome
+
+    def _attempt(self, row: ClaimedRow) -> Outcome:
         """Make one attempt; every way in which it can end is an outcome."""
         try:
             with reading(self._engine) as connection:
@@ -318,6 +330,7 @@ class Deliverer:
             text = f"unexpected {type(error).__name__} when its outcome was recorded, see the log"
             outcome = self._failed(outcome.row, text, None)
             self._write_or_keep(outcome)
+        _note(outcome)
         self._count(outcome.row.receiver, outcome.result, 1)
 
     def _record_leftovers(self) -> None:
@@ -398,6 +411,22 @@ def _notice_in(payload: str) -> Notice | None:
     except StoreError:
         return None
     return found if isinstance(found, Notice) else None
+
+
+def _note(outcome: Outcome) -> None:
+    """Log what became of an attempt."""
+    row = outcome.row
+    about = {"receiver": row.receiver, "incident": row.alert_id, "attempts": row.attempts + 1}
+    if outcome.result == "dead":
+        logger.error("a delivery was given up: %s", outcome.error, extra=about)
+    elif outcome.result == "retried":
+        logger.warning("a delivery is tried again: %s", outcome.error, extra=about)
+    else:
+        logger.info("delivered", extra=about)
+    if outcome.disabled:
+        logger.error(
+            "the receiver wants nothing any more: %s", outcome.disabled, extra={"receiver": row.receiver}
+        )
 
 
 def log_bug(what: str, error: Exception) -> None:

@@ -22,6 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.faust_credentials import credentials, unsupported
+from monitor.faust_rights import GroupRight
 from monitor.judging.digests import Digests
 from monitor.judging.judge import Judge
 from monitor.judging.judgements import Judged
@@ -36,6 +37,8 @@ SWEEP_S = 5.0
 SILENCE_S = 15.0
 RESTART_S = 5.0
 RETRY_S = 1.0
+RIGHT_S = 15.0
+"""Between two questions whether the Faust app may still be a member of its group."""
 
 
 class Evaluator:
@@ -130,6 +133,7 @@ class FaustThread:
         failed: Callable[[str], None] = lambda _kind: None,
     ) -> None:
         self._configuration, self._evaluator, self._failed = configuration, evaluator, failed
+        self._right = GroupRight(configuration, group_of(configuration))
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
 
@@ -166,19 +170,37 @@ class FaustThread:
 
     async def _serve_in(self, folder: str, stop: threading.Event) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        await asyncio.to_thread(self._right.need)
         app = build_app(self._configuration, self._evaluator, self._loop, folder)
         try:
             await app.start()
-            while not stop.is_set():
-                try:
-                    await asyncio.wait_for(self._stopping.wait(), RETRY_S)
-                except TimeoutError:
-                    if app.crashed:
-                        msg = f"Faust stopped: {app.crash_reason!r}"
-                        raise RuntimeError(msg) from app.crash_reason
+            await self._watch(app, stop, self._stopping)
         finally:
             self._loop = None
             await app.stop()
+
+    async def _watch(self, app: Any, stop: threading.Event, stopping: asyncio.Event) -> None:
+        """Return when told to stop; raise when the app has ended, or may not go on."""
+        looked_s = self._loop_time()
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stopping.wait(), RETRY_S)
+            except TimeoutError:
+                if app.crashed:
+                    msg = f"Faust stopped: {app.crash_reason!r}"
+                    raise RuntimeError(msg) from app.crash_reason
+                if self._loop_time() - looked_s > RIGHT_S:
+                    await asyncio.to_thread(self._right.need)
+                    looked_s = self._loop_time()
+
+    @staticmethod
+    def _loop_time() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def group_of(configuration: Configuration) -> str:
+    """Name of the group that the Faust apps of an installation are members of."""
+    return f"{configuration.kafka.group_id}-evaluate"
 
 
 def build_app(
@@ -187,7 +209,7 @@ def build_app(
     """Make the Faust app: one agent on the control topic."""
     servers = configuration.kafka.bootstrap_servers.split(",")
     app = faust.App(
-        f"{configuration.kafka.group_id}-evaluate",
+        group_of(configuration),
         broker=[f"kafka://{server.strip()}" for server in servers],
         broker_credentials=credentials(configuration.kafka.client_options()),
         loop=loop,

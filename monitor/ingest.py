@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.dead_letters.replay import Replay
+from monitor.diary import Diary, whereabouts
 from monitor.enforcement import tripped
 from monitor.intake import Intake
 from monitor.labels.labelling import model_id, place_id
@@ -25,6 +26,8 @@ from monitor.store import positions
 from monitor.store.joining import JoinedVersions, JoinWork
 from monitor.store.positions import Claim, Commit, Fault, PartitionDelta, Place, ReferencesChanged, SliceDelta
 from monitor.telemetry import Committed, LagSeen, PartitionReleased, Telemetry
+from monitor.tracing.batches import BatchTrace
+from monitor.tracing.tracer import step
 from schemas.errors import Fenced, Unavailable, UsageError
 
 logger = logging.getLogger(__name__)
@@ -93,6 +96,8 @@ class Ingest:
         self._look_at = self._retry_at = 0.0
         self._put_back: set[Place] = set()
         self._stop = threading.Event()
+        self._trace = BatchTrace(source.headers_of)
+        self._diary = Diary(clock)
         self.has_joined = False
 
     # --- the loop ------------------------------------------------------------------------------------------
@@ -142,11 +147,12 @@ class Ingest:
         """Fetch once, and commit if it is time."""
         self._retry()
         most = self._intake.most_messages(self._configuration.ingest.batch)
-        fetched = self._source.fetch(most, FETCH_TIMEOUT_S)
+        fetched = self._trace.fetch(lambda: self._source.fetch(most, FETCH_TIMEOUT_S))
         if self._must_rewind:
             self._rewind()
             return
-        left = self._intake.take(fetched) if len(fetched) else []
+        with self._trace.entered():
+            left = self._intake.take(fetched) if len(fetched) else []
         self._fetch_again(left)
         for place in (fetched.ended & self._owned.keys()) - set(left):
             self._owned[place].at_end()
@@ -206,20 +212,25 @@ class Ingest:
             self._go_on(claim)
             claim = self._claim_as_it_is(place)
         if claim.stopped_reason:
-            logger.error("partition stopped: %s", claim.stopped_reason)
+            self._diary.stopped(place, claim.next_offset, claim.stopped_reason)
+        else:
+            self._diary.claimed(claim)
         return Partition.of(claim, self._times.add_slot(claim.models), self._configuration.defaults.dedupe_ms)
 
     def _go_on(self, stopped: Claim) -> None:
         """Take up a partition that was stopped by a rule which the contract does not have any more."""
         place = stopped.place
-        logger.info("%s/%d is read again: the rule that stopped it was changed", place.topic, place.partition)
+        logger.info(
+            "partition is read again: the rule that stopped it was changed",
+            extra={**whereabouts(place), "offset": stopped.next_offset},
+        )
         try:
             positions.resume(
                 self._engine, place, next_offset=stopped.next_offset,
                 topic_id=self._source.topic_id(place.topic), now_ms=self._clock.now_ms(),
             )  # fmt: skip
         except UsageError as error:
-            logger.info("somebody was faster: %s", error)
+            logger.info("somebody was faster: %s", error, extra=whereabouts(place))
 
     def _claim_as_it_is(self, place: Place) -> Claim:
         low, high = self._source.range_of(place)
@@ -269,12 +280,12 @@ class Ingest:
                 now_ms=self._clock.now_ms(),
             )
         except (Unavailable, Fenced) as error:
-            logger.warning("cannot stop %s/%d yet: %s", place.topic, place.partition, error)
+            logger.warning("cannot stop a partition yet: %s", error, extra=whereabouts(place))
             self._must_rewind = True
             return
         partition.stopped = True
         self._source.pause([place])
-        logger.error("partition stopped: %s", message)
+        self._diary.stopped(place, partition.next_offset, message)
 
     def _look_after_stopped(self) -> None:
         """Read on in partitions whose gap has been accepted meanwhile."""
@@ -293,6 +304,7 @@ class Ingest:
             if partition is not None:
                 self._times.free_slot(partition.slot)
                 self._telemetry.emit(PartitionReleased(place.topic, place.partition))
+                self._diary.released(place, partition.committed)
 
     def _claimed(self, place: Place) -> Partition:
         """Claim, trying again while the database or the broker is away, as long as the group lets us."""
@@ -303,11 +315,12 @@ class Ingest:
             except Unavailable as error:
                 if self._clock.monotonic() > deadline or self._stop.is_set():
                     raise
-                logger.warning("cannot claim yet: %s", error)
+                logger.warning("cannot claim yet: %s", error, extra=whereabouts(place))
                 self._clock.sleep(RETRY_S)
 
     def _forget(self) -> None:
         """Drop everything that is not in the database."""
+        self._trace.end(is_dropped=True)
         self._profiler.drop()
         self._intake.drop()
         self._replay.drop()
@@ -353,16 +366,22 @@ class Ingest:
         if not self._owned:
             self._committed_at = self._clock.monotonic()
             return
+        with self._trace.entered():
+            self._commit(within_s)
+
+    def _commit(self, within_s: float | None) -> None:
         started = self._clock.monotonic()
-        collected = self._collect()
+        with step("profile"):
+            collected = self._collect()
         if self._stop_strained(collected):
             return
         work, models = self._gather(collected)
         self._committing = True
         try:
-            self._keep_trying(work, within_s)
+            with step("commit"):
+                self._keep_trying(work, within_s)
         except Fenced as error:
-            logger.warning("%s; reading on from the database", error)
+            self._diary.fenced(work, error)
             self._must_rewind = True
         except ReferencesChanged:
             logger.info("a reference was promoted meanwhile; counting again from the last commit")
@@ -404,10 +423,9 @@ class Ingest:
                 now_ms=self._clock.now_ms(),
             )  # fmt: skip
         except (Unavailable, Fenced) as error:
-            place = partition.claim.place
-            logger.warning("cannot stop %s/%d yet: %s", place.topic, place.partition, error)
+            logger.warning("cannot stop a partition yet: %s", error, extra=whereabouts(partition.claim.place))
         else:
-            logger.error("partition stopped: %s", reason)
+            self._diary.stopped(partition.claim.place, partition.committed, reason)
 
     def _gather(self, collected: Collected) -> tuple[Commit, dict[str, int]]:
         """Put the transaction together."""
@@ -510,7 +528,7 @@ class Ingest:
                 if self._written(work):
                     break
             except Unavailable as error:
-                logger.warning("commit waits: %s", error)
+                self._diary.waits(error)
                 unsure = True
                 self._wait(deadline)
         if unsure and deadline is None:
@@ -570,6 +588,8 @@ class Ingest:
         self._committed_at = self._clock.monotonic()
         self._source.show_position({place: delta.next_offset for place, delta in by_place.items()})
         self._telemetry.emit(Committed(self._committed_at - started, outcomes))
+        self._diary.committed(work, self._committed_at - started)
+        self._trace.end()
         for place, partition in self._owned.items():
             lag = self._source.lag(place, partition.next_offset)
             if lag is not None:

@@ -28,6 +28,7 @@ from monitor.profiling import Key, Profiler
 from monitor.registry import Registry
 from monitor.source.source import Fetched
 from monitor.store.positions import Place
+from monitor.tracing.tracer import step
 from schemas.errors import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -179,11 +180,13 @@ class Intake:
     def _taken(self, topic: str, part: _Part) -> bool:
         """Take messages of one topic, all or none; none if something that is needed to read them is away."""
         try:
-            sort_out = self._read(topic, part)
+            with step("decode", {"messaging.destination.name": topic}):
+                sort_out = self._read(topic, part)
         except Unavailable as error:
-            logger.warning("cannot read %s yet: %s", topic, error)
+            logger.warning("messages cannot be read yet: %s", error, extra={"topic": topic})
             return False
-        sort_out()
+        with step("check", {"messaging.destination.name": topic}):
+            sort_out()
         self.events += len(part.values)
         self.held_bytes += sum(map(len, part.values))
         return True

@@ -36,6 +36,11 @@ class Reasons:
         """Take in one report, as the client's ``error_cb``."""
         self._said.append(error)
 
+    @property
+    def are_final(self) -> bool:
+        """Whether one of them is a refusal: of a certificate, a password or a token."""
+        return any(error.code() in _TELLING for error in self._said)
+
     def text(self, error: KafkaError) -> str:
         """The most telling of the reports, or else the error that a call ended with; holds no secret."""
         best = min([*self._said, error], key=_rank)

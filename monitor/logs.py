@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import socket
 import sys
+import threading
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
 from urllib.parse import quote
@@ -23,6 +28,15 @@ _LEAST_SECRET = 8
 _REMEMBERED_SECRETS = 256
 _secrets: deque[str] = deque(maxlen=_REMEMBERED_SECRETS)
 
+MOST_A_MINUTE = 60
+"""Lines of one place in the code, and partition, in a minute; the others are counted and told of together."""
+_MINUTE_S = 60.0
+_MOST_PLACES = 1_000
+
+Ids = Callable[[], "tuple[str, str] | None"]
+_process: dict[str, Any] = {}
+_ids: list[Ids] = []
+
 
 def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None = None) -> None:
     """Send all log records of the process to one stream, in one format.
@@ -31,8 +45,8 @@ def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None 
     ----------
     log_format : str
         ``text``: ``2026-01-01T00:00:00.000Z INFO monitor.ingest committed topic=p events=1000``. ``json``:
-        one object a line with `time`, `level`, `logger`, `message`, the fields given as ``extra=``, and
-        `exception`.
+        one object a line with `time`, `level`, `logger`, `message`, the fields given as ``extra=``, those of
+        the process (see `identify`), `trace_id` and `span_id` inside a span, and `exception`.
     level : str
         Least level that is written: one of `LEVELS`.
     stream : file, optional
@@ -41,10 +55,12 @@ def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None 
     Notes
     -----
     Credentials in addresses (``scheme://user:password@host``) and what was given to `hide` are masked in
-    every line, also in those of libraries.
+    every line, also in those of libraries. One place in the code writes 60 lines a minute at most; how many
+    more there would have been is said once the minute is over.
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    handler.addFilter(_Limit(handler))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -52,6 +68,92 @@ def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None 
     root.setLevel(level.upper())
     for library in _TALKATIVE:
         logging.getLogger(library).setLevel(logging.WARNING)
+
+
+def identify(role: str, release: str) -> None:
+    """Write with every line of JSON which process it is: `role`, `release`, `host` and `pid`.
+
+    Parameters
+    ----------
+    role : str
+        What the process does.
+    release : str
+        Version of its code.
+    """
+    _process.update(role=role, release=release, host=socket.gethostname(), pid=os.getpid())
+
+
+def name_spans(ids: Ids | None) -> None:
+    """Ask for the ids of the trace and the span that a line belongs to; None: there are no spans."""
+    _ids[:] = [] if ids is None else [ids]
+
+
+@dataclass
+class _Minute:
+    """Lines of one place since `began_s`; the last of those that were not written is kept."""
+
+    began_s: float
+    written: int = 0
+    suppressed: int = 0
+    last: logging.LogRecord | None = None
+
+
+class _Limit(logging.Filter):
+    """Lets a place in the code write so many lines a minute, by the time of the records themselves."""
+
+    def __init__(self, handler: logging.Handler) -> None:
+        super().__init__()
+        self._handler = handler
+        self._lock = threading.Lock()
+        self._minutes: dict[tuple[object, ...], _Minute] = {}
+        self._over_s = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is to be written; writes what is to be told of earlier ones first."""
+        with self._lock:
+            over = self._ended(record.created) if record.created >= self._over_s else []
+            passes = self._passes(record)
+        for minute in over:
+            if minute.last is not None:
+                self._handler.handle(_summary(minute.last, minute.suppressed))
+        return passes
+
+    def _passes(self, record: logging.LogRecord) -> bool:
+        if hasattr(record, "repeated"):
+            return True
+        place = (record.name, record.pathname, record.lineno, *_partition_of(record))
+        if place not in self._minutes and len(self._minutes) >= _MOST_PLACES:
+            place = (record.name, record.pathname, record.lineno)
+        minute = self._minutes.get(place)
+        if minute is None:
+            minute = self._minutes[place] = _Minute(record.created)
+            self._over_s = min(self._over_s or record.created + _MINUTE_S, record.created + _MINUTE_S)
+        if minute.written < MOST_A_MINUTE:
+            minute.written += 1
+            return True
+        minute.suppressed, minute.last = minute.suppressed + 1, record
+        return False
+
+    def _ended(self, now_s: float) -> list[_Minute]:
+        """Forget the minutes that are over."""
+        over = [place for place, minute in self._minutes.items() if now_s - minute.began_s >= _MINUTE_S]
+        ended = [self._minutes.pop(place) for place in over]
+        begun = [minute.began_s for minute in self._minutes.values()]
+        self._over_s = min(begun) + _MINUTE_S if begun else 0.0
+        return [minute for minute in ended if minute.suppressed]
+
+
+def _partition_of(record: logging.LogRecord) -> tuple[object, ...]:
+    """Each partition has lines of its own."""
+    return getattr(record, "topic", None), getattr(record, "partition", None)
+
+
+def _summary(last: logging.LogRecord, times: int) -> logging.LogRecord:
+    """Say of how many lines like the last one nothing was written."""
+    made = logging.makeLogRecord({**vars(last), "exc_info": None, "exc_text": None})
+    made.msg, made.args = f"{last.getMessage()} (repeated {times:,} times)", ()
+    made.repeated = times
+    return made
 
 
 class _Lines(logging.Formatter):
@@ -96,6 +198,11 @@ class JsonLines(_Lines):
         }
         for name, value in self.fields(record).items():
             entry.setdefault(name, value)
+        entry |= {name: value for name, value in _process.items() if name not in entry}
+        for ids in _ids:
+            named = ids()
+            if named is not None:
+                entry["trace_id"], entry["span_id"] = named
         exception = self.exception(record)
         if exception:
             entry["exception"] = exception

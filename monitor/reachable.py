@@ -67,12 +67,12 @@ def _database(configuration: Configuration) -> Finding:
             return Finding(
                 "database", False, f"{where} does not exist yet (run: driftline db upgrade -c FILE)"
             )
-        schema.require(database)
+        revision = schema.require(database)
     except DriftlineError as error:
         return Finding("database", False, str(error).removeprefix("database "))
     finally:
         database.dispose()
-    return Finding("database", True, f"{where}: revision {schema.head()}")
+    return Finding("database", True, f"{where}: revision {revision}")
 
 
 def _receivers(configuration: Configuration, messages: bool) -> Iterator[Finding]:

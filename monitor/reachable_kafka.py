@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from monitor.config import Configuration
 from monitor.kafka_reasons import Reasons, made
 
 TIMEOUT_S = 10.0
+LOOK_S = 1.0
 READ, WRITE = AclOperation.READ, AclOperation.WRITE
 
 Found = tuple[str, bool, str]
@@ -38,13 +40,24 @@ def kafka_findings(configuration: Configuration) -> Iterator[Found]:
     client = made(AdminClient, {**options, "error_cb": reasons.note}, configuration)
     servers = configuration.kafka.bootstrap_servers
     try:
-        topics = client.list_topics(timeout=TIMEOUT_S).topics
+        topics = _topics(client, reasons)
     except KafkaException as error:
-        client.poll(0)  # hands over the reasons
         yield "kafka", False, f"{servers}: {reasons.text(error.args[0])}"
         return
     yield "kafka", True, servers
     yield from _Trial(client, configuration, topics).findings()
+
+
+def _topics(client: AdminClient, reasons: Reasons) -> dict[str, Any]:
+    """Topics that the user may see; gives up early once the reason is one that does not pass by itself."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while True:
+        try:
+            return client.list_topics(timeout=LOOK_S).topics
+        except KafkaException:
+            client.poll(0)  # hands over the reasons
+            if reasons.are_final or time.monotonic() > deadline_s:
+                raise
 
 
 class _Trial:
@@ -66,7 +79,9 @@ class _Trial:
             if not found[1]:
                 yield found
         group = self._configuration.kafka.group_id
-        yield from filter(None, map(self._group, (group, f"{group}-evaluate")))
+        for name in (group, f"{group}-evaluate"):
+            if problem := group_problem(self._client, name):
+                yield f"group {name}", False, problem
 
     def _written_by_http(self) -> set[str | None]:
         events = self._configuration.http.events
@@ -105,17 +120,17 @@ class _Trial:
             return _refusal(error, KafkaError.TOPIC_AUTHORIZATION_FAILED, needed)
         return _missing(needed, allowed)
 
-    def _group(self, name: str) -> Found | None:
-        """What the user may not do with a group; None if nothing is missing, or brokers do not say."""
-        asked = self._client.describe_consumer_groups(
-            [name], include_authorized_operations=True, request_timeout=TIMEOUT_S
-        )
-        try:
-            problem = _missing((READ,), asked[name].result(TIMEOUT_S).authorized_operations)
-        except (KafkaException, TimeoutError) as error:
-            refusal = _refusal(error, KafkaError.GROUP_AUTHORIZATION_FAILED, (READ,))
-            problem = refusal.removeprefix("does not exist, or ")
-        return (f"group {name}", False, problem) if problem else None
+
+def group_problem(client: AdminClient, name: str) -> str:
+    """What the user may not do with a group; empty if nothing is missing, or brokers do not say."""
+    asked = client.describe_consumer_groups(
+        [name], include_authorized_operations=True, request_timeout=TIMEOUT_S
+    )
+    try:
+        return _missing((READ,), asked[name].result(TIMEOUT_S).authorized_operations)
+    except (KafkaException, TimeoutError) as error:
+        refusal = _refusal(error, KafkaError.GROUP_AUTHORIZATION_FAILED, (READ,))
+        return refusal.removeprefix("does not exist, or ")
 
 
 def _missing(needed: Collection[AclOperation], allowed: Collection[AclOperation] | None) -> str:

@@ -48,10 +48,7 @@ class Registry:
         self._states.clear()
         with reading(self._engine) as connection:
             self._specs = read_columns(connection)
-            self._versions = {
-                (row.model, row.version)
-                for row in connection.execute(select(model_version.c.model, model_version.c.version))
-            }
+            self._versions = _read_versions(connection)
             self._read_pointers(connection)
 
     def state_of(self, key: Key) -> ModelState:
@@ -115,11 +112,13 @@ class Registry:
         Returns
         -------
         bool
-            Whether the profiles of `work` are still on the right bins. Profiles without bins always are:
-            their counts move onto any bins.
+            Whether the profiles of `work` are still on the right bins, and all model versions are still
+            there. Profiles without bins are on the right ones: their counts move onto any.
         """
         with reading(self._engine) as connection:
             self._read_pointers(connection)
+            if not self._versions <= _read_versions(connection):
+                return False  # one was erased: what is known of it is to be registered anew
         work.references_seen = self.references_seen
         for key, state in self._states.items():
             state.pointers = self._pointers.get(key, ())
@@ -143,6 +142,11 @@ class Registry:
             key = (row.model, row.version)
             pointer = Pointer(row.from_ms, row.hash, self._binnings[row.hash])
             self._pointers[key] = (*self._pointers.get(key, ()), pointer)
+
+
+def _read_versions(connection: Connection) -> set[Key]:
+    query = select(model_version.c.model, model_version.c.version)
+    return {(row.model, row.version) for row in connection.execute(query)}
 
 
 def read_columns(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
 from alerting.alert import OPEN_STATES
+from monitor.attention import judging, storage, taking_in, telling
+from monitor.attention.problem import Facts, Problem, worst_first
 from monitor.config import Configuration
 from monitor.config.values import write_instant
 from monitor.judging.standing import ModelStanding, standings
@@ -19,9 +21,11 @@ from monitor.store.positions import Place
 from monitor.store.queries.times import FRESH_MS, watermarks
 from monitor.store.tables import alert, dead_letter, partition_state
 from monitor.store.tables import outbox as outbox_table
-from schemas.duration import format_duration
+from schemas.errors import DriftlineError
 
 DAY_MS = 86_400_000
+Ends = Mapping[Place, int] | DriftlineError | str
+"""Offset after the last message of each partition; or why Kafka did not say; or why it was not asked."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +46,47 @@ class PartitionStanding:
 class Status:
     """Everything that ``driftline status`` shows.
 
-    `attention` are sentences, each about something that a person should look at.
+    Parameters
+    ----------
+    revision : str or None
+        Of the tables; None if they cannot be read.
+    readers : int
+        Processes that have reported within a minute that they read.
+    oldest_delivery : str or None
+        When the oldest message that waits was written.
+    budget_spent, budget_allowed : float
+        False alarms that had to be expected in the latest period of the budget, and those that may be.
+    attention : list of str
+        Sentences, each about something that a person should look at.
+    problems : list of Problem
+        The same, the worst first, with what to do.
     """
 
     database: str
-    revision: str
+    revision: str | None
     kafka: str
-    partitions: list[PartitionStanding]
-    models: list[ModelStanding]
-    open_alerts: dict[str, int]
-    dead_letters_last_day: int
-    deliveries_waiting: int
-    deliveries_dead_last_day: int
+    partitions: list[PartitionStanding] = field(default_factory=list)
+    models: list[ModelStanding] = field(default_factory=list)
+    open_alerts: dict[str, int] = field(default_factory=dict)
+    dead_letters_last_day: int = 0
+    deliveries_waiting: int = 0
+    deliveries_dead_last_day: int = 0
     attention: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    readers: int = 0
+    oldest_delivery: str | None = None
+    retraining_waiting: int = 0
+    budget_spent: float = 0.0
+    budget_allowed: float = 0.0
+    database_bytes: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Fields for JSON."""
-        return {"ok": not self.attention, **asdict(self)}
+        fields = {**asdict(self), "problems": [problem.as_dict() for problem in self.problems]}
+        return {"ok": not self.problems, **fields}
 
 
-def gather(
-    engine: Engine, configuration: Configuration, now_ms: int, ends: Mapping[Place, int] | str
-) -> Status:
+def gather(engine: Engine, configuration: Configuration, now_ms: int, ends: Ends) -> Status:
     """Find out how the service is doing.
 
     Parameters
@@ -72,8 +95,8 @@ def gather(
     configuration : Configuration
     now_ms : int
         Wall clock.
-    ends : mapping of Place to int, or str
-        Offset after the last message of each partition, or why Kafka does not say.
+    ends : mapping of Place to int, DriftlineError or str
+        Offset after the last message of each partition, why Kafka did not say, or why it was not asked.
 
     Raises
     ------
@@ -82,42 +105,100 @@ def gather(
     Unavailable
         If it is away.
     """
-    schema.require(engine)
+    revision = schema.require(engine)
     with reading(engine) as connection:
         marks = watermarks(connection, configuration, now_ms)
         columns = read_columns(connection, _models_with_files(configuration))
         models = standings(connection, configuration, marks, columns)
         rows = connection.execute(select(partition_state).order_by("topic", "partition")).all()
-        partitions = [_partition(row, {} if isinstance(ends, str) else ends) for row in rows]
-        letters = _count(connection, dead_letter, dead_letter.c.stored_at_ms >= now_ms - DAY_MS)
-        waiting = _count(connection, outbox_table, outbox_table.c.state == outbox.WAITING)
-        dead = _count(
-            connection,
-            outbox_table,
-            outbox_table.c.state == outbox.DEAD,
-            outbox_table.c.finished_at_ms >= now_ms - DAY_MS,
+        known = ends if isinstance(ends, Mapping) else None
+        facts = Facts(connection, configuration, now_ms, list(rows), known, models, marks)
+        budget_spent = judging.budget_spent(facts)
+        problems = worst_first([*_problems(facts, ends, budget_spent), *storage.disk(engine)])
+        oldest_ms = telling.oldest_waiting_ms(facts)
+        fresh = {row.owner_token for row in rows if now_ms - row.seen_at_ms <= FRESH_MS}
+        return Status(
+            database=describe(engine.url),
+            revision=revision,
+            kafka=_kafka(configuration, ends),
+            partitions=[_partition(row, known or {}) for row in rows],
+            models=models,
+            open_alerts=_open_alerts(connection),
+            dead_letters_last_day=_count(
+                connection, dead_letter, dead_letter.c.stored_at_ms >= now_ms - DAY_MS
+            ),
+            deliveries_waiting=_count(connection, outbox_table, outbox_table.c.state == outbox.WAITING),
+            deliveries_dead_last_day=_count(
+                connection,
+                outbox_table,
+                outbox_table.c.state == outbox.DEAD,
+                outbox_table.c.finished_at_ms >= now_ms - DAY_MS,
+            ),
+            attention=[problem.what for problem in problems],
+            problems=problems,
+            readers=len(fresh),
+            oldest_delivery=write_instant(oldest_ms),
+            retraining_waiting=telling.retraining_waiting(facts),
+            budget_spent=budget_spent,
+            budget_allowed=configuration.alerts.budget.count,
+            database_bytes=storage.size_bytes(connection),
         )
-        open_alerts = _open_alerts(connection)
-    attention = [
-        *_stopped(partitions),
-        *_unread(rows, now_ms),
-        *(f"{m.model}/{m.version}: {m.problem}" for m in models if m.problem),
-        *_counted(open_alerts.get("firing", 0), "alert is firing", "alerts are firing"),
-        *_counted(letters, "dead letter in the last day", "dead letters in the last day"),
-        *_counted(dead, "delivery was given up in the last day", "deliveries were given up in the last day"),
-    ]
+
+
+def unreadable(engine: Engine, configuration: Configuration, problem: Problem, ends: Ends) -> Status:
+    """What can be said without the database.
+
+    Parameters
+    ----------
+    problem : Problem
+        Why it cannot be read.
+    ends : mapping, DriftlineError or str
+        As for `gather`; of a mapping only that Kafka answered.
+    """
+    problems = worst_first([problem, *_kafka_problems(ends)])
     return Status(
         database=describe(engine.url),
-        revision=schema.head(),
-        kafka=f"unknown: {ends}" if isinstance(ends, str) else configuration.kafka.bootstrap_servers,
-        partitions=partitions,
-        models=models,
-        open_alerts=open_alerts,
-        dead_letters_last_day=letters,
-        deliveries_waiting=waiting,
-        deliveries_dead_last_day=dead,
-        attention=attention,
+        revision=None,
+        kafka=_kafka(configuration, ends),
+        attention=[one.what for one in problems],
+        problems=problems,
     )
+
+
+def _problems(facts: Facts, ends: Ends, budget_spent: float) -> Iterator[Problem]:
+    """Everything that is wrong; of equally bad things, those that cause others first."""
+    for find in (taking_in.stopped, taking_in.unread):
+        yield from find(facts)
+    yield from _kafka_problems(ends)
+    for find in (
+        telling.overdue,
+        telling.failing,
+        judging.firing,
+        taking_in.behind,
+        judging.held_back,
+        judging.waiting,
+        taking_in.gaps,
+        taking_in.silent,
+        judging.references,
+        telling.disabled,
+        taking_in.dead_letters,
+        telling.given_up,
+        telling.retraining,
+        storage.overdue,
+    ):
+        yield from find(facts)
+    yield from judging.overspent(facts, budget_spent)
+
+
+def _kafka_problems(ends: Ends) -> Iterator[Problem]:
+    if isinstance(ends, DriftlineError):
+        yield taking_in.kafka_unreachable(str(ends).splitlines()[0])
+
+
+def _kafka(configuration: Configuration, ends: Ends) -> str:
+    if isinstance(ends, Mapping):
+        return configuration.kafka.bootstrap_servers
+    return f"unknown: {str(ends).splitlines()[0]}"
 
 
 def _models_with_files(configuration: Configuration) -> list[str] | None:
@@ -149,27 +230,3 @@ def _count(connection: Connection, table: Any, *where: Any) -> int:
 def _open_alerts(connection: Connection) -> dict[str, int]:
     query = select(alert.c.state, func.count()).where(alert.c.state.in_(OPEN_STATES))
     return {str(row[0]): int(row[1]) for row in connection.execute(query.group_by(alert.c.state))}
-
-
-def _stopped(partitions: list[PartitionStanding]) -> list[str]:
-    return [
-        f"{p.topic}/{p.partition} is stopped: {p.stopped_reason} (accept the loss: driftline partitions "
-        f"resume --topic {p.topic} --partition {p.partition} --at earliest)"
-        for p in partitions
-        if p.stopped_reason
-    ]
-
-
-def _unread(rows: Any, now_ms: int) -> list[str]:
-    """Partitions that no process has reported on for a while; stopped ones are told of already."""
-    late = [row for row in rows if row.stopped_reason is None and now_ms - row.seen_at_ms > FRESH_MS]
-    if not late:
-        return []
-    since_ms = now_ms - max(row.seen_at_ms for row in late)
-    ago = format_duration(since_ms // 1_000 * 1_000)
-    number = f"{len(late)} of {len(rows)} partitions"
-    return [f"{number} are not being read: the last report is {ago} old (is driftline run running?)"]
-
-
-def _counted(number: int, one: str, several: str) -> list[str]:
-    return [f"{number} {one if number == 1 else several}"] if number else []

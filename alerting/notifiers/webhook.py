@@ -24,6 +24,7 @@ from alerting.http.addresses import PinnedTransport, Resolve, resolve_all
 from alerting.http.receiver import secret_address, trust_of
 from alerting.http.retry_after import retry_after_s
 from alerting.http.signatures import Signatures, basic_authorization
+from alerting.http.trace_context import trace_headers
 from alerting.incidents.document import own_fields
 from alerting.notice import Notice
 from alerting.notifiers.base import Example, Notifier, ReceiverDisabled, ReceiverOptions, ReceiverState
@@ -160,7 +161,8 @@ class WebhookNotifier(Notifier):
         ]
 
     def _post(self, id_: str, body: bytes) -> None:
-        response = self._request("POST", body, self._signatures.headers(id_, body, self.now_ms()))
+        headers = {**self._signatures.headers(id_, body, self.now_ms()), **trace_headers()}
+        response = self._request("POST", body, headers)
         if not 200 <= response.status_code < 300:
             raise self._error(response)
 

@@ -28,6 +28,7 @@ from alerting.http.addresses import Resolve, resolve_all
 from alerting.http.client import segment
 from alerting.http.receiver import client_of
 from alerting.http.signatures import Signatures, basic_authorization
+from alerting.http.trace_context import trace_headers
 from alerting.retraining.base import Example, RetrainingTarget
 from alerting.retraining.credentials import Credential
 from alerting.retraining.options import Address, TokenOptions
@@ -131,7 +132,7 @@ class RetrainingWebhookTarget(RetrainingTarget):
         data = {"type": EVENT, "timestamp": request.requested_at, "data": document(request)}
         body = msgspec.json.encode(data)
         signed = self._signatures.headers(f"retraining-{request.id}", body, self.now_ms())
-        headers = {**signed, **self._authorization()}
+        headers = {**signed, **self._authorization(), **trace_headers()}
         answer = self.http.send("POST", "", body, headers)
         id_ = answer.text("run_id")
         is_usable = 0 < len(id_) <= MAX_RUN_ID and id_.isprintable()

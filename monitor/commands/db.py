@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -11,6 +12,7 @@ from monitor.config import load
 from monitor.options import configuration_option, json_option, print_json
 from monitor.retention.sweep import Retention
 from monitor.store import engine, schema
+from monitor.store.backup import back_up
 from monitor.store.months import make_months
 from monitor.telemetry import Telemetry
 
@@ -58,3 +60,24 @@ def clean(config: str, as_json: bool) -> None:
         return
     for what, rows in asdict(swept).items():
         click.echo(f"{what.replace('_', ' '):<13}{rows} rows")
+
+
+@command.command("backup")
+@configuration_option
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@json_option
+def backup(config: str, file: Path, as_json: bool) -> None:
+    """Copy a SQLite database into FILE, while the service runs or not.
+
+    FILE must not be there yet. For PostgreSQL use pg_dump or pg_basebackup.
+    """
+    database = engine.create(load(config).database())
+    try:
+        schema.require(database)
+        size = back_up(database, file)
+    finally:
+        database.dispose()
+    if as_json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        click.echo(f"{file}: {size:,} bytes")

@@ -9,6 +9,7 @@ from types import FrameType
 
 import click
 
+from monitor import logs
 from monitor.app import Role, Service
 from monitor.config import load
 from monitor.options import configuration_option
@@ -34,7 +35,10 @@ def command(config: str, role: str, http_port: int | None) -> int:
 
     SIGTERM and SIGINT make it commit what it holds and leave within 10 seconds.
     """
+    logs.identify(role, code_version())
     configuration = load(config)
+    for warning in configuration.old_names:
+        logger.warning("%s", warning)
     service = Service(configuration, Role(role), http_port=http_port)
 
     def leave(number: int, _frame: FrameType | None) -> None:

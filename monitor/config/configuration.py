@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
@@ -23,6 +23,7 @@ from monitor.config.section import Finding, Section, report
 from monitor.config.service import Http, Ingest, Kafka, Stream, Topics
 from monitor.config.settings import ModelSettings
 from monitor.config.sign_in import OidcSignIn
+from monitor.config.tracing import NEEDS_PACKAGES, Tracing
 from monitor.config.values import DurationMs, EnvironmentName, Name, Text, duration_between, span
 from monitor.store.engine import read_url
 from schemas.errors import ConfigurationError, UsageError
@@ -82,8 +83,11 @@ class Configuration(Section):
     """Where alerts can be sent."""
     keep: Keep = Keep()
     """How long data is kept."""
+    tracing: Tracing | None = None
+    """Spans of what Driftline does, by OpenTelemetry; without this, there are none."""
 
     _positions: Positions = PrivateAttr(default_factory=lambda: Positions("driftline.yaml", {}))
+    _old_names: tuple[Problem, ...] = PrivateAttr(default=())
     _effective: dict[str, ModelSettings] = PrivateAttr(default_factory=dict)
     _hashes: dict[int, str] = PrivateAttr(default_factory=dict)
 
@@ -221,11 +225,18 @@ class Configuration(Section):
         if self.http.sign_in is not None and (self.http.public_url or "").startswith("http://"):
             message = "is not https: whoever listens on the way can take a session over"
             found.append((("http", "public_url"), message))
+        if self.tracing is not None and not self.tracing.has_packages:
+            found.append((("tracing",), NEEDS_PACKAGES))
         for place, settings in [(("defaults",), self.defaults), *_placed(self.models)]:
             file = settings.reference.file
             if file is not None and not (self.folder / file).exists():
                 found.append(((*place, "reference", "file"), f"{show(file)} does not exist here"))
-        return [self._positions.problem(path, message) for path, message in found]
+        return [*self._old_names, *(self._positions.problem(path, message) for path, message in found)]
+
+    @property
+    def old_names(self) -> tuple[Problem, ...]:
+        """Options that the file gives under names that will stop working; see `monitor.config.deprecated`."""
+        return self._old_names
 
     @property
     def folder(self) -> FilePath:
@@ -236,9 +247,10 @@ class Configuration(Section):
         """Write ``file:line`` of a place in the file, for messages made while running."""
         return f"{self._positions.file}:{self._positions.line_of(path)}"
 
-    def located(self, positions: Positions) -> Configuration:
-        """Remember where things stand in the file; returns the configuration itself."""
+    def located(self, positions: Positions, warnings: Sequence[Problem] = ()) -> Configuration:
+        """Remember where things stand in the file, and what it calls by old names; returns itself."""
         self._positions = positions
+        self._old_names = tuple(warnings)
         return self
 
     def _pointers(self) -> Iterator[tuple[Path, str]]:
@@ -261,6 +273,9 @@ class Configuration(Section):
         password = None if self.registry is None else self.registry.password_at
         if password is not None:
             yield ("registry", password[0]), password[1]
+        headers = None if self.tracing is None else self.tracing.headers_at
+        if headers is not None:
+            yield ("tracing", headers[0]), headers[1]
         for name, options in self.receivers.items():
             for key in type(options).model_fields:
                 value = getattr(options, key)

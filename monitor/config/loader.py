@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from monitor.config.configuration import Configuration
+from monitor.config.deprecated import RENAMED, Renamed, take_over
 from monitor.config.messages import findings_of
 from monitor.config.problem import Path, Positions, Problem
 from monitor.config.reader import read, read_text
@@ -41,8 +42,15 @@ def load(path: str) -> Configuration:
     return configuration
 
 
-def examine(path: str) -> tuple[Configuration | None, list[Problem]]:
+def examine(path: str, renamed: Sequence[Renamed] = RENAMED) -> tuple[Configuration | None, list[Problem]]:
     """Read and check a configuration file without raising.
+
+    Parameters
+    ----------
+    path : str
+        Path of the YAML file; messages repeat it as given.
+    renamed : sequence of Renamed
+        Options whose old names work too; `Configuration.old_names` tells which the file uses.
 
     Returns
     -------
@@ -51,21 +59,25 @@ def examine(path: str) -> tuple[Configuration | None, list[Problem]]:
     problems : list of Problem
         In the order of the file.
     """
-    return _check(*read(str(path)))
+    return _check(*read(str(path)), renamed)
 
 
-def examine_text(text: str, file: str = "driftline.yaml") -> tuple[Configuration | None, list[Problem]]:
+def examine_text(
+    text: str, file: str = "driftline.yaml", renamed: Sequence[Renamed] = RENAMED
+) -> tuple[Configuration | None, list[Problem]]:
     """Check a configuration that is already in memory; see `examine`."""
-    return _check(*read_text(text, file))
+    return _check(*read_text(text, file), renamed)
 
 
 def _check(
-    data: Any, positions: Positions, problems: list[Problem]
+    data: Any, positions: Positions, problems: list[Problem], renamed: Sequence[Renamed]
 ) -> tuple[Configuration | None, list[Problem]]:
     if data is None:
         return None, problems or [Problem(positions.file, 1, (), "is empty")]
     if not isinstance(data, dict):
         return None, [*problems, Problem(positions.file, 1, (), "must be a mapping (key: value) at the top")]
+    twice, warnings = take_over(data, positions, renamed)
+    problems = [*problems, *twice]
     reported = {problem.path for problem in problems}
     blanks = [path for path in _fill_blanks(data, (), data) if path not in reported]
     findings: list[Finding] = [(path, "has no value (give one, or delete the key)") for path in blanks]
@@ -75,7 +87,7 @@ def _check(
     every = _in_order([*problems, *(positions.problem(path, message) for path, message in findings)])
     if every or configuration is None:
         return None, every
-    return configuration.located(positions), []
+    return configuration.located(positions, warnings), []
 
 
 def _validate(data: dict[str, Any]) -> tuple[Configuration | None, list[Finding]]:

@@ -144,6 +144,13 @@ class Positions:
                 return line
         return 1
 
+    def move(self, old: Path, new: Path) -> None:
+        """Let what stands at a place, and all in it, be found at another one too."""
+        moved = {
+            (*new, *path[len(old) :]): line for path, line in self._lines.items() if path[: len(old)] == old
+        }
+        self._lines = {**self._lines, **moved}
+
     def problem(self, path: Path, message: str) -> Problem:
         """Make the problem that stands at a place."""
         return Problem(self.file, self.line_of(path), path, message)

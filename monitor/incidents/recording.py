@@ -6,6 +6,7 @@ trail, the messages of the outbox, and the runs that are to be started.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -22,7 +23,10 @@ from monitor.incidents.costs import impact_of
 from monitor.incidents.surroundings import surroundings
 from monitor.retraining.proposals import propose, waiting_for_approval
 from monitor.store import alerts, incidents, outbox
+from monitor.store.engine import after_commit
 from monitor.store.incidents import Known
+
+logger = logging.getLogger("monitor.incidents")
 
 
 def record(
@@ -124,6 +128,15 @@ def write(
     waiting = replace(passage.incident, proposals=waiting_for_approval(connection, passage.incident.id))
     rows = outbox_rows(replace(passage, incident=waiting), around.console_url)
     outbox.add(connection, rows, now_ms)
+    after_commit(connection, lambda: _note(passage))
+
+
+def _note(passage: Passage) -> None:
+    """Log a change of an incident, once it is stored."""
+    whole = passage.incident.whole
+    about = {"incident": whole.id, "model": whole.model, "version": whole.version}
+    told = {**about, "lane": whole.lane.value, "severity": whole.severity.value}
+    logger.info("incident %s", passage.change.kind.value, extra=told)
 
 
 def _told(

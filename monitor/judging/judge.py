@@ -28,6 +28,7 @@ from monitor.config import Configuration, ModelSettings
 from monitor.config.per_model import PerModel
 from monitor.contracts import revisions
 from monitor.contracts.configured import of_settings
+from monitor.judging.account import Account, account_of
 from monitor.judging.budget import event_budget
 from monitor.judging.contracts import judge_contract, observation_of
 from monitor.judging.judgements import (
@@ -136,9 +137,8 @@ class Judge:
             if learned is None:
                 self._tidier.note_learning(key, marks[key[0]], known)
             else:
-                logger.info(
-                    "model %s version %s: reference %s of %d rows", *key, learned.hash[:12], learned.rows
-                )
+                about = {"model": key[0], "version": key[1], "rows": learned.rows}
+                logger.info("reference %s was learned", learned.hash[:12], extra=about)
         with reading(self._engine) as connection:
             found = self._due(connection, marks)
             pointers = {
@@ -160,7 +160,7 @@ class Judge:
             contract = of_settings(self._configuration.for_model(model), model)
             made = revisions.note(self._engine, model, contract, self._clock.now_ms())
             if made is not None:
-                logger.info("model %s: revision %d of its contract", model, made.revision)
+                logger.info("revision %d of its contract", made.revision, extra={"model": model})
             self._noted.add(model)
 
     def _without_reference(self, connection: Connection, marks: Mapping[str, int]) -> list[Key]:
@@ -201,6 +201,14 @@ class Judge:
         Judged or None
             None if the window changed, or somebody else judged it, since `due` was read.
         """
+        with account_of(due, "events") as account:
+            judged = self._judge(due, pointer, specs, account)
+            account.outcome(judged)
+        return judged
+
+    def _judge(
+        self, due: Due, pointer: Pointer, specs: Mapping[str, ColumnSpec], account: Account
+    ) -> Judged | None:
         settings = self._configuration.for_model(due.key[0])
         is_base = due.spec == settings.windows[0]
         with reading(self._engine) as connection:
@@ -210,6 +218,7 @@ class Judge:
             reference = self._references.get(connection, pointer.hash)
             outlook = self._outlook(connection, due, pointer) if is_base else NO_OUTLOOK
             is_whole = _is_whole(connection, due)
+        account.rows = merged.profile.rows
         stepped = self._step(due, reference, merged, outlook, is_whole=is_whole)
         ruled = judge_contract(self._contract(due.key[0]), RuleCounts.of(merged.profile))
         try:

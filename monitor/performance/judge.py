@@ -25,6 +25,7 @@ from detectors.outcomes import Records
 from monitor.clock import Clock
 from monitor.config import Configuration, ModelSettings
 from monitor.config.per_model import PerModel
+from monitor.judging.account import Account, account_of
 from monitor.judging.judgements import (
     Due,
     Judged,
@@ -191,6 +192,12 @@ class OutcomeJudge:
             None if the window changed, or somebody else judged it, since `due` was read, or if nothing that
             counts as evidence has changed: then only the figures are renewed.
         """
+        with account_of(due, "outcomes") as account:
+            judged = self._judge(due, reference, account)
+            account.outcome(judged)
+        return judged
+
+    def _judge(self, due: Due, reference: OutcomeReference, account: Account) -> Judged | None:
         with reading(self._engine) as connection:
             if must_wait(connection, outcome_window, due, reference.judged_from_ms):
                 return None
@@ -202,6 +209,7 @@ class OutcomeJudge:
                 connection, self._configuration, self._estimates, due, reference, records,
                 is_news=not is_known, now_ms=self._clock.now_ms(),
             )  # fmt: skip
+        account.rows = len(records)
         stepped = None if is_known else self._step(due, reference, records, outlook)
         if due.revision:
             self._note_renewed(due)

@@ -70,7 +70,8 @@ class ConfiguredReferences:
             )
         except (UsageError, UnusableReference) as error:
             self._refused[key] = signature
-            logger.error("model %s version %s has no reference: %s", *key, error)  # noqa: TRY400 - no fault of ours
+            about = {"model": key[0], "version": key[1]}
+            logger.error("no reference: %s", error, extra=about)  # noqa: TRY400 - no fault of ours
             return None
         self._refused.pop(key, None)
         return made

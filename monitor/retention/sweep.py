@@ -151,4 +151,6 @@ class Retention:
         for what, rows in asdict(swept).items():
             self._telemetry.emit(Removed(what, rows))
         if swept.total:
-            logger.info("old data: %s", ", ".join(f"{what} {n}" for what, n in asdict(swept).items() if n))
+            gone = {what: number for what, number in asdict(swept).items() if number}
+            words = ", ".join(f"{what} {number}" for what, number in gone.items())
+            logger.info("old data: %s", words, extra={"rows": swept.total})

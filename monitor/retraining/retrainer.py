@@ -156,7 +156,8 @@ class Retrainer:
             self._give_up(one, Standing.LOST, why)
             return
         run = target.start(request)
-        logger.info("retraining of %s started: %s", request.model, run.id)
+        about = {"model": request.model, "receiver": one.receiver, "incident": one.incident_id}
+        logger.info("retraining started: %s", run.id, extra=about)
         link = f": {run.url}" if run.url else f" (run {run.id})"
         ended = f"; it has {run.state}" if run.state.is_over else ""  # an earlier attempt, found again
         self._record(one, run, f"started by {one.receiver}{link}{ended}", is_news=True)
@@ -213,6 +214,8 @@ class Retrainer:
                 incidents.lock(connection)
             if not retraining.give_up(connection, one, standing, why, now_ms):
                 return
+            about = {"model": one.model, "receiver": one.receiver, "incident": one.incident_id}
+            logger.warning("retraining was given up: %s: %s", standing, why, extra=about)
             if is_news:
                 self._tell(connection, one, f"{standing}: {why}", now_ms)
         self._count(one, standing.value)

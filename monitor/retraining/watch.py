@@ -152,7 +152,8 @@ class Watch:
             if known is not None and known.alerts:
                 words = words_of(row.model, found)
                 say(connection, self._configuration, known, ChangeKind.RETRAINING, words, "driftline", now_ms)
-        logger.info("retraining of %s: %s", row.model, found["state"])
+        about = {"model": row.model, "version": found["version"], "incident": row.incident_id}
+        logger.info("the version after retraining: %s", found["state"], extra=about)
         return True
 
 

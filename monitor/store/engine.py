@@ -8,7 +8,7 @@ fail half-way with "database is locked". `reading` sees one snapshot and never t
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,7 @@ _SQLITE_AWAY = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PROTOCOL,
 }
+_AFTER = "driftline: after the commit"
 # Somebody may give the right while the program waits: https://www.postgresql.org/docs/current/errcodes-appendix.html
 _NOT_ALLOWED = "42501"
 _SQLITE_BROKEN = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -138,8 +139,16 @@ def immediate(engine: Engine) -> Iterator[Connection]:
     """
     with translated(engine), engine.connect() as connection:
         connection.execution_options(begin_with="BEGIN IMMEDIATE")
+        actions = connection.info[_AFTER] = []
         with connection.begin():
             yield connection
+    for action in actions:
+        action()
+
+
+def after_commit(connection: Connection, action: Callable[[], object]) -> None:
+    """Do something once the write transaction of a connection has been committed; never if it is not."""
+    connection.info.setdefault(_AFTER, []).append(action)
 
 
 @contextmanager

@@ -74,9 +74,7 @@ def months_owned(engine: Engine) -> list[Month] | None:
         return None
     with reading(engine) as connection:
         owned = connection.execute(
-            text(
-                "SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = 'result'::regclass"
-            )
+            text("SELECT pg_has_role(relowner, 'MEMBER') FROM pg_class WHERE oid = 'result'::regclass")
         ).scalar_one()
         names = connection.execute(
             text(
@@ -121,6 +119,8 @@ def _make(engine: Engine, month: Month) -> bool:
     try:
         with immediate(engine) as connection:
             _wait_briefly(connection)
+            # IF NOT EXISTS does not see what another process is about to make.
+            connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('driftline.months', 0))"))
             connection.execute(
                 text(
                     f"CREATE TABLE IF NOT EXISTS {month.name} PARTITION OF {month.table} "

@@ -8,6 +8,7 @@ row, somebody else owns the partition and nothing of the commit is kept.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert
 from monitor.dead_letters.letters import Settled, settle, was_settled
 from monitor.labels.pairing import FATES
 from monitor.store import halves
-from monitor.store.engine import immediate, reading
+from monitor.store.engine import after_commit, immediate, reading
 from monitor.store.halves import HalfWork, StoredHalf
 from monitor.store.joining import JoinWork, join
 from monitor.store.sql import insert_new, upsert
@@ -37,6 +38,8 @@ from monitor.store.tables import (
     window_state,
 )
 from schemas.errors import Fenced, UsageError
+
+logger = logging.getLogger(__name__)
 
 OUTCOMES = ("counted", "late", "future", "dead_lettered", "duplicates", "unpaired", "paired")
 REFERENCES = "references"  # counter that every promotion raises
@@ -243,13 +246,20 @@ def _loss(
         to_offset = None
     else:
         return None
-    connection.execute(
-        insert(gap).values(
-            topic=place.topic, partition=place.partition, from_offset=row.next_offset, to_offset=to_offset,
-            reason=reason, found_at_ms=now_ms,
-        )
-    )  # fmt: skip
+    _note_gap(connection, place, row.next_offset, to_offset, reason, now_ms)
     return reason
+
+
+def _note_gap(
+    connection: Connection, place: Place, from_offset: int, to_offset: int | None, reason: str, now_ms: int
+) -> None:
+    """Record messages that are not read; `to_offset` is None if nobody knows where they end."""
+    where = {"topic": place.topic, "partition": place.partition}
+    offsets = {"from_offset": from_offset, "to_offset": to_offset}
+    connection.execute(insert(gap).values(**where, **offsets, reason=reason, found_at_ms=now_ms))
+    after_commit(
+        connection, lambda: logger.error("messages are not read: %s", reason, extra={**where, **offsets})
+    )
 
 
 def stop(
@@ -270,16 +280,7 @@ def stop(
         )
         if done.rowcount != 1:
             raise Fenced(_fenced(owned.place))
-        connection.execute(
-            insert(gap).values(
-                topic=owned.place.topic,
-                partition=owned.place.partition,
-                from_offset=next_offset,
-                to_offset=low,
-                reason=reason,
-                found_at_ms=now_ms,
-            )
-        )
+        _note_gap(connection, owned.place, next_offset, low, reason, now_ms)
 
 
 def resume(

@@ -22,7 +22,8 @@ def test_the_cause_of_the_loss_of_recall_in_june_is_three_clicks_away(browser, t
             page.get_by_role("rowheader").get_by_role("link", name="flight-delay").click()  # the first click
         visitor.charts_are_drawn()
         with page.expect_navigation():
-            page.get_by_role("link", name="30 d", exact=True).click()  # the second: the last thirty days, June
+            # The second: the last thirty days, June.
+            page.get_by_role("link", name="30 d", exact=True).click()
         moved = page.locator("section, main").filter(has_text="What moved in this range").last.inner_text()
         recall = re.search(r"Recall is ([\d.]+) %: the objective of 20 % is missed", moved)
         assert recall is not None, moved

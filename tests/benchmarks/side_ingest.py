@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from monitor.store import positions, schema
 from monitor.telemetry import Committed, Telemetry
 from tests.benchmarks.learned import promote_references
 from tests.benchmarks.measured import Reading, rate
+from tests.benchmarks.stream import FEATURES, REGIONS, Shape
 
 
 class Options(msgspec.Struct):
@@ -32,6 +34,8 @@ class Options(msgspec.Struct):
     events: int
     warm_up: int
     models: int = 1
+    features: int = FEATURES
+    regions: int = REGIONS
     binned: bool = False
     group_id: str = "bench"
 
@@ -71,7 +75,10 @@ def main() -> None:
     schema.upgrade(engine)
     positions.ensure_counters(engine)
     if options.binned:
-        promote_references(engine, configuration, options.models)
+        shape = Shape(options.topic, options.events, options.models)
+        promote_references(
+            engine, configuration, replace(shape, features=options.features, regions=options.regions)
+        )
     stop = threading.Event()
     watch = Watch(options.events, stop)
     source = KafkaSource(configuration.kafka.bootstrap_servers, options.group_id, {})

@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import cycle, islice
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from tests.kit.kafka import KafkaCluster
 
 PARTITIONS = 4
 OBJECTS = 5_000
+FEATURES = 25  # a fifth of them texts
 NUMBERS = 20
 REGIONS = 10  # values of the column that the benchmarks of many models break down by
 WRONG_EVERY = 100
@@ -39,6 +41,10 @@ class Shape:
         (text where a number belongs).
     per_s : int
         Events a second of event time, a multiple of 1,000.
+    features : int
+        Of each event; a fifth of them are texts.
+    regions : int
+        Values of the first text.
     """
 
     topic: str
@@ -46,30 +52,34 @@ class Shape:
     models: int = 1
     wrong: str = ""
     per_s: int = 10_000
+    features: int = FEATURES
+    regions: int = REGIONS
 
 
 Writer = Callable[[Shape, int], Iterator[tuple[bytes, int]]]
 
 
-def feature_objects(seed: int = 1) -> list[bytes]:
-    """Make JSON objects of 20 numbers and 5 texts, about 310 bytes each."""
+def feature_objects(seed: int = 1, features: int = FEATURES, regions: int = REGIONS) -> list[bytes]:
+    """Make JSON objects of numbers and texts; of 20 and 5, they have about 310 bytes each."""
     generator = np.random.default_rng(seed)
-    numbers = generator.normal(0.0, 10.0, (OBJECTS, NUMBERS)).round(3).tolist()
-    codes = generator.integers(0, (REGIONS, 3, 40, 300, 2_000), (OBJECTS, 5)).tolist()
+    texts = max(1, features // 5)
+    numbers = generator.normal(0.0, 10.0, (OBJECTS, features - texts)).round(3).tolist()
+    values = [regions, *islice(cycle((3, 40, 300, 2_000)), texts - 1)]
+    codes = generator.integers(0, values, (OBJECTS, texts)).tolist()
     return [
         msgspec.json.encode(
             {
                 **{f"n{i:02d}": value for i, value in enumerate(row)},
-                **{f"c{i}": f"v{code}" for i, code in enumerate(texts)},
+                **{f"c{i}": f"v{code}" for i, code in enumerate(words)},
             }
         )
-        for row, texts in zip(numbers, codes, strict=True)
+        for row, words in zip(numbers, codes, strict=True)
     ]
 
 
 def events(shape: Shape, first_ms: int) -> Iterator[tuple[bytes, int]]:
     """Events in order of time, each with its timestamp."""
-    objects = feature_objects()
+    objects = feature_objects(features=shape.features, regions=shape.regions)
     generator = np.random.default_rng(2)
     models = generator.integers(0, shape.models, shape.events).tolist()
     picks = generator.integers(0, OBJECTS, shape.events).tolist()

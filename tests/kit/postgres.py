@@ -65,6 +65,14 @@ class PostgresServer:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    @property
+    def pid(self) -> int:
+        """Process id of the postmaster, the parent of all others."""
+        if self._process is None:
+            msg = "the server does not run"
+            raise RuntimeError(msg)
+        return self._process.pid
+
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
         options = [f"--{name}={value}" for name, value in self._settings.items()]

@@ -117,6 +117,11 @@ def check_rules(*paths: Path) -> None:
     _promtool("check", "rules", *map(str, paths))
 
 
+def check_configuration(path: Path) -> None:
+    """Assert that ``promtool check config`` accepts a file."""
+    _promtool("check", "config", str(path))
+
+
 def run_rule_tests(*paths: Path) -> None:
     """Assert that the rule tests in files pass (``promtool test rules``)."""
     _promtool("test", "rules", *map(str, paths))

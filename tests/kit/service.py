@@ -53,6 +53,11 @@ class Service:
         return self._process is not None and self._process.is_running
 
     @property
+    def exit_code(self) -> int | None:
+        """Code it ended with by itself, negative for a signal; None while it runs."""
+        return None if self.is_running else self._started().wait(0)
+
+    @property
     def pid(self) -> int:
         """Process id of the running service."""
         return self._started().pid

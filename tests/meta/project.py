@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from importlib.metadata import files as files_of
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -60,9 +61,21 @@ def imported_distributions(*folders: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for module, paths in foreign_modules(*folders).items():
         name = module.partition(".")[0]
-        distribution = _normalised(providers.get(name, [name])[0])
+        distribution = _normalised(_provider(module, providers.get(name, [name])))
         found.setdefault(distribution, set()).update(paths)
     return found
+
+
+def _provider(module: str, distributions: list[str]) -> str:
+    """Name the distribution that a module comes from; several may share a name such as ``google``."""
+    if len(set(distributions)) == 1:
+        return distributions[0]
+    path = module.replace(".", "/")
+    parts = path, f"{path}.py", f"{path}/__init__.py"
+    owned = {name: {str(file) for file in files_of(name) or ()} for name in sorted(set(distributions))}
+    found = [name for name, held in owned.items() if held.intersection(parts)]
+    below = [name for name, held in owned.items() if any(file.startswith(f"{path}/") for file in held)]
+    return [*found, *below, *distributions][0]
 
 
 def _imports(path: Path) -> Iterator[str]:

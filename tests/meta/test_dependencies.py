@@ -22,6 +22,7 @@ LOADED_BY_NAME = {
 PART_OF = {
     "aiokafka": "faust-streaming",
     "h11": "uvicorn",
+    "opentelemetry-proto": "opentelemetry-exporter-otlp-proto-http",
     "mode-streaming": "faust-streaming",
     "pydantic-core": "pydantic",
     "starlette": "fastapi",
@@ -31,7 +32,11 @@ PIPELINES = "tests/integrations/pipelines/"
 
 def declared_runtime() -> set[str]:
     """Name the runtime dependencies and their parts."""
-    names = distribution_names(PROJECT["dependencies"])
+    return with_parts(distribution_names(PROJECT["dependencies"]))
+
+
+def with_parts(names: set[str]) -> set[str]:
+    """Add what belongs to distributions."""
     return names | {part for part, whole in PART_OF.items() if whole in names}
 
 
@@ -46,11 +51,16 @@ def test_the_product_imports_only_what_it_declares():
     foreign = {
         name: where for name, where in imported_distributions(*PACKAGES).items() if name not in declared
     }
-    outside_demo = {
-        name: [path for path in where if name not in EXTRAS["demo"] or not path.startswith("monitor/demo/")]
+    places = {"demo": "monitor/demo/", "otel": "monitor/tracing/"}
+    outside = {
+        name: [
+            path
+            for path in where
+            if not any(name in EXTRAS[extra] and path.startswith(place) for extra, place in places.items())
+        ]
         for name, where in foreign.items()
     }
-    assert {name: where for name, where in outside_demo.items() if where} == {}
+    assert {name: where for name, where in outside.items() if where} == {}
 
 
 def test_the_product_imports_all_that_it_declares():
@@ -60,7 +70,7 @@ def test_the_product_imports_all_that_it_declares():
 
 def test_the_tests_import_only_what_is_declared():
     peers = {lock.stem for lock in PEERS}
-    declared = declared_runtime().union(peers, *EXTRAS.values())
+    declared = with_parts(distribution_names(PROJECT["dependencies"]).union(peers, *EXTRAS.values()))
     assert len(peers) == 4
     found = imported_distributions("tests")
     # What runs inside the orchestrators is imported in their environments alone.

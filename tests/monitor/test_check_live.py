@@ -122,7 +122,7 @@ def test_a_database_without_tables(run, kafka, hook, database_url):
 
 
 def test_nothing_is_there(run, sqlite_url, monkeypatch):
-    monkeypatch.setattr("monitor.reachable.KAFKA_TIMEOUT_S", 4.0)
+    monkeypatch.setattr("monitor.reachable_kafka.TIMEOUT_S", 4.0)
     port = free_port()
     code, live, err = run(f"127.0.0.1:{port}", sqlite_url, f"http://127.0.0.1:{free_port()}/hook")
     assert {what: item["reachable"] for what, item in live.items()} == {

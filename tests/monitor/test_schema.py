@@ -91,10 +91,11 @@ def test_many_processes_upgrade_at_once(database_url):
     assert failures == []
 
 
-def test_a_newer_database_is_refused(engine):
+def test_a_newer_database_is_refused_by_a_program_that_is_too_old_for_it(engine):
     schema.upgrade(engine)
     with immediate(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999_later'"))
+        connection.execute(text("UPDATE counter SET value = 9999 WHERE name = 'oldest program'"))
     for attempt in (schema.require, schema.upgrade):
         with pytest.raises(StoreError, match="revision 9999_later, which this version does not know"):
             attempt(engine)

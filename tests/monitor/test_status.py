@@ -3,14 +3,23 @@
 import json
 import logging
 import time
+from types import SimpleNamespace
 
 import pytest
 from confluent_kafka import Producer
 from sqlalchemy import insert, select, update
 
 from monitor import cli
+from monitor.attention import storage, taking_in
+from monitor.attention.problem import SEVERITIES, Facts, Problem, worst_first
+from monitor.config import Configuration
+from monitor.judging.standing import ModelStanding, standings
+from monitor.status import PartitionStanding, Status
+from monitor.status_screen import screen
 from monitor.store import audit, schema
 from monitor.store.engine import create, immediate, reading
+from monitor.store.positions import Place
+from monitor.store.queries.times import watermarks
 from monitor.store.tables import (
     alert,
     dead_letter,
@@ -95,18 +104,24 @@ def slices(model, rows):
     }  # fmt: skip
 
 
-def test_a_fresh_service_is_well(engine, run):
+def test_a_fresh_service_is_well(engine, run, answering_kafka):
     code, status, _ = run("status")
-    assert (code, status["ok"], status["attention"]) == (0, True, [])
+    assert (code, status["ok"], status["attention"], status["problems"]) == (0, True, [], [])
     assert status["revision"] == schema.head()
     code, text, _ = run("status", json_too=False)
     assert code == 0
     assert "no partition was read yet" in text
     assert "alerts: none open" in text
-    assert "all is well" in text
+    assert text.startswith("all is well\n")
 
 
-def test_models_say_what_they_still_need(engine, run):
+@pytest.fixture
+def answering_kafka(monkeypatch):
+    """Kafka answers, and has nothing."""
+    monkeypatch.setattr("monitor.topic_ends.topic_ends", lambda _configuration, _places, _timeout_s: {})
+
+
+def test_models_say_what_they_still_need(engine, run, answering_kafka):
     add(engine, partition_state, partition())
     names = ["learning", "ready", "filed"]
     add(engine, model_version, *(version(name) for name in names))
@@ -127,8 +142,12 @@ def test_models_say_what_they_still_need(engine, run):
     assert found["ready"]["detail"] == "judged from its first event on"
     assert found["filed"]["detail"] == "waits for nowhere.parquet"
     assert code == 1
-    assert len(status["attention"]) == 1
-    assert "nowhere.parquet: cannot be read: No such file" in status["attention"][0]
+    waiting, unusable = status["problems"]
+    assert waiting["what"] == "2 windows wait to be judged, and there is no verdict yet"
+    assert waiting["runbook"] == "docs/operations.md#driftlinejudgingslow"
+    assert unusable["name"] == "DriftlineReferenceUnusable"
+    assert "nowhere.parquet: cannot be read: No such file" in unusable["what"]
+    assert [waiting["what"], unusable["what"]] == status["attention"]
     assert "filed" in run("status", json_too=False)[1]
 
 
@@ -179,26 +198,171 @@ def test_what_needs_attention(engine, run):
     assert status["open_alerts"] == {"firing": 2, "acknowledged": 1}
     assert (status["dead_letters_last_day"], status["deliveries_waiting"]) == (1, 1)
     assert status["deliveries_dead_last_day"] == 1
-    stopped, unread, *others = status["attention"]
-    assert "status-p/0 is stopped: offsets 5 to 8" in stopped
-    assert "driftline partitions resume --topic status-p --partition 0" in stopped
-    assert unread.startswith("1 of 3 partitions are not being read: the last report is 10m")
-    assert others == [
-        "2 alerts are firing",
-        "1 dead letter in the last day",
-        "1 delivery was given up in the last day",
-    ]
+    found = [(one["severity"], one["name"], one["what"]) for one in status["problems"]]
+    assert found == [
+        ("page", "DriftlinePartitionStopped", found[0][2]),
+        ("page", "DriftlineNothingIsRead", found[1][2]),
+        ("page", "DriftlineDeliveryStands", found[2][2]),
+        ("page", "DriftlineModelAlert", "2 alerts are firing"),
+        ("warn", "DriftlineKafkaUnreachable", found[4][2]),
+        ("warn", "DriftlineDeadLetters", "1 dead letter in the last day"),
+        ("warn", "DriftlineMessagesGivenUp", "1 delivery was given up in the last day"),
+    ]  # fmt: skip
+    assert found[0][2] == "status-p/0 is stopped: offsets 5 to 8 of status-p/0 are no longer in Kafka"
+    assert found[1][2].startswith("1 of 3 partitions are not being read: the last report is 10m")
+    assert "nobody sends them" in found[2][2]
+    do = status["problems"][0]["do"]
+    assert "driftline partitions resume --topic status-p --partition 0 --at earliest" in do
+    assert status["attention"] == [what for _, _, what in found]
     assert status["kafka"].startswith("unknown: ")
     assert [p["lag"] for p in status["partitions"]] == [None] * 3
+    assert status["readers"] == 1
     text = run("status", json_too=False)[1]
     assert "status-p/0" in text
-    assert "! 2 alerts are firing" in text
+    lines = text.splitlines()
+    assert lines[0].startswith("page  status-p/0 is stopped")
+    assert lines[1].endswith("(docs/operations.md#driftlinepartitionstopped)")
 
 
-def test_without_a_database_it_is_unavailable(run):
-    code, _, err = run("status")
+def test_without_tables_it_says_how_they_come(run):
+    code, status, _ = run("status")
     assert code == 3
-    assert "has no Driftline tables yet" in err
+    assert (status["ok"], status["revision"], status["partitions"]) == (False, None, [])
+    old, away = status["problems"]
+    assert (old["name"], away["name"]) == ("DriftlineSchemaOld", "DriftlineKafkaUnreachable")
+    assert "has no Driftline tables yet" in old["what"]
+    assert "driftline db upgrade" in old["do"]
+    code, text, _ = run("status", json_too=False)
+    assert code == 3
+    assert text.splitlines()[0].startswith("page  database ")
+    assert "cannot be read" in text
+
+
+def test_without_a_database_it_says_what_it_can(tmp_path, capsys, answering_kafka):
+    file = tmp_path / "driftline.yaml"
+    file.write_text("""\
+kafka: {bootstrap_servers: "127.0.0.1:1"}
+database_url: "postgresql+psycopg://ann:hunter2hunter2@127.0.0.1:1/x"
+streams: [{topic: status-p, kind: predictions}]
+""")
+    code = cli.run(["status", "-c", str(file), "--json"])
+    status = json.loads(capsys.readouterr().out)
+    assert code == 3
+    (away,) = status["problems"]
+    assert (away["name"], away["severity"]) == ("DriftlineDatabaseUnreadable", "page")
+    assert status["kafka"] == "127.0.0.1:1"
+    assert "hunter2" not in json.dumps(status)
+
+
+def many(number, of, **changed):
+    """That many things, of which each has a name of its own."""
+    return [of(at, **changed) for at in range(number)]
+
+
+def test_the_screen_stays_one_screen():
+    def problem(at):
+        return Problem(
+            f"DriftlineSomething{at % 12}", SEVERITIES[at % 3], "something\nis wrong " * 40, "do something"
+        )
+
+    def partition_of(at):
+        return PartitionStanding("t" * 100, at, "predictions", 5, at, None, None, None)
+
+    def model_of(at):
+        return ModelStanding(f"model-{at}", "1", "learning", "needs " * 99, None, 5, None, None, at, 0, None)
+
+    status = Status(
+        "sqlite:///x", "0001", "kafka:9092", many(500, partition_of), many(5_000, model_of),
+        problems=worst_first(many(300, problem)), database_bytes=1 << 30,
+    )  # fmt: skip
+    lines = list(screen(status))
+    assert len(lines) <= 40
+    assert not any("\n" in line for line in lines)
+    text = "\n".join(lines)
+    assert "and 495 more" not in text
+    assert "and 496 more, which wait for less, 124750 messages wait in all" in text
+    assert "and 4995 more; of all: 5000 learning, 12497500 windows wait to be judged" in text
+    assert lines[0].startswith("\x1b") or lines[0].startswith("page")
+    assert "--json lists all: " in text
+
+
+def facts_of(engine, connection, now_ms, **configured):
+    configuration = Configuration.model_validate(
+        {
+            "kafka": {"bootstrap_servers": "127.0.0.1:1"},
+            "database_url": "sqlite:///unused.db",
+            "streams": [{"topic": "status-p", "kind": "predictions"}, {"topic": "truth", "kind": "labels"}],
+            **configured,
+        }
+    )
+    rows = connection.execute(select(partition_state).order_by("topic", "partition")).all()
+    ends = {Place(row.topic, row.partition): row.next_offset + 1_000 for row in rows}
+    marks = watermarks(connection, configuration, now_ms)
+    models = standings(connection, configuration, marks, {})
+    return Facts(connection, configuration, now_ms, list(rows), ends, models, marks)
+
+
+def test_topics_that_are_behind_or_silent(engine):
+    now_ms = EVENT_MS + 50 * HOUR
+    seen = {"seen_at_ms": now_ms, "stamp_ms": now_ms - HOUR}
+    add(engine, partition_state, partition(0, last_event_at_ms=now_ms - 2 * HOUR, **seen))
+    add(
+        engine,
+        partition_state,
+        partition(0, last_event_at_ms=now_ms, **seen) | {"topic": "truth", "kind": "labels"},
+    )
+    with reading(engine) as connection:
+        facts = facts_of(engine, connection, now_ms)
+        assert [one.what for one in taking_in.behind(facts)] == [
+            "status-p is 1h behind: 1000 messages wait", "truth is 1h behind: 1000 messages wait",
+        ]  # fmt: skip
+        assert [one.what for one in taking_in.silent(facts)] == ["no event has come for 2h (status-p)"]
+    with immediate(engine) as connection:
+        hours = {"status-p": 0, "truth": 30}
+        for topic, ago in hours.items():
+            mine = update(partition_state).where(partition_state.c.topic == topic)
+            connection.execute(mine.values(last_event_at_ms=now_ms - ago * HOUR, stamp_ms=now_ms))
+    with reading(engine) as connection:
+        facts = facts_of(engine, connection, now_ms)
+        assert list(taking_in.behind(facts)) == []
+        (quiet,) = taking_in.silent(facts)
+    assert (quiet.name, quiet.what) == ("DriftlineLabelsSilent", "no label has come for 1d6h (truth)")
+
+
+def test_gaps_that_nobody_has_accepted(engine):
+    add(engine, partition_state, partition(0), partition(1, stopped_reason="gone"))
+    lost = {"topic": "status-p", "from_offset": 5, "to_offset": 9, "reason": "gone", "found_at_ms": EVENT_MS}
+    add(engine, gap, {**lost, "partition": 0}, {**lost, "partition": 1})
+    with reading(engine) as connection:
+        (found,) = taking_in.gaps(facts_of(engine, connection, EVENT_MS))
+    assert found.what == "gaps that nobody has accepted: status-p/0"
+
+
+def test_old_rows_that_stay(engine):
+    now_ms = EVENT_MS + 100 * 24 * HOUR
+    letter = {
+        "topic": "status-p", "partition": 0, "kind": "undecodable", "reason": "x", "value": b"",
+        "value_bytes": 0, "headers": "[]", "offset": 1,
+    }  # fmt: skip
+    add(engine, dead_letter, {**letter, "stored_at_ms": EVENT_MS})
+    with reading(engine) as connection:
+        (found,) = storage.overdue(facts_of(engine, connection, now_ms))
+        assert found.name == "DriftlineRetentionBehind"
+        assert list(storage.overdue(facts_of(engine, connection, EVENT_MS + HOUR))) == []
+
+
+@pytest.mark.parametrize(
+    ("free", "severities"), [(1 << 40, []), (700 << 20, ["warn"]), (10 << 20, ["page"])]
+)  # fmt: skip
+def test_a_full_disk(tmp_path, monkeypatch, free, severities):
+    engine = create(f"sqlite:///{tmp_path / 'd.db'}")
+    schema.upgrade(engine)
+    usage = SimpleNamespace(total=1 << 41, used=0, free=free)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: usage)
+    assert [one.severity for one in storage.disk(engine)] == severities
+    with reading(engine) as connection:
+        assert storage.size_bytes(connection) > 0
+    engine.dispose()
 
 
 # --- partitions -------------------------------------------------------------------------------------------

@@ -46,9 +46,7 @@ class ReceiverStanding:
 
 def receiver_standings(connection: Connection, names: list[str]) -> dict[str, ReceiverStanding]:
     """Look up receivers by name."""
-    r = receiver_state.c
-    states = connection.execute(select(r.receiver, r.state).where(r.receiver.in_(names), r.alert_id == ""))
-    disabled = {row.receiver: json.loads(row.state) for row in states}
+    disabled = _states(connection, names)
     missing = {one.receiver: one for one in backlogs(connection)}
     found = {}
     for name in names:
@@ -61,6 +59,18 @@ def receiver_standings(connection: Connection, names: list[str]) -> dict[str, Re
             _last(connection, name),
         )
     return found
+
+
+def disabled_receivers(connection: Connection, names: list[str]) -> dict[str, str]:
+    """Why receivers want nothing any more, by name; those that do are left out."""
+    states = _states(connection, names)
+    return {name: str(state["disabled"]) for name, state in sorted(states.items()) if state.get("disabled")}
+
+
+def _states(connection: Connection, names: list[str]) -> dict[str, dict[str, str]]:
+    r = receiver_state.c
+    states = connection.execute(select(r.receiver, r.state).where(r.receiver.in_(names), r.alert_id == ""))
+    return {row.receiver: json.loads(row.state) for row in states}
 
 
 def _last(connection: Connection, receiver: str) -> int | None:

@@ -16,6 +16,8 @@ from monitor.config.service import HttpEvents
 from monitor.decode.catalog import build
 from monitor.decode.message import Message
 from monitor.door import Sent
+from monitor.tracing.context import HEADER, read_traceparent
+from monitor.tracing.tracer import span
 from monitor.web.context import Context
 from monitor.web.description import also
 from monitor.web.parameters import Asked
@@ -102,7 +104,18 @@ def _take(
         if name.startswith("ce-") or name in KEPT
     ]
     message = Message(_unpacked(body, request, _options(context).max_bytes), headers, context.clock.now_ms())
-    messages = [_sent(one) for one in _apart(message)]
+    came_in = read_traceparent(request.headers.get(HEADER))
+    with span(
+        "take events in", {"messaging.destination.name": topic}, parent=came_in, kind="server"
+    ) as taking:
+        goes_on = taking.identity or came_in
+        traced = () if goes_on is None else ((HEADER, goes_on.traceparent.encode()),)
+        return _send(context, topic, kind, [_sent(one, traced) for one in _apart(message)])
+
+
+def _send(
+    context: Context, topic: str, kind: Literal["predictions", "labels"], messages: list[Sent]
+) -> Accepted:
     _check_readable(context, topic, kind, messages)
     if context.door is None:
         what = "this process does not send to Kafka"
@@ -190,13 +203,13 @@ def _apart(message: Message) -> list[Message]:
     return [Message(msgspec.json.encode(one), headers, message.timestamp_ms) for one in document]
 
 
-def _sent(message: Message) -> Sent:
+def _sent(message: Message, traced: tuple[tuple[str, bytes], ...]) -> Sent:
     key = message.header("ce-id")
     if key is None:
         document = message.object_
         key = str(document.get("id") or document.get("event_id") or "")
     headers = [(name.replace("ce-", "ce_", 1), value or b"") for name, value in message.headers]
-    return Sent(key, message.value, headers)
+    return Sent(key, message.value, [*headers, *traced])
 
 
 def _check_readable(

@@ -1,0 +1,1 @@
+"""Removes what is stored of one model, or of one event, because somebody may ask for that."""

@@ -1,0 +1,413 @@
+"""What the runbook says, done: the condition shows in the status, the remedy takes it away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from sqlalchemy import insert, select, update
+
+from alerting.alert import State
+from alerting.notifiers.base import ReceiverDisabled
+from monitor import cli
+from monitor.attention import judging, telling
+from monitor.attention.problem import Facts
+from monitor.clock import ManualClock
+from monitor.config import Configuration
+from monitor.incidents.actions import Actions
+from monitor.ingest import Ingest
+from monitor.source.memory import MemoryBroker, MemorySource
+from monitor.status import Ends, gather
+from monitor.store import engine as engines
+from monitor.store import positions, schema
+from monitor.store.engine import immediate, reading
+from monitor.store.outbox import revive_one
+from monitor.store.positions import Place
+from monitor.store.tables import alert, incident, ledger, outbox, partition_state
+from monitor.telemetry import Telemetry
+from monitor.web.service_gauges import read_service
+from schemas.errors import DeliveryError, RetryLater
+from tests.alerting.factory import window
+from tests.monitor import delivery_world, web_world
+from tests.monitor.test_judge import World as JudgedWorld
+
+NOW_MS = 1_767_225_600_000
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+
+
+@dataclass
+class Rehearsal:
+    """A service on a broker in memory, with two partitions and a clock that is turned by hand."""
+
+    url: str
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW_MS))
+    broker: MemoryBroker = field(default_factory=MemoryBroker)
+    sent: int = 0
+
+    def __post_init__(self) -> None:
+        self.broker.create_topic("pp", 2)
+        self.engine = engines.create(self.url)
+        schema.upgrade(self.engine)
+        positions.ensure_counters(self.engine)
+        self.configuration = Configuration.model_validate(
+            {
+                "kafka": {"bootstrap_servers": "memory"},
+                "database_url": "sqlite:///unused.db",
+                "streams": [{"topic": "pp", "kind": "predictions"}],
+                "defaults": {"windows": ["10m"], "lateness": "1m", "horizon": "60d"},
+            }
+        )
+        self.telemetry = Telemetry()
+        self.slow_s = 0.0
+        self.ingest = self.started()
+
+    def started(self) -> Ingest:
+        """Start a process that reads."""
+
+        def fault(point: str) -> None:
+            if point == "before commit" and self.slow_s:
+                self.clock.advance(int(self.slow_s * 1_000))
+
+        source = MemorySource(self.broker, self.clock)
+        made = Ingest(self.configuration, self.engine, source, self.clock, self.telemetry, fault=fault)
+        made.begin()
+        return made
+
+    def send(
+        self, number: int = 1, *, partition: int = 0, minute: int = 0, value: bytes | None = None
+    ) -> None:
+        """Append events of a minute, or any bytes."""
+        for _ in range(number):
+            self.sent += 1
+            event = {
+                "event_id": f"e{self.sent}", "model": "m", "timestamp": NOW_MS - HOUR_MS + minute * MINUTE_MS,
+                "prediction": 1,
+            }  # fmt: skip
+            data = json.dumps(event).encode() if value is None else value
+            self.broker.append("pp", partition, data, timestamp_ms=self.clock.now_ms())
+
+    def take(self) -> None:
+        """Read what there is."""
+        for _ in range(6):
+            self.ingest.step()
+        self.ingest.commit()
+
+    def ends(self) -> Ends:
+        return {Place("pp", number): self.broker.range_of(Place("pp", number))[1] for number in (0, 1)}
+
+    def problems(self) -> set[str]:
+        """Names of what the status tells."""
+        found = gather(self.engine, self.configuration, self.clock.now_ms(), self.ends())
+        return {problem.name for problem in found.problems}
+
+    def metric(self, name: str) -> float:
+        """Sum of the samples of a metric of the process."""
+        return sum(
+            sample.value
+            for family in self.telemetry.registry.collect()
+            for sample in family.samples
+            if sample.name == name
+        )
+
+    def close(self) -> None:
+        self.ingest.abandon()
+        self.engine.dispose()
+
+
+@pytest.fixture
+def service(sqlite_url: str) -> Iterator[Rehearsal]:
+    made = Rehearsal(sqlite_url)
+    made.send()
+    made.send(partition=1)
+    made.take()
+    yield made
+    made.close()
+
+
+def test_a_service_that_is_well_has_no_problem(service: Rehearsal) -> None:
+    assert service.problems() == set()
+
+
+# --- taking in ------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_read(service: Rehearsal) -> None:
+    service.ingest.abandon()
+    service.send(5)
+    service.clock.advance(11 * MINUTE_MS)
+    assert "DriftlineNothingIsRead" in service.problems()
+    service.ingest = service.started()  # the remedy: a process with the role ingest
+    service.take()
+    assert service.problems() == set()
+
+
+def test_no_data(service: Rehearsal) -> None:
+    service.clock.advance(2 * HOUR_MS)
+    service.take()  # reports that it is there, and has nothing
+    assert service.problems() == {"DriftlineNoData"}
+    service.send(minute=1)
+    service.take()
+    assert service.problems() == set()
+
+
+def test_lag_grows(service: Rehearsal) -> None:
+    service.clock.advance(20 * MINUTE_MS)
+    service.send(50)
+    assert "DriftlineLagGrows" in service.problems()
+    service.take()
+    assert "DriftlineLagGrows" not in service.problems()
+    assert service.metric("driftline_consumer_lag_events") == 0
+
+
+def test_a_partition_holds_event_time_back(service: Rehearsal) -> None:
+    service.send(200, partition=0, minute=55)
+    with immediate(service.engine) as connection:  # the other one is behind: it is not at its end
+        other = partition_state.c.partition == 1
+        connection.execute(update(partition_state).where(other).values(at_end_since_ms=None))
+    service.ingest.step()
+    service.ingest._owned[Place("pp", 1)].end_seen = False
+    service.ingest.commit()
+    with immediate(service.engine) as connection:
+        connection.execute(update(partition_state).where(other).values(at_end_since_ms=None))
+    assert "DriftlineWatermarkStands" in service.problems()
+    service.send(partition=1, minute=55)
+    service.take()
+    assert service.problems() == set()
+
+
+def test_a_partition_is_stopped(service: Rehearsal) -> None:
+    service.ingest.abandon()
+    service.send(10)
+    service.broker.trim(Place("pp", 0), 6)
+    service.ingest = service.started()
+    service.take()
+    assert "DriftlinePartitionStopped" in service.problems()
+    with reading(service.engine) as connection:
+        assert read_service(connection, service.configuration).stopped["pp", "0"]
+    low, _ = service.broker.range_of(Place("pp", 0))  # as `driftline partitions resume --at earliest` does
+    topic_id = service.broker.topic_id("pp")
+    positions.resume(
+        service.engine, Place("pp", 0), next_offset=low, topic_id=topic_id, now_ms=service.clock.now_ms()
+    )
+    service.clock.advance(6_000)
+    service.take()
+    service.take()
+    assert service.problems() == set()
+    with reading(service.engine) as connection:
+        assert not read_service(connection, service.configuration).stopped["pp", "0"]
+
+
+def test_dead_letters(service: Rehearsal) -> None:
+    service.send(value=b"no json")
+    service.take()
+    assert service.problems() == {"DriftlineDeadLetters"}
+    assert (
+        'driftline_events_total{outcome="dead_letter",topic="pp"} 1.0'
+        in generate_latest(service.telemetry.registry).decode()
+    )
+    service.clock.advance(25 * HOUR_MS)
+    service.send()
+    service.take()
+    assert service.problems() == set()
+
+
+def test_late_events(service: Rehearsal) -> None:
+    service.send(minute=59)
+    service.take()
+    service.send(minute=-60 * 24 * 70)  # before the horizon
+    service.take()
+    text = generate_latest(service.telemetry.registry).decode()
+    assert 'driftline_events_total{outcome="late",topic="pp"} 1.0' in text
+    wider = service.configuration.defaults.model_copy(update={"horizon_ms": 90 * 24 * HOUR_MS})
+    service.configuration = service.configuration.model_copy(update={"defaults": wider})
+    service.ingest.abandon()
+    service.ingest = service.started()  # the remedy: waiting for longer
+    service.send(minute=-60 * 24 * 70)
+    service.take()
+    text = generate_latest(service.telemetry.registry).decode()
+    assert 'driftline_events_total{outcome="late",topic="pp"} 1.0' in text
+
+
+def test_slow_commits(service: Rehearsal) -> None:
+    def slow() -> float:
+        within = [
+            sample.value
+            for family in service.telemetry.registry.collect()
+            for sample in family.samples
+            if sample.name == "driftline_commit_seconds_bucket" and sample.labels["le"] == "5.0"
+        ]
+        return service.metric("driftline_commit_seconds_count") - within[0]
+
+    service.slow_s = 6.0
+    service.send()
+    service.take()
+    assert slow() == 1
+    service.slow_s = 0.0
+    service.send()
+    service.take()
+    assert slow() == 1
+
+
+# --- judging ------------------------------------------------------------------------------------------
+
+
+def names_of(world: JudgedWorld) -> set[str]:
+    found = gather(world.engine, world.configuration, world.clock.now_ms(), "not asked")
+    return {problem.name for problem in found.problems}
+
+
+def test_windows_wait_and_a_model_drifts(sqlite_url: str) -> None:
+    world = JudgedWorld(sqlite_url)
+    world.send(0, 102)
+    assert "DriftlineJudgingSlow" not in names_of(world)  # there is nothing to compare with yet
+    world.judge.sweep()
+    world.clock.advance(10 * MINUTE_MS)
+    world.send(102, 60, shift=2.0)
+    assert "DriftlineJudgingSlow" in names_of(world)
+    world.judge.sweep()  # the remedy: a process with the role evaluate
+    found = names_of(world)
+    assert "DriftlineJudgingSlow" not in found
+    assert "DriftlineModelAlert" in found
+    actions = Actions(world.configuration, world.engine, world.clock, Telemetry())
+    with reading(world.engine) as connection:
+        ids = connection.execute(select(incident.c.id)).scalars().all()
+    for id_ in ids:
+        actions.acknowledge(id_, "ann", "on it")
+    assert "DriftlineModelAlert" not in names_of(world)
+    world.close()
+
+
+def test_many_models_page(sqlite_url: str) -> None:
+    world = web_world.World(sqlite_url)
+    for model in "abcde":
+        world.alert(model)
+    with immediate(world.engine) as connection:
+        connection.execute(update(alert).values(severity="page", state=State.FIRING.value))
+    found = gather(world.engine, world.configuration, web_world.NOW_MS, "not asked").problems
+    assert {"DriftlineManyModels", "DriftlineModelAlert"} <= {problem.name for problem in found}
+    with immediate(world.engine) as connection:
+        connection.execute(update(alert).where(alert.c.model < "c").values(state=State.ACKNOWLEDGED.value))
+    found = gather(world.engine, world.configuration, web_world.NOW_MS, "not asked").problems
+    assert "DriftlineManyModels" not in {problem.name for problem in found}
+    world.engine.dispose()
+
+
+def test_the_budget_is_overspent(service: Rehearsal) -> None:
+    row = {
+        "model": "m", "version": "1", "start_ms": 0, "end_ms": NOW_MS, "reference_hash": "x", "models": 1,
+        "spent": 7.0, "alarms": 0, "is_pinned": False,
+    }  # fmt: skip
+    with immediate(service.engine) as connection:
+        connection.execute(insert(ledger).values(row))
+    assert "DriftlineBudgetSpent" in service.problems()
+    next_period = {**row, "start_ms": NOW_MS, "end_ms": NOW_MS + 30 * 24 * HOUR_MS, "spent": 0.1}
+    with immediate(service.engine) as connection:
+        connection.execute(insert(ledger).values(next_period))
+    assert "DriftlineBudgetSpent" not in service.problems()
+
+
+# --- telling ------------------------------------------------------------------------------------------
+
+
+class Telling:
+    """A receiver and a deliverer, with one message."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine, self.clock, self.far = engine, ManualClock(NOW_MS), delivery_world.Endpoint()
+        delivery_world.judge(engine, self.clock, window(0, ["age"]))
+
+    def deliver(self) -> None:
+        delivery_world.deliverer(self.engine, self.clock, self.far).deliver_due()
+
+    def told(self, find: Any) -> list[str]:
+        configuration = web_world.configuration()
+        with reading(self.engine) as connection:
+            facts = Facts(connection, configuration, self.clock.now_ms(), [], None, [], {})
+            return [problem.name for problem in find(facts)]
+
+
+@pytest.fixture
+def telling_(sqlite_url: str) -> Iterator[Telling]:
+    with delivery_world.opened(sqlite_url) as engine:
+        yield Telling(engine)
+
+
+def raising(error: Exception) -> Any:
+    def mood(_notice: object) -> None:
+        raise error
+
+    return mood
+
+
+def test_a_receiver_is_away(telling_: Telling) -> None:
+    telling_.far.mood = raising(RetryLater("connection refused"))
+    telling_.deliver()
+    telling_.clock.advance(16 * MINUTE_MS)
+    telling_.deliver()
+    assert telling_.told(telling.failing) == ["DriftlineDeliveryFailing"]
+    telling_.far.mood = lambda _notice: None
+    telling_.clock.advance(HOUR_MS)
+    telling_.deliver()
+    assert telling_.told(telling.failing) == []
+
+
+def test_nobody_sends(telling_: Telling) -> None:
+    telling_.clock.advance(11 * MINUTE_MS)
+    assert telling_.told(telling.overdue) == ["DriftlineDeliveryStands"]
+    telling_.deliver()  # the remedy: a process with the role evaluate
+    assert telling_.told(telling.overdue) == []
+
+
+def test_a_message_is_given_up_and_sent_again(telling_: Telling) -> None:
+    telling_.far.mood = raising(DeliveryError("the token is wrong"))
+    telling_.deliver()
+    assert telling_.told(telling.given_up) == ["DriftlineMessagesGivenUp"]
+    telling_.far.mood = lambda _notice: None
+    with immediate(telling_.engine) as connection:
+        (id_,) = connection.execute(select(outbox.c.id)).scalars()
+        revive_one(connection, id_, telling_.clock.now_ms())
+    telling_.deliver()
+    assert telling_.told(telling.given_up) == []
+    assert len(telling_.far.arrived) == 1
+
+
+def test_a_receiver_wants_nothing_any_more(telling_: Telling) -> None:
+    telling_.far.mood = raising(ReceiverDisabled("410"))
+    telling_.deliver()
+    assert telling_.told(telling.disabled) == ["DriftlineReceiverDisabled"]
+
+
+# --- the database ------------------------------------------------------------------------------------------
+
+
+def test_the_database_is_away(tmp_path: Path, capsys: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr("monitor.topic_ends.TIMEOUT_S", 0.2)
+    folder, file = tmp_path / "disk", tmp_path / "driftline.yaml"
+    file.write_text(f"""\
+kafka: {{bootstrap_servers: "127.0.0.1:1"}}
+database_url: "sqlite:///{folder}/d.db"
+streams: [{{topic: pp, kind: predictions}}]
+""")
+
+    def status() -> tuple[int, set[str]]:
+        code = cli.run(["status", "-c", str(file), "--json"])
+        return code, {one["name"] for one in json.loads(capsys.readouterr().out)["problems"]}
+
+    assert status() == (3, {"DriftlineDatabaseUnreadable", "DriftlineKafkaUnreachable"})
+    folder.mkdir()
+    assert status() == (3, {"DriftlineSchemaOld", "DriftlineKafkaUnreachable"})
+    assert cli.run(["db", "upgrade", "-c", str(file)]) == 0
+    capsys.readouterr()
+    assert status() == (1, {"DriftlineKafkaUnreachable"})
+
+
+def test_the_budget_is_that_of_the_latest_period(service: Rehearsal) -> None:
+    with reading(service.engine) as connection:
+        facts = Facts(connection, service.configuration, NOW_MS, [], None, [], {})
+        assert judging.budget_spent(facts) == 0
