@@ -12,7 +12,7 @@ CODE := schemas detectors alerting monitor
 # Three workers keep two cores busy, as tests often wait; tests that need servers stay together on one of them (see tests/conftest.py).
 PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
 
-.PHONY: help setup servers demo test test-full test-integrations check fuzz bench bench-detection bench-estimation image sbom audit lock format clean
+.PHONY: help setup servers demo test test-full test-integrations check fuzz bench bench-detection bench-estimation soak image sbom audit lock format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,9 @@ audit: setup ## Check licences, and ask about known vulnerabilities (ARGS='--ser
 	@$(BIN)/python deploy/supply_chain/licences.py >/dev/null
 	@deploy/setup/supply_chain/python.sh
 	@.venv-supply-chain/bin/python deploy/supply_chain/audit.py $(ARGS)
+
+soak: setup servers ## An hour under load with restarts (ARGS='--minutes 10 --rate 20000')
+	@$(BIN)/python -m tests.soak.run $(ARGS)
 
 lock: ## Write the requirement locks anew (ARGS=--upgrade takes newer versions)
 	@deploy/setup/lock.sh $(ARGS)

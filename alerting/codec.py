@@ -8,6 +8,7 @@ import msgspec
 
 from alerting.alert import Alert
 from alerting.finding import Finding, instant
+from schemas.decoding import json_decoder
 from schemas.errors import StoreError
 from schemas.examples import Example
 
@@ -34,11 +35,11 @@ def from_bytes(data: bytes) -> Alert:
         If the bytes are not an alert, or were written by a later version.
     """
     try:
-        envelope = msgspec.json.decode(data, type=_Envelope)
+        envelope = json_decoder(_Envelope).decode(data)
         if envelope.format != FORMAT:
             msg = f"alert state has format {envelope.format} (this version reads {FORMAT}); update Driftline"
             raise StoreError(msg)
-        return msgspec.json.decode(envelope.alert, type=Alert)
+        return json_decoder(Alert).decode(envelope.alert)
     except msgspec.MsgspecError as error:
         msg = f"these bytes are not the state of an alert: {error}"
         raise StoreError(msg) from error

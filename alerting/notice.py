@@ -11,6 +11,7 @@ from alerting.alert import Alert, Change
 from alerting.incidents.impact import Impact
 from alerting.incidents.incident import Incident, Member, Proposal
 from alerting.incidents.root_cause import Cause
+from schemas.decoding import json_decoder
 from schemas.errors import StoreError
 
 N = TypeVar("N")
@@ -120,7 +121,7 @@ def read(payload: str, what: type[N]) -> N:
         If it is something else, or from a later version.
     """
     try:
-        notice = msgspec.json.decode(payload, type=what)
+        notice = json_decoder(what).decode(payload)
     except msgspec.MsgspecError as error:
         msg = f"this is not a notice: {error}"
         raise StoreError(msg) from error

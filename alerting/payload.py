@@ -7,6 +7,7 @@ import msgspec
 from alerting.digest import DigestNotice
 from alerting.held import HeldNotice
 from alerting.notice import Notice, read
+from schemas.decoding import json_decoder
 from schemas.errors import StoreError
 
 Payload = Notice | DigestNotice | HeldNotice
@@ -30,7 +31,7 @@ def decode(payload: str) -> Payload:
         If it is something else, or from a later version.
     """
     try:
-        kind = msgspec.json.decode(payload, type=_Kind).kind
+        kind = json_decoder(_Kind).decode(payload).kind
     except msgspec.MsgspecError as error:
         msg = f"this is not a notice: {error}"
         raise StoreError(msg) from error

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import msgspec
 
+from schemas.decoding import json_decoder
 from schemas.errors import StoreError
 
 FORMAT = 1
@@ -87,11 +88,11 @@ def from_bytes(data: bytes) -> Record:
         If the bytes are something else, or were written by a later version.
     """
     try:
-        envelope = msgspec.json.decode(data, type=_Envelope)
+        envelope = json_decoder(_Envelope).decode(data)
         if envelope.format != FORMAT:
             msg = f"an incident has format {envelope.format} (this version reads {FORMAT}); update Driftline"
             raise StoreError(msg)
-        return msgspec.json.decode(envelope.record, type=Record)
+        return json_decoder(Record).decode(envelope.record)
     except msgspec.MsgspecError as error:
         msg = f"these bytes are not the memory of an incident: {error}"
         raise StoreError(msg) from error

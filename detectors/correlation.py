@@ -23,6 +23,7 @@ from detectors.streams import StreamStates
 from detectors.tensor import FloatArray, IntArray
 from detectors.tilts import TILTS
 from schemas.column import CORRELATION
+from schemas.decoding import msgpack_decoder
 from schemas.errors import UnusableReference
 from schemas.verdict import Decision, Lane, Verdict
 
@@ -176,7 +177,7 @@ class Correlations:
             If the bytes are damaged.
         """
         try:
-            state = msgspec.msgpack.decode(data, type=_State)
+            state = msgpack_decoder(_State).decode(data)
             first, second = (
                 np.frombuffer(part, "<i8").astype(np.int64) for part in (state.first, state.second)
             )

@@ -18,6 +18,7 @@ from detectors.sealed import seal_raw, unseal_raw
 from detectors.tensor import FloatArray, IntArray
 from schemas.batch import OK, Batch
 from schemas.column import ColumnSpec, Kind, Source
+from schemas.decoding import msgpack_decoder
 from schemas.errors import ProfileError, UsageError
 
 _LARGEST = 1e140  # sums of squares of numbers up to here stay finite
@@ -254,7 +255,7 @@ class CrossCounts:
     def from_raw(cls, data: bytes, binning: Binning) -> CrossCounts:
         """Read what `raw` wrote; see `from_bytes`."""
         try:
-            state = msgspec.msgpack.decode(data, type=_State)
+            state = msgpack_decoder(_State).decode(data)
         except msgspec.MsgspecError as problem:
             msg = f"damaged table of cross-counts: {problem}"
             raise ProfileError(msg) from problem

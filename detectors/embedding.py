@@ -19,6 +19,7 @@ from scipy.cluster.vq import kmeans2
 from detectors.sealed import seal_raw, unseal_raw
 from detectors.tensor import BoolArray, FloatArray
 from schemas.batch import CODE_INVALID
+from schemas.decoding import msgpack_decoder
 from schemas.errors import ProfileError, UnusableReference, UsageError
 
 CLUSTERS = 32
@@ -220,7 +221,7 @@ class EmbeddingModel:
     def from_raw(cls, data: bytes) -> EmbeddingModel:
         """Read what `raw` wrote; see `from_bytes`."""
         try:
-            state = msgspec.msgpack.decode(data, type=_State)
+            state = msgpack_decoder(_State).decode(data)
         except msgspec.MsgspecError as problem:
             msg = f"damaged model of embeddings: {problem}"
             raise ProfileError(msg) from problem

@@ -22,6 +22,7 @@ from detectors.binning import Binning
 from detectors.sealed import seal_raw, unseal_raw
 from detectors.tensor import FloatArray, IntArray
 from schemas.column import Kind, Source
+from schemas.decoding import msgpack_decoder
 from schemas.errors import ProfileError, UsageError
 
 UNIT = 64  # scores are kept in 64ths
@@ -314,7 +315,7 @@ class Gram:
     def from_raw(cls, data: bytes, scores: NormalScores) -> Gram:
         """Read what `raw` wrote; see `from_bytes`."""
         try:
-            state = msgspec.msgpack.decode(data, type=_State)
+            state = msgpack_decoder(_State).decode(data)
         except msgspec.MsgspecError as problem:
             msg = f"damaged Gram matrix: {problem}"
             raise ProfileError(msg) from problem

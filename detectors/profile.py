@@ -28,6 +28,7 @@ from detectors.summary import FREQUENT, Summary, SummaryState, add_matrix
 from schemas.batch import INVALID, OK, Batch, Categories
 from schemas.column import ColumnSpec, Kind
 from schemas.contract import Contract, RuleKey, Tally, TallyState
+from schemas.decoding import msgpack_decoder
 from schemas.errors import ProfileError
 from schemas.showing import examples_of
 
@@ -581,7 +582,7 @@ def _encode_sample(sample: Sample) -> bytes:
 
 def _decode_sample(data: bytes) -> SampleState:
     try:
-        return msgspec.msgpack.decode(data, type=SampleState)
+        return msgpack_decoder(SampleState).decode(data)
     except msgspec.MsgspecError as problem:
         msg = f"damaged sample of rows: {problem}"
         raise ProfileError(msg) from problem

@@ -29,6 +29,7 @@ from detectors.sample import Sample
 from detectors.tensor import FloatArray, IntArray
 from schemas.batch import CODE_MISSING, INVALID, MISSING, OK, Batch, Categories, with_kinds
 from schemas.column import DISTANCE, RECONSTRUCTION_ERROR, ColumnSpec, Kind, Source
+from schemas.decoding import msgpack_decoder
 from schemas.errors import ProfileError, UnusableReference
 
 FEWEST_ROWS = 200
@@ -330,7 +331,7 @@ class Relations:
             If the bytes are damaged or do not belong to the bins.
         """
         try:
-            return cls._from_state(msgspec.msgpack.decode(data, type=_State), base)
+            return cls._from_state(msgpack_decoder(_State).decode(data), base)
         except (msgspec.MsgspecError, ProfileError, ValueError) as problem:
             msg = f"damaged reference: {problem}"
             raise UnusableReference(msg) from problem

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 import pyarrow as pa
 
+from schemas.decoding import msgpack_decoder
 from schemas.errors import ProfileError
 
 LONGEST = 1 << 30
@@ -58,7 +59,7 @@ def unseal(
     """
     raw = unseal_raw(magic, data, what, error)
     try:
-        return msgspec.msgpack.decode(raw, type=kind)
+        return msgpack_decoder(kind).decode(raw)
     except msgspec.MsgspecError as problem:
         msg = f"damaged {what}: {problem}"
         raise error(msg) from problem

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 from aiokafka.abc import AbstractTokenProvider  # type: ignore[import-untyped]
 
+from schemas.decoding import json_decoder
 from schemas.errors import Unavailable
 
 TIMEOUT_S = 10.0
@@ -83,7 +84,7 @@ def _read(answer: httpx.Response, url: str) -> tuple[str, float]:
         msg = f"{url} gives no token for Kafka: it answered {answer.status_code}"
         raise Unavailable(msg)
     try:
-        granted = msgspec.json.decode(answer.content, type=_Granted)
+        granted = json_decoder(_Granted).decode(answer.content)
     except msgspec.DecodeError as error:
         msg = f"{url} gives no token for Kafka: its answer has no access_token"
         raise Unavailable(msg) from error

@@ -15,6 +15,7 @@ from detectors.binning import Binning
 from detectors.quality.rows import DECIMALS, features_always_there, lacking, numeric_columns, roundings
 from detectors.sample import Sample
 from detectors.tensor import IntArray
+from schemas.decoding import msgpack_decoder
 from schemas.errors import UnusableReference
 
 HOUR_MS, HOURS_OF_WEEK = 3_600_000, 168
@@ -137,7 +138,7 @@ class LearnedQuality:
         """
         numeric = len(numeric_columns(binning))
         try:
-            state = msgspec.msgpack.decode(data, type=_State)
+            state = msgpack_decoder(_State).decode(data)
             decimals, groups = _unpack(state.decimals), len(binning.groups)
             windows = -1 if decimals.size else state.windows
             return cls(

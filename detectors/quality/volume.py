@@ -19,6 +19,7 @@ from detectors.quality.planted import Traffic, planted_facts, planted_reference
 from detectors.quality.telling import told
 from detectors.reference import Reference
 from detectors.tensor import FloatArray, IntArray
+from schemas.decoding import msgpack_decoder
 from schemas.errors import ProfileError
 
 COLUMN = "rows"
@@ -148,7 +149,7 @@ def _rest(data: bytes, known: Levels, streams: int) -> tuple[NDArray[np.float32]
     if not data:
         return np.zeros((len(FACTORS), streams), np.float32), Recent(known.recent.rows.copy())
     try:
-        rest = msgspec.msgpack.decode(data, type=_Rest)
+        rest = msgpack_decoder(_Rest).decode(data)
         mass = np.frombuffer(rest.mass, "<f4").reshape(len(FACTORS), streams)
         rows = np.frombuffer(rest.recent, "<i8").reshape(known.recent.rows.shape)
     except (msgspec.MsgspecError, ValueError) as problem:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from detectors.hashing import hash_strings
 from monitor.decode.envelope import Envelopes, LabelEnvelopes, Scalar
 from monitor.decode.message import About, reason_of
+from schemas.decoding import json_decoder
 
 LONGEST_ID, LONGEST_NAME = 1_024, 256
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=LONGEST_NAME)]
@@ -53,8 +54,8 @@ class Json:
     name: ClassVar[str] = "json"
 
     def __init__(self) -> None:
-        self._decode = msgspec.json.Decoder(_Event).decode
-        self._decode_label = msgspec.json.Decoder(_Label).decode
+        self._decode = json_decoder(_Event).decode
+        self._decode_label = json_decoder(_Label).decode
 
     def decode(self, values: Sequence[bytes], _about: About | None = None) -> Envelopes:
         """Read messages; whatever is in them, this does not raise."""

@@ -20,6 +20,7 @@ from alerting.retraining.request import Evidence, RetrainingRequest, Trigger
 from monitor.config import Configuration
 from monitor.store import retraining
 from monitor.store.tables import performance_value
+from schemas.decoding import converted
 
 MOST_EVIDENCE = 20
 MOST_NAMES = 100
@@ -82,7 +83,7 @@ def waiting_for_approval(connection: Connection, incident_id: str) -> tuple[Prop
 def read_request(text: str) -> RetrainingRequest:
     """Read what a row of the ledger holds."""
     held = json.loads(text)
-    return msgspec.convert(held["request"], RetrainingRequest)
+    return converted(held["request"], RetrainingRequest)
 
 
 def write_request(request: RetrainingRequest) -> str:

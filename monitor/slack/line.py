@@ -37,6 +37,7 @@ from slack_sdk.socket_mode.response import SocketModeResponse
 from alerting.slack.client import Refused, SlackApi, silent
 from monitor.clock import Clock
 from monitor.deliver import backoff_s
+from schemas.decoding import json_decoder
 from schemas.errors import RetryLater
 
 logger = logging.getLogger("driftline.slack_buttons")
@@ -165,7 +166,7 @@ class SocketLine:
 
     def _note(self, raw: str) -> None:
         try:
-            heard = msgspec.json.decode(raw, type=_Heard)
+            heard = json_decoder(_Heard).decode(raw)
         except msgspec.MsgspecError as error:
             logger.warning("Slack sent something that is no message: %s", error)
             return

@@ -1,0 +1,83 @@
+"""What a soak has to show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+import numpy as np
+
+from tests.soak.readings import Reading, Readings
+
+WARM_UP_S = 600.0
+MOST_MIB_PER_HOUR = 8.0
+SLOWER = 1.5  # times as long as at first, that commits may take in the end
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One thing that has to hold."""
+
+    what: str
+    found: str
+    is_kept: bool
+
+    def __str__(self) -> str:
+        return f"{'kept  ' if self.is_kept else 'BROKEN'}  {self.what}: {self.found}"
+
+
+def promises(readings: Readings) -> list[Promise]:
+    """Judge a soak: memory of the processes that stayed, time of commits, and the books."""
+    last_s = max(look.at_s for look in readings.looks)
+    warm_s = min(WARM_UP_S, last_s / 3)
+    found = [_memory(readings, name, warm_s) for name in readings.names if name != "ingest, restarted"]
+    found.append(_commits(readings, warm_s, last_s))
+    books = readings.books
+    parts = sum(books[name] for name in ("counted", "late", "future", "dead_lettered", "duplicates"))
+    found.append(
+        Promise(
+            "every event is in the books once",
+            f"{readings.sent:,} sent, {books['fetched']:,} fetched, {parts:,} accounted for, "
+            f"{books['counted']:,} counted, {len(readings.restarts_s)} restarts",
+            readings.sent
+            == books["fetched"]
+            == parts
+            == books["next_offset"]
+            == books["counted"] + books["late"],
+        )
+    )
+    return found
+
+
+def slope_mib_per_hour(looks: Sequence[Reading]) -> float:
+    """Slope of memory over time, by Theil and Sen: the median over all pairs, which a spike does not move."""
+    at = np.array([look.at_s for look in looks]) / 3_600
+    size = np.array([look.resident_mib for look in looks])
+    i, j = np.triu_indices(len(at), 1)
+    return float(np.median((size[j] - size[i]) / (at[j] - at[i])))
+
+
+def _memory(readings: Readings, name: str, warm_s: float) -> Promise:
+    looks = readings.of(name, warm_s)
+    slope = slope_mib_per_hour(looks)
+    sizes = [look.resident_mib for look in looks]
+    return Promise(
+        f"memory of {name} grows by at most {MOST_MIB_PER_HOUR:g} MiB an hour",
+        f"{slope:+.1f} MiB an hour, {median(sizes):.0f} MiB in the middle, at most {max(sizes):.0f}",
+        slope <= MOST_MIB_PER_HOUR,
+    )
+
+
+def _commits(readings: Readings, warm_s: float, last_s: float) -> Promise:
+    times = [
+        (look.at_s, look.commit_s) for look in readings.of("ingest", warm_s) if look.commit_s is not None
+    ]
+    third = (last_s - warm_s) / 3
+    first = median(took for at, took in times if at < warm_s + third)
+    last = median(took for at, took in times if at >= last_s - third)
+    return Promise(
+        f"commits take at most {SLOWER:g} times as long in the last third as in the first",
+        f"{first * 1e3:.0f} ms, then {last * 1e3:.0f} ms",
+        last <= SLOWER * first,
+    )
