@@ -10,7 +10,9 @@ import socket
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TextIO
@@ -38,6 +40,23 @@ _process: dict[str, Any] = {}
 _ids: list[Ids] = []
 
 
+_is_rehearsal: ContextVar[bool] = ContextVar("driftline_rehearsal", default=False)
+
+
+@contextmanager
+def rehearsal() -> Iterator[None]:
+    """Keep quiet about what is only tried, as the incidents of a backtest; warnings are written."""
+    token = _is_rehearsal.set(True)
+    try:
+        yield
+    finally:
+        _is_rehearsal.reset(token)
+
+
+def _is_of_the_service(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or not _is_rehearsal.get()
+
+
 def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None = None) -> None:
     """Send all log records of the process to one stream, in one format.
 
@@ -60,6 +79,7 @@ def set_up(log_format: str = "text", level: str = "info", stream: TextIO | None 
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
+    handler.addFilter(_is_of_the_service)
     handler.addFilter(_Limit(handler))
     root = logging.getLogger()
     for old in root.handlers[:]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+from monitor import logs
 from monitor.backtest.harvest import harvest
 from monitor.backtest.replay import Replay
 from monitor.backtest.report import Backtest
@@ -65,7 +66,8 @@ def backtest_stored(
                 copy_content(connection, scratch, content)
         finally:
             source.dispose()
-        Replay(_at_once(configuration), scratch, content, progress or silent).run()
+        with logs.rehearsal():
+            Replay(_at_once(configuration), scratch, content, progress or silent).run()
         with reading(scratch) as connection:
             return harvest(connection, configuration, content)
 

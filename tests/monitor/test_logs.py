@@ -230,3 +230,17 @@ def work_of(world):
     """A commit of nothing, of the partition that a world reads."""
     (partition,) = world.ingest._owned.values()
     return Commit([PartitionDelta(partition.claim, 60, 60)])
+
+
+def test_what_is_only_tried_is_not_told_as_if_it_had_happened():
+    stream = io.StringIO()
+    logs.set_up(stream=stream)
+    logger = logging.getLogger("monitor.incidents")
+    with logs.rehearsal():
+        logger.info("incident opened")
+        logger.warning("bytes are damaged")
+    logger.info("incident closed")
+    told = stream.getvalue()
+    assert "opened" not in told
+    assert "damaged" in told
+    assert "closed" in told

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from monitor.clock import Clock
 
 MOST_KEYS = 10_000
+ALMOST = 1 - 1e-9  # of a token: sums of fractions come to a little less than they should
 
 
 class Buckets:
@@ -53,8 +54,8 @@ class Buckets:
         """Take a token; whether there was one."""
         with self._lock:
             left, now = self._now_left(key)
-            is_there = left >= 1
-            self._left[key] = left - 1 if is_there else left, now
+            is_there = left >= ALMOST
+            self._left[key] = max(left - 1, 0.0) if is_there else left, now
             self._left.move_to_end(key)
             if len(self._left) > MOST_KEYS:
                 self._left.popitem(last=False)
@@ -63,7 +64,7 @@ class Buckets:
     def is_out(self, key: str) -> bool:
         """Whether a key has no tokens at the moment."""
         with self._lock:
-            return self._now_left(key)[0] < 1
+            return self._now_left(key)[0] < ALMOST
 
     def retry_after_s(self, key: str) -> int:
         """Whole seconds until there is a token; at least one, as the header `Retry-After` says it."""
