@@ -106,9 +106,15 @@ class Sandbox:
         for inside, outside in below.items():
             self._make_place(inside, outside)
         root = self._quoted("")
-        steps = [f"mount --rbind {root} {root}"]
+        steps = [
+            f"mount --rbind {root} {root}",
+            f"mount -t tmpfs -o nosuid,nodev,noexec,mode=1777 tmpfs {self._quoted('tmp')}",
+        ]
         for inside, outside in below.items():
             place = self._quoted(inside)
+            if inside.startswith("/tmp/"):  # a checkout that is there: its place is in what was just mounted
+                make = "mkdir -p" if outside.is_dir() else "install -D /dev/null"
+                steps.append(f"{make} {place}")
             steps += [
                 f"mount --rbind {shlex.quote(str(outside))} {place}",
                 f"mount -o remount,bind,ro {place}",
@@ -116,11 +122,11 @@ class Sandbox:
         steps += [f"mount --rbind /{name} {self._quoted(name)}" for name in ("dev", "proc")]
         if read_only:
             steps.append(f"mount -o remount,bind,ro {root}")
-        return [*steps, f"mount -t tmpfs -o nosuid,nodev,noexec,mode=1777 tmpfs {self._quoted('tmp')}"]
+        return steps
 
     def _make_place(self, inside: str, outside: Path) -> None:
         place = self.folder / inside.lstrip("/")
-        if inside.startswith("/usr") or place.exists():
+        if inside.startswith(("/usr", "/tmp/")) or place.exists():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         if outside.is_dir():
