@@ -12,6 +12,7 @@ from pathlib import Path
 
 # What programs need to know of the machine: names of hosts and accounts, certificates, where libraries are.
 _OF_ETC = ("hosts", "resolv.conf", "nsswitch.conf", "passwd", "group", "ld.so.cache", "ssl", "host.conf")
+_WITHIN_TMP = "/tmp/"  # noqa: S108 - a place inside the sandbox, which is mounted for it alone
 
 
 @dataclass
@@ -112,7 +113,9 @@ class Sandbox:
         ]
         for inside, outside in below.items():
             place = self._quoted(inside)
-            if inside.startswith("/tmp/"):  # a checkout that is there: its place is in what was just mounted
+            if inside.startswith(
+                _WITHIN_TMP
+            ):  # a checkout that is there; its place is in what was just mounted
                 make = "mkdir -p" if outside.is_dir() else "install -D /dev/null"
                 steps.append(f"{make} {place}")
             steps += [
@@ -126,7 +129,7 @@ class Sandbox:
 
     def _make_place(self, inside: str, outside: Path) -> None:
         place = self.folder / inside.lstrip("/")
-        if inside.startswith(("/usr", "/tmp/")) or place.exists():
+        if inside.startswith(("/usr", _WITHIN_TMP)) or place.exists():
             return
         place.parent.mkdir(parents=True, exist_ok=True)
         if outside.is_dir():
