@@ -289,11 +289,11 @@ class Service:
         port = self.configuration.http.port if self._http_port is None else self._http_port
         limits = ConnectionLimits.of(self.configuration.http)
         try:
-            return Serving(app, self.configuration.http.host, port, limits)
+            return Serving(app, self.configuration.http.host, port, limits, self.telemetry)
         except Unavailable:
             if api or self._http_port is not None:
                 raise
-            serving = Serving(app, self.configuration.http.host, 0, limits)
+            serving = Serving(app, self.configuration.http.host, 0, limits, self.telemetry)
             logger.warning("port %d is taken: health and metrics are on port %d", port, serving.port)
             return serving
 

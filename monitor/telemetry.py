@@ -90,6 +90,13 @@ class KafkaFailed:
     reason: str
 
 
+@dataclass(frozen=True)
+class Answered:
+    """A request by HTTP was answered, or refused."""
+
+    status: int
+
+
 Event = (
     Committed
     | LagSeen
@@ -100,6 +107,7 @@ Event = (
     | Retrained
     | Removed
     | KafkaFailed
+    | Answered
 )
 
 
@@ -158,6 +166,13 @@ class Telemetry:
             registry=r,
         )
 
+        self._answers = Counter(
+            "driftline_http_answers",
+            "Answers to requests by HTTP, by status; those of Driftline itself, refusals included.",
+            ["status"],
+            registry=r,
+        )
+
         self._removed = Counter(
             "driftline_retention_rows",
             "Rows that went because of their age: added up, or removed.",
@@ -184,6 +199,8 @@ class Telemetry:
                 self._deliveries.labels(receiver, outcome).inc()
             case KafkaFailed(client, reason):
                 self._kafka_failures.labels(client, reason).inc()
+            case Answered(status):
+                self._answers.labels(str(status)).inc()
             case Retrained(model, target, outcome):
                 self._retraining.labels(model, target, outcome).inc()
             case Removed(what, rows):

@@ -7,19 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-uv_version=0.13.8
-
-tools=$(mktemp -d)
-trap 'rm -rf "$tools"' EXIT
-echo "lock: making a throw-away environment for the resolver"
-python3 -m venv "$tools"
-"$tools/bin/pip" install --quiet --disable-pip-version-check "uv==$uv_version"
-
-# One version a package for all supported Pythons; 3.11 is the oldest of them.
-compile() {
-    "$tools/bin/uv" pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
-        --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links "$@"
-}
+source deploy/setup/resolver.sh
 
 echo "lock: requirements.lock (product, demo, development)"
 compile "$@" pyproject.toml --extra demo --extra otel --extra dev --output-file requirements.lock

@@ -6,6 +6,7 @@ both run while an upgrade rolls through them.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
@@ -38,7 +39,7 @@ def head() -> str:
     RuntimeError
         If the migrations have no single newest revision, which is a fault of the package.
     """
-    newest = ScriptDirectory.from_config(_configuration()).get_current_head()
+    newest = _scripts().get_current_head()
     if newest is None:
         msg = f"no migrations in {_MIGRATIONS}"
         raise RuntimeError(msg)
@@ -154,7 +155,13 @@ def _difference(found: str | None, needed: str) -> str:
 
 
 def _known() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_configuration()).walk_revisions()}
+    return {script.revision for script in _scripts().walk_revisions()}
+
+
+@cache
+def _scripts() -> ScriptDirectory:
+    """Read the migrations once for a process: they are run as Python files each time they are read."""
+    return ScriptDirectory.from_config(_configuration())
 
 
 def _configuration(connection: Connection | None = None) -> Config:

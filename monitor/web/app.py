@@ -164,6 +164,7 @@ def create_app(
     named = "" if identify.is_local else urlsplit(configuration.http.public_url or "").hostname or ""
     app.add_middleware(
         Guard,
+        telemetry=telemetry,
         host=configuration.http.host,
         larger=larger,
         named=named,

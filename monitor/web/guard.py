@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monitor.loopback import is_loopback
+from monitor.telemetry import Answered, Telemetry
 from monitor.web.problems import answer
 
 logger = logging.getLogger(__name__)
@@ -37,11 +38,13 @@ HEADERS = {
 
 
 class Guard:
-    """Adds headers to every answer, answers faults of ours, and keeps foreign web pages from using the API.
+    """Adds headers to every answer, counts it, answers faults of ours, and keeps foreign web pages out.
 
     Parameters
     ----------
     app : ASGI application
+    telemetry : Telemetry
+        Told the status of every answer.
     host : str
         Address that the service listens on. If it is a loopback address, requests must name a local host, so
         that a foreign web page cannot reach the service through a name of its own (DNS rebinding).
@@ -59,13 +62,14 @@ class Guard:
     def __init__(
         self,
         app: ASGIApp,
+        telemetry: Telemetry,
         host: str,
         larger: Mapping[str, int],
         named: str = "",
         allowed: Iterable[str] = (),
         strict_transport_s: int = 0,
     ) -> None:
-        self._app, self._larger = app, larger
+        self._app, self._telemetry, self._larger = app, telemetry, larger
         self._is_inside, known = is_loopback(host), {name.lower() for name in (named, *allowed)} - {""}
         is_checked = self._is_inside or bool(known - {named.lower()})
         self._hosts = LOCAL_NAMES | known | {host} if is_checked else None
@@ -83,6 +87,7 @@ class Guard:
             nonlocal is_answered
             is_answered = True
             if message["type"] == "http.response.start":
+                self._telemetry.emit(Answered(message["status"]))
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)

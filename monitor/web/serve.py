@@ -11,6 +11,7 @@ from types import TracebackType
 import uvicorn
 from starlette.types import ASGIApp
 
+from monitor.telemetry import Telemetry
 from monitor.web.guard import MOST_HEADER_BYTES
 from monitor.web.limits.connection import ConnectionLimits, connection_class
 from schemas.errors import Unavailable
@@ -35,6 +36,8 @@ class Serving:
         Port to listen on; 0 for any free one, see `port`.
     limits : ConnectionLimits, optional
         How many connections there may be, and how slow.
+    telemetry : Telemetry, optional
+        Told of connections that are refused.
 
     Attributes
     ----------
@@ -54,14 +57,21 @@ class Serving:
     True
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, limits: ConnectionLimits | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        host: str,
+        port: int,
+        limits: ConnectionLimits | None = None,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self.host, self.port = host, port
         self._socket = self._listen()
         self.port = int(self._socket.getsockname()[1])
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app,
-                http=connection_class(limits or ConnectionLimits()),
+                http=connection_class(limits or ConnectionLimits(), telemetry or Telemetry()),
                 h11_max_incomplete_event_size=MOST_HEADER_BYTES,
                 ws="none",
                 log_config=None,

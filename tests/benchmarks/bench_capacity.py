@@ -1,20 +1,22 @@
 """What a model, a feature, a segment and an event cost, and what a larger service meets first.
 
-``python -m tests.benchmarks.bench_capacity [--quick] [--json]``. Four parts: processor time of one ingest
-process by shape of the events; bytes of slices as minutes, hours and days; one and two ingest processes with
-a core each; and PostgreSQL under the commits of 1, 10 and 100 ingest processes, which are threads here that
-write what such processes write, as often.
+``python -m tests.benchmarks.bench_capacity [--quick] [--json]``. Five parts: processor time of one ingest
+process by shape of the events; that of judging a window; bytes of slices as minutes, hours and days; one and
+two ingest processes with a core each; and PostgreSQL under the commits of 1, 10 and 100 ingest processes,
+which are threads here that write what such processes write, as often.
 """
 
 from __future__ import annotations
 
 import tempfile
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from monitor.config import Configuration
 from tests.benchmarks.disk import sizes
+from tests.benchmarks.judging import HOUR_MS, judging
 from tests.benchmarks.running import Figure, Side, arguments, in_turns, machine, report, run_side
 from tests.benchmarks.scale_out import commits, workers
 from tests.benchmarks.stream import Shape, produce
@@ -25,6 +27,7 @@ EVENTS = 1_150_000
 WARM_UP = 400_000
 SPARE = 150_000
 COMMITTERS = (1, 10, 100)
+HOURS = 48  # judged, of each shape
 
 SHAPES = {
     "25 features": Shape("capacity-25", EVENTS),
@@ -106,24 +109,61 @@ def disk() -> list[Figure]:
     return figures
 
 
-def scale_out(*, quick: bool) -> list[Figure]:
-    """One and two processes with a core each; then the commits of many."""
+def judged() -> list[Figure]:
+    """Processor time of one window of an hour, and of the fleets that one evaluator keeps up with."""
+    cases: dict[str, tuple[Shape, dict[str, Any]]] = {
+        "5 features": (Shape("", 0, features=5), {}),
+        "25 features": (Shape("", 0), {}),
+        "100 features": (Shape("", 0, features=100), {}),
+        "25 features, slices of 10 minutes": (Shape("", 0), {"slice": "10m"}),
+        "25 features, 10 segment values": (Shape("", 0), {"segments": ["c0"]}),
+        "25 features, 100 segment values": (Shape("", 0, regions=100), {"segments": ["c0"]}),
+    }
     figures = []
-    with KafkaCluster() as cluster, PostgresServer() as server:
-        shape = Shape("scale-out", 900_000 if quick else 2_400_000, models=10)
-        produce(cluster, shape)
-        rates = {number: workers(cluster, server, shape, number) for number in (1, 2)}
-        for number, rate in rates.items():
-            figures.append(Figure(f"{number} ingest processes, a core each (events/s)", f"{rate:,.0f}"))
-        figures.append(Figure("2 processes / 1 process", f"{rates[2] / rates[1]:.2f}"))
-    for number in COMMITTERS:
-        with PostgresServer() as server:
-            found = commits(server, number, seconds=15 if quick else 60)
+    for name, (shape, defaults) in cases.items():
+        one = judging(shape, HOURS, **defaults)
         figures.append(
             Figure(
-                f"PostgreSQL under the commits of {number} processes, each every 5 s",
-                f"{found.p50_ms:.0f} ms (50 %), {found.p99_ms:.0f} ms (99 %), {found.late} late, "
-                f"{found.core_share:.2f} cores, {found.wal_mib_s:.1f} MiB/s of log",
+                f"judging a window of an hour, {name}",
+                f"{one.ms_a_window:,.0f} ms of a core ({one.windows} windows), "
+                f"{HOUR_MS / 2 / one.ms_a_window:,.0f} models with half a core",
+            )
+        )
+    return figures
+
+
+def scale_out(*, quick: bool) -> list[Figure]:
+    """One and two processes with a core each."""
+    figures = []
+    with KafkaCluster() as cluster, PostgresServer() as server:
+        shape = Shape("scale-out", 3_000_000 if quick else 6_000_000, models=10)
+        produce(cluster, shape)
+        found = {number: workers(cluster, server, shape, number) for number in (1, 2)}
+    for number, one in found.items():
+        shares = " + ".join(f"{share:.2f}" for share in one.shares)
+        figures.append(
+            Figure(
+                f"{number} ingest processes, a core each",
+                f"{one.rate:,.0f}/s; cores: {shares} ingest, {one.broker:.2f} Kafka, "
+                f"{one.database:.2f} PostgreSQL",
+            )
+        )
+    figures.append(Figure("2 processes / 1 process", f"{found[2].rate / found[1].rate:.2f}"))
+    return figures
+
+
+def commit_traffic(*, quick: bool) -> list[Figure]:
+    """PostgreSQL under the commits of many processes."""
+    figures = []
+    for number, segments in product(COMMITTERS, (False, True)):
+        with PostgresServer() as server:
+            one = commits(server, number, seconds=15 if quick else 30, segments=segments)
+        figures.append(
+            Figure(
+                f"PostgreSQL under the commits of {number} processes, each every 5 s"
+                + (", 10 segment values" if segments else ""),
+                f"{one.p50_ms:.0f} ms (50 %), {one.p99_ms:.0f} ms (99 %), {one.late} late, "
+                f"{one.core_share:.2f} cores, {one.wal_mib_s:.1f} MiB/s of log, {one.slices_kib:,.0f} KiB",
             )
         )
     return figures
@@ -133,7 +173,13 @@ def measure(*, quick: bool, as_json: bool) -> None:
     """Run everything and print the table."""
     before = machine()
     with tempfile.TemporaryDirectory() as name:
-        figures = [*disk(), *scale_out(quick=quick), *costs(Path(name), quick=quick)]
+        figures = [
+            *disk(),
+            *judged(),
+            *scale_out(quick=quick),
+            *commit_traffic(quick=quick),
+            *costs(Path(name), quick=quick),
+        ]
     report("What a larger service costs", figures, before, as_json=as_json)
 
 

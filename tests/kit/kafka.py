@@ -114,6 +114,10 @@ class KafkaCluster:
             self._launch(number)
         self._wait_for_members(self.brokers)
 
+    def pid(self, number: int = 0) -> int:
+        """Process of a running broker."""
+        return self._running(number).pid
+
     def kill(self, number: int) -> None:
         """End a broker (0, 1, …) at once, as ``kill -9`` does."""
         self._running(number).kill()

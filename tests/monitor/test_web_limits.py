@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from monitor.clock import ManualClock
 from monitor.config import load
 from monitor.config.sign_in import read_network
+from monitor.telemetry import Telemetry
 from monitor.web.app import create_app
 from monitor.web.guard import MOST_HEADER_BYTES, MOST_TARGET_BYTES, Guard
 from monitor.web.limits.buckets import MOST_KEYS, Buckets
@@ -125,6 +126,8 @@ def test_readers_are_limited_by_address_and_told_when_to_come_again(world):
         assert statuses(client, 7) == [200] * 5 + [429] * 2
         refused = client.get(MODELS)
         assert "see http.limits" in problem(refused, 429)["detail"]
+        counted = world.telemetry.registry.get_sample_value("driftline_http_answers_total", {"status": "429"})
+        assert counted >= 3
         assert refused.headers["retry-after"] == "1"
         assert statuses(from_(client.app, "198.51.100.8"), 2) == [200, 200]
         for path in ("/", f"{MODELS}/m/profile", "/static/x/style.css"):
@@ -331,7 +334,7 @@ def app():
     def small() -> str:
         return "here"
 
-    made.add_middleware(Guard, host="127.0.0.1", larger={})
+    made.add_middleware(Guard, telemetry=Telemetry(), host="127.0.0.1", larger={})
     return made
 
 
@@ -440,13 +443,16 @@ def test_an_answer_that_nobody_reads_is_given_up(app):
 
 
 def test_one_connection_too_many_is_told_so(app):
-    with Serving(app, "127.0.0.1", 0, ConnectionLimits(most=1)) as serving, connected(serving) as first:
+    telemetry = Telemetry()
+    limits = ConnectionLimits(most=1)
+    with Serving(app, "127.0.0.1", 0, limits, telemetry) as serving, connected(serving) as first:
         first.sendall(b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert first.recv(65_536).startswith(b"HTTP/1.1 200 ")
         with connected(serving) as second:
             said = rest(second)
-        assert said.startswith(b"HTTP/1.1 503 ")
-        assert b"retry-after: 5" in said
+    assert telemetry.registry.get_sample_value("driftline_http_answers_total", {"status": "503"}) == 1
+    assert said.startswith(b"HTTP/1.1 503 ")
+    assert b"retry-after: 5" in said
 
 
 def test_who_sends_and_reads_in_time_is_served_whole(app):

@@ -7,17 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
-uv_version=0.13.8
+source ../resolver.sh
 
-tools=$(mktemp -d)
-trap 'rm -rf "$tools"' EXIT
-echo "lock: making a throw-away environment for the resolver"
-python3 -m venv "$tools"
-"$tools/bin/pip" install --quiet --disable-pip-version-check "uv==$uv_version"
-
-for wanted in *.in; do
-    echo "lock: ${wanted%.in}.lock"
-    "$tools/bin/uv" pip compile --quiet --no-config --universal --python-version 3.11 --fork-strategy fewest \
-        --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
-        "$@" "$wanted" --output-file "${wanted%.in}.lock"
-done
+compile_each "$@"

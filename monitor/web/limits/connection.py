@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 
 from monitor.config.service import Http
 from monitor.loopback import is_loopback
+from monitor.telemetry import Answered, Telemetry
 from monitor.web.limits.sources import source_of
 from monitor.web.sign_in.origin import Networks, lies_in, networks
 
@@ -96,6 +97,7 @@ class LimitedConnection(H11Protocol):
     """
 
     connections_of_all: Connections
+    telemetry: Telemetry
 
     def __init__(
         self,
@@ -195,6 +197,7 @@ class LimitedConnection(H11Protocol):
 
     def _say(self, status: int, detail: str, *more: tuple[str, str]) -> None:
         """Give an answer of ours, and close."""
+        self.telemetry.emit(Answered(status))
         headers = [("content-type", "text/plain; charset=utf-8"), ("connection", "close"), *more]
         for event in (
             h11.Response(status_code=status, headers=headers),
@@ -218,10 +221,11 @@ class LimitedConnection(H11Protocol):
             self._writing = None
 
 
-def connection_class(limits: ConnectionLimits) -> type[LimitedConnection]:
-    """Make the class of a server's connections, which count themselves."""
+def connection_class(limits: ConnectionLimits, told: Telemetry) -> type[LimitedConnection]:
+    """Make the class of a server's connections, which count themselves and tell what they refuse."""
 
     class OneServersConnection(LimitedConnection):
         connections_of_all = Connections(limits)
+        telemetry = told
 
     return OneServersConnection
