@@ -145,6 +145,11 @@ class Distinct:
         The result is as precise as the less precise of both, and keeps as many hashes as the one that keeps
         fewer. One without values decides nothing: of two of them the result has the larger of both.
         """
+        if self.precision == other.precision and self.exact == other.exact == 0:  # as nearly always
+            alike = Distinct.__new__(Distinct)
+            alike.precision, alike.exact, alike.hashes = self.precision, 0, None
+            alike.registers = np.maximum(self.registers, other.registers)
+            return alike
         if self.is_empty or other.is_empty:
             return self._with_nothing(other)
         merged = Distinct(min(self.precision, other.precision), min(self.exact, other.exact))
@@ -215,9 +220,9 @@ class Distinct:
             sketch.update(_hashes(body, exact))
             return sketch
         sketch.hashes = None
-        sketch.registers[:] = _dense(body, precision) if encoding == _DENSE else _sparse(body, precision)
-        if sketch.registers.max() > 65 - precision:
-            msg = f"distinct count: rank {sketch.registers.max()} (at most {65 - precision} is possible)"
+        sketch.registers = _dense(body, precision) if encoding == _DENSE else _sparse(body, precision)
+        if (highest := np.maximum.reduce(sketch.registers)) > 65 - precision:
+            msg = f"distinct count: rank {highest} (at most {65 - precision} is possible)"
             raise ProfileError(msg)
         return sketch
 
@@ -330,7 +335,7 @@ def _dense(body: bytes, precision: int) -> RegisterArray:
     if len(body) != 2**precision:
         msg = f"distinct count: {len(body)} bytes of registers, {2**precision} expected"
         raise ProfileError(msg)
-    return np.frombuffer(body, dtype=np.uint8)
+    return np.frombuffer(body, dtype=np.uint8).copy()
 
 
 def _sparse(body: bytes, precision: int) -> RegisterArray:
@@ -338,8 +343,8 @@ def _sparse(body: bytes, precision: int) -> RegisterArray:
         msg = f"distinct count: {len(body)} bytes are not whole entries of {_ENTRY.itemsize}"
         raise ProfileError(msg)
     entries = np.frombuffer(body, dtype=_ENTRY)
-    used = entries["register"].astype(np.int64)
-    if np.any(used >= 2**precision) or np.any(np.diff(used) <= 0):
+    used = entries["register"]
+    if len(used) and (used[-1] >= 2**precision or not (used[1:] > used[:-1]).all()):
         msg = f"distinct count: registers are not increasing numbers below {2**precision}"
         raise ProfileError(msg)
     registers = np.zeros(2**precision, dtype=np.uint8)

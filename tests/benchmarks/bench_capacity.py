@@ -27,7 +27,8 @@ EVENTS = 1_150_000
 WARM_UP = 400_000
 SPARE = 150_000
 COMMITTERS = (1, 10, 100)
-HOURS = 48  # judged, of each shape
+HOURS = 24  # judged, of each shape
+PARTS = 12  # of a slice of a minute: what one process commits of it in five-second steps
 
 SHAPES = {
     "25 features": Shape("capacity-25", EVENTS),
@@ -115,13 +116,14 @@ def judged() -> list[Figure]:
         "5 features": (Shape("", 0, features=5), {}),
         "25 features": (Shape("", 0), {}),
         "100 features": (Shape("", 0, features=100), {}),
+        "25 features, slices in 12 parts": (Shape("", 0), {"parts": PARTS}),
         "25 features, slices of 10 minutes": (Shape("", 0), {"slice": "10m"}),
         "25 features, 10 segment values": (Shape("", 0), {"segments": ["c0"]}),
         "25 features, 100 segment values": (Shape("", 0, regions=100), {"segments": ["c0"]}),
     }
     figures = []
     for name, (shape, defaults) in cases.items():
-        one = judging(shape, HOURS, **defaults)
+        one = judging(shape, HOURS if "parts" not in defaults else HOURS // PARTS, **defaults)
         figures.append(
             Figure(
                 f"judging a window of an hour, {name}",

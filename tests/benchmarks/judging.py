@@ -37,10 +37,11 @@ class Judged:
     ms_a_window: float
 
 
-def judging(shape: Shape, hours: int, **defaults: Any) -> Judged:
+def judging(shape: Shape, hours: int, *, parts: int = 1, **defaults: Any) -> Judged:
     """Judge so many windows of an hour of one model, made of slices of a minute, on a new SQLite file.
 
-    The model has learned for two days before, and nothing drifts.
+    The model has learned for two days before, and nothing drifts. A slice comes in so many parts, one for
+    each commit of each process that reads the model's events meanwhile.
     """
     with TemporaryDirectory() as folder:
         configuration = Configuration.model_validate(
@@ -58,7 +59,9 @@ def judging(shape: Shape, hours: int, **defaults: Any) -> Judged:
         try:
             world.take_in(LEARNING_HOURS * 60 + 10)
             world.judge.sweep()
-            world.take_in(hours * 60)
+            world.take_in(60)  # from its commit on, the ingest counts on the bins of the reference
+            world.judge.sweep()
+            world.take_in(hours * 60, parts)
             started_s = time.process_time()
             judged = world.judge.sweep()
             spent_s = time.process_time() - started_s
@@ -85,9 +88,16 @@ class _World:
         self._rng = np.random.default_rng(1)
         self._sent = 0
 
-    def take_in(self, minutes: int) -> None:
-        """Make events of the next minutes, and commit them."""
-        picks = self._rng.integers(0, OBJECTS, minutes * PER_MINUTE).tolist()
+    def take_in(self, minutes: int, parts: int = 0) -> None:
+        """Make events of the next minutes, and commit them: each minute in so many parts, or all at once."""
+        if parts > 1:
+            for _ in range(minutes * parts):
+                self._take_in(PER_MINUTE // parts)
+        else:
+            self._take_in(minutes * PER_MINUTE)
+
+    def _take_in(self, events: int) -> None:
+        picks = self._rng.integers(0, OBJECTS, events).tolist()
         for pick in picks:
             text = timestamp(FIRST_MS + self._sent * 60_000 // PER_MINUTE)
             value = event(self._sent, 0, text, self._objects[pick], pick)
@@ -95,7 +105,7 @@ class _World:
             self._sent += 1
         while self._read() < self._sent:
             self._ingest.step()
-            self._clock.advance(100)
+            self._ingest.commit()
 
     def _read(self) -> int:
         with reading(self._engine) as connection:

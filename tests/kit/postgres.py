@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
 import psycopg
@@ -25,6 +26,8 @@ class PostgresServer:
     ----------
     fsync
         Whether commits wait for the disk, as they do in production.
+    copy_of
+        A running server whose data this one begins with, by ``pg_basebackup``.
     settings
         Further settings of ``postgresql.conf``.
 
@@ -33,15 +36,17 @@ class PostgresServer:
     PostgreSQL refuses to run as root; the account of Debian's package, or else ``nobody``, runs it then.
     """
 
-    def __init__(self, *, fsync: bool = True, **settings: str) -> None:
-        self._postgres, self._initdb = (_server_program(name) for name in ("postgres", "initdb"))
+    def __init__(
+        self, *, fsync: bool = True, copy_of: "PostgresServer | None" = None, **settings: str
+    ) -> None:
+        self._postgres = _server_program("postgres")
         self._user = _unprivileged_user() if os.geteuid() == 0 else None
         self._temporary = tempfile.TemporaryDirectory(prefix="driftline-postgres-")
         self._folder = Path(self._temporary.name)
         self._data = self._folder / "data"
         self.port = free_port()
         # The password shows up in URLs on purpose: no message, row or log line may repeat it.
-        self.password = f"secret-{uuid.uuid4().hex[:12]}"
+        self.password: str = f"secret-{uuid.uuid4().hex[:12]}" if copy_of is None else copy_of.password
         self._process: ServerProcess | None = None
         self._settings = {
             "listen_addresses": LOOPBACK,
@@ -52,7 +57,13 @@ class PostgresServer:
             "shared_buffers": "64MB",
             **settings,
         }
-        self._initialise()
+        if self._user is not None:
+            account = pwd.getpwnam(self._user)
+            os.chown(self._folder, account.pw_uid, account.pw_gid)
+        if copy_of is None:
+            self._initialise()
+        else:
+            self._copy(copy_of)
 
     def __enter__(self) -> "PostgresServer":
         try:
@@ -131,26 +142,42 @@ class PostgresServer:
         secret.write_text(self.password)
         if self._user is not None:
             account = pwd.getpwnam(self._user)
-            for path in (self._folder, secret):
-                os.chown(path, account.pw_uid, account.pw_gid)
-        command = [
-            self._initdb,
-            f"--pgdata={self._data}",
-            f"--username={_USER}",
-            f"--pwfile={secret}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            # An empty data folder need not survive a power cut; what the server commits later does, by fsync.
-            "--no-sync",
-        ]
+            os.chown(secret, account.pw_uid, account.pw_gid)
+        self._make(
+            [
+                _server_program("initdb"),
+                f"--pgdata={self._data}",
+                f"--username={_USER}",
+                f"--pwfile={secret}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                # An empty data folder need not survive a power cut; what the server commits later does, by
+                # fsync.
+                "--no-sync",
+            ]
+        )
+        secret.unlink()
+
+    def _copy(self, other: "PostgresServer") -> None:
+        address = ["--host", LOOPBACK, "--port", str(other.port), "--username", _USER, "--no-password"]
+        command = [_server_program("pg_basebackup"), f"--pgdata={self._data}", "--checkpoint=fast", *address]
+        self._make(command, {"PGPASSWORD": other.password})
+
+    def _make(self, command: list[str], environment: Mapping[str, str] | None = None) -> None:
+        """Make the data folder, as the user who will run the server."""
         if self._user is not None:
             setpriv = program("setpriv", "util-linux")
             command = [setpriv, "--reuid", self._user, "--regid", self._user, "--init-groups", "--", *command]
         done = subprocess.run(
-            command, cwd=self._folder, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+            command,
+            cwd=self._folder,
+            env={**os.environ, **(environment or {})},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
         )
-        secret.unlink()
         if done.returncode != 0:
             msg = f"PostgreSQL's data folder could not be made:\n{done.stdout}{done.stderr}"
             raise RuntimeError(msg)
