@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.clock import Clock
-from monitor.store.positions import Claim, Commit, PartitionDelta, Place
+from monitor.store.committing import Commit, PartitionDelta
+from monitor.store.positions import Claim, Place
 
 logger = logging.getLogger("monitor.ingest")
 

@@ -22,9 +22,10 @@ from monitor.profiling import Collected, Profiler, Refused
 from monitor.registry import Registry
 from monitor.source.source import Source
 from monitor.stops import is_moot, reason_of
-from monitor.store import positions
+from monitor.store import committing, positions
+from monitor.store.committing import Commit, Fault, PartitionDelta, ReferencesChanged, SliceDelta
 from monitor.store.joining import JoinedVersions, JoinWork
-from monitor.store.positions import Claim, Commit, Fault, PartitionDelta, Place, ReferencesChanged, SliceDelta
+from monitor.store.positions import Claim, Place
 from monitor.telemetry import Committed, LagSeen, PartitionReleased, Telemetry
 from monitor.tracing.batches import BatchTrace
 from monitor.tracing.tracer import step
@@ -537,7 +538,7 @@ class Ingest:
     def _written(self, work: Commit) -> bool:
         """Write everything; False if it has to be tried again because a reference was promoted."""
         try:
-            positions.commit(self._engine, work, now_ms=self._clock.now_ms(), fault=self._fault)
+            committing.commit(self._engine, work, now_ms=self._clock.now_ms(), fault=self._fault)
         except ReferencesChanged:
             if not self._registry.adopt_references(work):
                 raise
@@ -546,7 +547,7 @@ class Ingest:
 
     def _settled(self, work: Commit) -> bool:
         try:
-            return positions.settled(self._engine, work)
+            return committing.settled(self._engine, work)
         except Unavailable:
             return False
 

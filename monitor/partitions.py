@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitor.seen import Seen
-from monitor.store.positions import OUTCOMES, Claim, PartitionDelta, Place
+from monitor.store.committing import PartitionDelta
+from monitor.store.positions import OUTCOMES, Claim, Place
 
 
 @dataclass

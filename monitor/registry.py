@@ -13,8 +13,9 @@ from detectors.profile import Profile
 from detectors.reference import Reference
 from monitor.config import Configuration
 from monitor.profiling import Key, ModelState, Pointer, SliceKey
+from monitor.store.committing import Commit
 from monitor.store.engine import reading
-from monitor.store.positions import REFERENCES, Commit
+from monitor.store.positions import REFERENCES
 from monitor.store.tables import counter, model_column, model_version, reference, reference_pointer
 from schemas.column import ColumnSpec, Kind, Source
 

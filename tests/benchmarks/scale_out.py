@@ -16,11 +16,12 @@ from sqlalchemy import Engine, select, text
 
 from detectors.profile import profile_batch
 from monitor.config import Configuration
+from monitor.store import committing, positions, schema
 from monitor.store import engine as engines
-from monitor.store import positions, schema
+from monitor.store.committing import Commit, PartitionDelta, SliceDelta
 from monitor.store.engine import reading
 from monitor.store.months import make_months
-from monitor.store.positions import Commit, PartitionDelta, Place, SliceDelta
+from monitor.store.positions import Place
 from monitor.store.tables import partition_state
 from tests.benchmarks.learned import batch_of, learned, promote_references
 from tests.benchmarks.stream import Shape
@@ -179,7 +180,7 @@ def commits(server: PostgresServer, number: int, seconds: float, *, segments: bo
             if began_s - due_s > 1.0:
                 late.append(began_s - due_s)
             step = int(EVENTS_PER_S * EVERY_S)
-            positions.commit(engine, _commit(claim, offset, step, work(), rng), now_ms=_now_ms())
+            committing.commit(engine, _commit(claim, offset, step, work(), rng), now_ms=_now_ms())
             took.append(time.monotonic() - began_s)
             offset += step
             due_s += EVERY_S

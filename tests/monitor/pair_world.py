@@ -13,8 +13,8 @@ from monitor.dead_letters.marking import mark
 from monitor.ingest import Ingest
 from monitor.source.memory import MemoryBroker, MemorySource
 from monitor.store import positions
+from monitor.store.committing import Fault
 from monitor.store.engine import immediate, reading
-from monitor.store.positions import Fault
 from monitor.store.queries.dead_letters import Wanted
 from monitor.store.tables import dead_letter, half_message, slice_profile
 from monitor.telemetry import Telemetry

@@ -16,9 +16,9 @@ from monitor.diary import EVERY_S, Diary
 from monitor.incidents.recording import record
 from monitor.store import engine as engines
 from monitor.store import schema
+from monitor.store.committing import Commit, PartitionDelta
 from monitor.store.engine import immediate
 from monitor.store.outbox import ClaimedRow
-from monitor.store.positions import Commit, PartitionDelta
 from monitor.tracing import tracer
 from monitor.tracing.otlp import OtlpTracer
 from schemas.errors import Fenced, Unavailable

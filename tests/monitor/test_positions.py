@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
+from monitor.store import committing, positions
 from monitor.store import engine as databases
-from monitor.store import positions
+from monitor.store.committing import Commit, PartitionDelta
 from monitor.store.engine import reading
-from monitor.store.positions import Commit, PartitionDelta, Place
+from monitor.store.positions import Place
 from monitor.store.schema import upgrade
 from monitor.store.tables import model_version
 from schemas.errors import Fenced
@@ -66,7 +67,7 @@ def test_a_commit_of_somebody_who_does_not_own_the_partition_keeps_nothing(
         {"model": "m", "version": "1", "role": "champion", "first_slice_ms": 0, "created_at_ms": 0}
     ])  # fmt: skip
     with pytest.raises(Fenced, match="flights/0 belongs to another reader now"):
-        positions.commit(engine, work, now_ms=2)
+        committing.commit(engine, work, now_ms=2)
     with reading(engine) as connection:
         assert positions.accounting(connection)[0]["fetched"] == 0
         assert connection.execute(select(model_version)).all() == []
@@ -75,13 +76,13 @@ def test_a_commit_of_somebody_who_does_not_own_the_partition_keeps_nothing(
 def test_an_unknown_outcome_is_settled_by_reading_the_position(engine: Engine) -> None:
     mine = claim(engine)
     work = Commit([PartitionDelta(mine, 3, 9, fetched=6)])
-    assert not positions.settled(engine, work)
-    positions.commit(engine, work, now_ms=2)
-    assert positions.settled(engine, work)
-    assert not positions.settled(engine, Commit([PartitionDelta(mine, 9, 9)]))
+    assert not committing.settled(engine, work)
+    committing.commit(engine, work, now_ms=2)
+    assert committing.settled(engine, work)
+    assert not committing.settled(engine, Commit([PartitionDelta(mine, 9, 9)]))
     claim(engine)
     with pytest.raises(Fenced):
-        positions.settled(engine, work)
+        committing.settled(engine, work)
 
 
 def test_sources_are_written_as_ranges_by_topic_and_partition() -> None:
@@ -89,7 +90,7 @@ def test_sources_are_written_as_ranges_by_topic_and_partition() -> None:
         owned = positions.Claim(Place(topic, partition), 1, "t", first, None, False, None, [], {})
         return PartitionDelta(owned, first, end)
 
-    text = positions.source_ranges([delta("b", 1, 5, 9), delta("a", 0, 0, 2), delta("a", 3, 7, 7)])
+    text = committing.source_ranges([delta("b", 1, 5, 9), delta("a", 0, 0, 2), delta("a", 3, 7, 7)])
     assert text == '{"a":{"0":[[0,2]]},"b":{"1":[[5,9]]}}'
 
 

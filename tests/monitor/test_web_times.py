@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import update
 
+from monitor.store.committing import Commit, PartitionDelta, commit
 from monitor.store.engine import immediate, reading
-from monitor.store.positions import Commit, PartitionDelta, Place, claim, commit
+from monitor.store.positions import Place, claim
 from monitor.store.queries.times import FRESH_MS, watermarks
 from monitor.store.tables import partition_state
 from tests.monitor.web_world import MINUTE, NOW_MS, START_MS, World, configuration

@@ -20,8 +20,9 @@ from monitor.profiling import Pointer
 from monitor.references.lifecycle import keep, promote
 from monitor.store import engine as engines
 from monitor.store import schema
+from monitor.store.committing import Commit, PartitionDelta, SliceDelta, commit
 from monitor.store.engine import immediate
-from monitor.store.positions import Commit, PartitionDelta, Place, SliceDelta, claim, commit
+from monitor.store.positions import Place, claim
 from monitor.store.tables import judgement, result, slice_profile
 from monitor.telemetry import Telemetry
 from schemas.batch import INVALID, MISSING, OK, Batch, Categories

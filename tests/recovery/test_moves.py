@@ -6,7 +6,8 @@ from sqlalchemy import Engine
 from monitor.ingest import Ingest
 from monitor.registry import Registry
 from monitor.source.memory import MemorySource
-from monitor.store.positions import Commit, Place
+from monitor.store.committing import Commit
+from monitor.store.positions import Place
 from monitor.telemetry import Telemetry
 from schemas.errors import Unavailable
 from tests.recovery.world import MINUTE_MS, Died, World
