@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 
 from alerting.alert import OPEN_STATES
-from monitor.attention import judging, storage, taking_in, telling
+from monitor.attention import certificates, judging, storage, taking_in, telling
 from monitor.attention.problem import Facts, Problem, worst_first
 from monitor.config import Configuration
 from monitor.config.values import write_instant
@@ -145,7 +145,9 @@ def gather(engine: Engine, configuration: Configuration, now_ms: int, ends: Ends
         )
 
 
-def unreadable(engine: Engine, configuration: Configuration, problem: Problem, ends: Ends) -> Status:
+def unreadable(
+    engine: Engine, configuration: Configuration, problem: Problem, ends: Ends, now_ms: int
+) -> Status:
     """What can be said without the database.
 
     Parameters
@@ -154,8 +156,11 @@ def unreadable(engine: Engine, configuration: Configuration, problem: Problem, e
         Why it cannot be read.
     ends : mapping, DriftlineError or str
         As for `gather`; of a mapping only that Kafka answered.
+    now_ms : int
+        Wall clock.
     """
-    problems = worst_first([problem, *_kafka_problems(ends)])
+    ending = certificates.running_out(configuration, now_ms)
+    problems = worst_first([problem, *_kafka_problems(ends), *ending])
     return Status(
         database=describe(engine.url),
         revision=None,
@@ -187,6 +192,7 @@ def _problems(facts: Facts, ends: Ends, budget_spent: float) -> Iterator[Problem
         storage.overdue,
     ):
         yield from find(facts)
+    yield from certificates.running_out(facts.configuration, facts.now_ms)
     yield from judging.overspent(facts, budget_spent)
 
 

@@ -57,7 +57,8 @@ def _gathered(database: Engine, configuration: Configuration) -> tuple[Status, i
         problem = storage.schema_old(str(error))
     else:
         return status, FINDINGS if status.problems else FINE
-    return unreadable(database, configuration, problem, _ends(configuration, ())), UNAVAILABLE
+    ends = _ends(configuration, ())
+    return unreadable(database, configuration, problem, ends, SystemClock().now_ms()), UNAVAILABLE
 
 
 def _places(database: Engine) -> list[Place]:

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 from sqlalchemy import insert, select, update
 
 from monitor import cli
-from monitor.attention import storage, taking_in
+from monitor.attention import certificates, storage, taking_in
 from monitor.attention.problem import SEVERITIES, Facts, Problem, worst_first
 from monitor.config import Configuration
 from monitor.judging.standing import ModelStanding, standings
@@ -32,6 +32,7 @@ from monitor.store.tables import (
     slice_profile,
     window_state,
 )
+from tests.kit.certificates import Authority
 
 HOUR = 3_600_000
 EVENT_MS = 1_362_132_000_000
@@ -437,3 +438,56 @@ def test_lag_and_resuming_with_a_real_broker(engine, run, kafka, topic):
         (entry,) = audit.listed(connection, None, None, 10)
     assert entry.path == "partitions resume --topic status-p --partition 0 --at latest"
     assert (entry.via, entry.detail) == ("command", "goes on at offset 12 instead of 5")
+
+
+# --- certificates -------------------------------------------------------------------------------------------
+
+
+def certified(tmp_path, **options):
+    """A configuration that names files of certificates."""
+    return Configuration.model_validate(
+        {
+            "kafka": {"bootstrap_servers": "h:9", "options": {"security.protocol": "ssl", **options}},
+            "database_url": f"postgresql+psycopg://u@h/d?sslmode=verify-full&sslrootcert={tmp_path}/authority.pem",
+            "streams": [{"topic": "pp", "kind": "predictions"}],
+            "receivers": {
+                "hook": {
+                    "type": "webhook", "url": "https://h.example/x", "secret_env": "HOOK",
+                    "ca_file": f"{tmp_path}/bundle.pem",
+                }
+            },
+        }
+    )  # fmt: skip
+
+
+def test_certificates_that_end_are_told_of_in_time(tmp_path):
+    authority = Authority(tmp_path)
+    own, old = authority.issue("driftline"), authority.issue("old", is_expired=True)
+    (tmp_path / "bundle.pem").write_text(authority.certificate.read_text() * 2)
+    now_ms = time.time_ns() // 1_000_000
+
+    def told(at_ms, file):
+        configuration = certified(tmp_path, **{"ssl.certificate.location": str(file)})
+        return {one.what.split(" (")[0]: one for one in certificates.running_out(configuration, at_ms)}
+
+    day = 86_400_000
+    assert told(now_ms, own.certificate) == {}  # they hold for 30 days
+    soon = told(now_ms + 10 * day, own.certificate)
+    named = {
+        "the certificate of kafka.options.ssl.certificate.location",
+        "the certificate of receivers.hook.ca_file",
+        "the certificate of sslrootcert of the database",
+    }
+    assert soon.keys() == named
+    assert {one.severity for one in soon.values()} == {"warn"}
+    assert {one.severity for one in told(now_ms + 28 * day, own.certificate).values()} == {"page"}
+    (over,) = told(now_ms, old.certificate).values()
+    assert over.severity == "page"
+    assert "is over since 20" in over.what
+    (tmp_path / "broken.pem").write_text("nothing")
+    assert told(now_ms, tmp_path / "broken.pem") == told(now_ms, tmp_path / "nowhere.pem") == {}
+    bundle = old.certificate.read_text() + authority.certificate.read_text()
+    (tmp_path / "chain.pem").write_text(bundle)
+    assert told(now_ms, tmp_path / "chain.pem").keys() == {
+        "the certificate of kafka.options.ssl.certificate.location"
+    }

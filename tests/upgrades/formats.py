@@ -31,7 +31,7 @@ from detectors.comparison import PairedSums
 from detectors.conformal import Bands, Estimate
 from detectors.events import EventBudget, judge_events
 from detectors.fairness_parts import FairnessRule
-from detectors.joint import lanes_of
+from detectors.joint import judge_window, lanes_of
 from detectors.outcome_reference import OutcomeReference
 from detectors.outcome_windows import judge_outcomes, outcome_lanes
 from detectors.outcomes import Predictions
@@ -41,8 +41,10 @@ from monitor.labels.packing import packed, packed_labels, unpacked, unpacked_lab
 from monitor.labels.pairing import LabelRows
 from monitor.retraining.proposals import read_request, write_request
 from monitor.seen import Seen
+from schemas.batch import Batch
 from tests.alerting.factory import notices, play, window
 from tests.detectors.outcome_rows import NEGATIVE, POSITIVE, of_classes
+from tests.detectors.test_relations import MINUTE, learned, rows_of
 from tests.golden.test_bytes import SLICE_MS, arrived, with_quality
 
 FOLDER = Path(__file__).with_name("golden")
@@ -96,6 +98,9 @@ def formats() -> dict[str, Format]:
         "judged-events": Format(
             lambda: _judged_events(b"").state, lambda data: _verdicts(_judged_events(data).verdicts)
         ),
+        "judged-together": Format(
+            lambda: _judged_together(b"").state, lambda data: _verdicts(_judged_together(data).verdicts)
+        ),
         "judged-outcomes": Format(
             lambda: _judged_outcomes(b"").state, lambda data: _verdicts(_judged_outcomes(data).verdicts)
         ),
@@ -146,6 +151,23 @@ def _judged_events(state: bytes) -> Step:
         detector, reference, Facts.of(profile), profile.sample, state,
         start_ms=start_ms, end_ms=start_ms + SLICE_MS, budget=EventBudget(budget, 1e-4),
     )  # fmt: skip
+
+
+def _judged_together(state: bytes) -> Step:
+    """Two windows of rows of which two columns go together, then less so: alarms of columns and of pairs."""
+
+    def rows(seed: int, n: int, minutes: int, less: float = 0.0) -> Batch:
+        first, second, third = np.random.default_rng(seed).normal(size=(3, n))
+        columns = {"a": first, "b": first + (0.5 + less) * second, "c": third}
+        return rows_of(columns, seed, minutes=minutes)
+
+    reference, detector = learned(rows(1, 6_000, 20)), build("edetector", {})
+    window = rows(3 if state else 2, 600, 1, less=1.0)
+    profile = profile_batch(window, MINUTE, reference.binning, reference.hash, sample_rows=600)[0]
+    streams = len(reference.tensor.segments), len(lanes_of(reference, detector))
+    start_ms = MINUTE * (22 if state else 20)
+    moment = Moment(start_ms, start_ms + 2 * MINUTE, np.full(streams, 1e-4))
+    return judge_window(detector, reference, profile.counts, profile.sample, state, moment)
 
 
 def _judged_outcomes(state: bytes) -> Step:
