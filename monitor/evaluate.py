@@ -91,7 +91,7 @@ class Evaluator:
                 while not self._stop.is_set() and (judged := sweep(models)):
                     total += len(judged)
                     self._after(judged)
-            self._judge.tidy()
+            self._judge.tidy(models or ())
             self._expiry.sweep()
         return total
 

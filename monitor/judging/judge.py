@@ -107,7 +107,7 @@ class Judge:
         self._contract = PerModel(configuration, ModelSettings.build_contract)
         self._noted: set[str] = set()
         self._unreferenced = UnreferencedWindows(configuration, engine, clock, telemetry)
-        self._tidier = Tidier(configuration, engine, clock)
+        self._tidier = Tidier(configuration, engine, clock, self._references)
         self._has_labels = any(stream.kind == "labels" for stream in configuration.streams)
 
     # --- what is due ----------------------------------------------------------------------------------------
@@ -420,15 +420,18 @@ class Judge:
             *observe(connection, self._configuration, quality, now_ms),
         )
 
-    def tidy(self) -> None:
+    def tidy(self, models: Collection[str] = ()) -> None:
         """Replace the partial profiles of the slices of windows judged since the last call by their sums.
+
+        Of the given models, of which no other evaluator takes care, also those of open windows if they are
+        very many.
 
         Raises
         ------
         Unavailable
             If the database is away.
         """
-        self._tidier.tidy()
+        self._tidier.tidy(models)
 
 
 def _is_whole(connection: Connection, due: Due) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +17,20 @@ from monitor.clock import Clock
 from monitor.config import Configuration
 from monitor.judging.merging import Merged, merge_slices
 from monitor.profiling import Key, Pointer
+from monitor.references.lifecycle import ReferenceCache, pointer_at, pointers_of
+from monitor.registry import read_columns
 from monitor.store.engine import immediate, reading
 from monitor.store.queries.slices import slices_between
+from monitor.store.queries.times import watermarks
 from monitor.store.sums import ProfileSum, Replaced, replace_profiles
-from monitor.store.tables import slice_profile
+from monitor.store.tables import slice_profile, window_state
 from schemas.column import ColumnSpec
 
 logger = logging.getLogger(__name__)
 
-MOST_SLICES = 100  # of a learning model version, added up at a time
-LEARNING_EVERY_S = 30.0
+MOST_PARTS = 3_000  # of a model version, added up at a time: some twenty MiB
+MANY_PARTS = 24  # of one slice, from which on they are not left until the window is judged
+EVERY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -48,13 +52,17 @@ class Tidier:
     configuration : Configuration
     engine : Engine
     clock : Clock
+    references : ReferenceCache
     """
 
-    def __init__(self, configuration: Configuration, engine: Engine, clock: Clock) -> None:
+    def __init__(
+        self, configuration: Configuration, engine: Engine, clock: Clock, references: ReferenceCache
+    ) -> None:
         self._configuration, self._engine, self._clock = configuration, engine, clock
+        self._references = references
         self._judged: list[JudgedSpan] = []
         self._learning: dict[Key, tuple[int, Mapping[str, ColumnSpec]]] = {}
-        self._tidied_at: dict[Key, float] = {}
+        self._next_s: dict[str | Key, float] = {}  # models whose windows are open, and versions that learn
 
     def note_judged(self, span: JudgedSpan) -> None:
         """Remember slices of which no more parts are to be expected."""
@@ -64,8 +72,14 @@ class Tidier:
         """Remember a model version that has no reference yet."""
         self._learning[key] = (watermark_ms, specs)
 
-    def tidy(self) -> None:
+    def tidy(self, models: Collection[str] = ()) -> None:
         """Replace the parts of the slices noted since the last call by their sums.
+
+        Parameters
+        ----------
+        models : collection of str, optional
+            Models of which no other evaluator takes care. Where many processes read the events of one, its
+            slices are added up already before their window is judged.
 
         Raises
         ------
@@ -73,6 +87,9 @@ class Tidier:
             If the database is away.
         """
         self._tidy_learning()
+        for model in models:
+            if self._is_time(model):
+                self._tidy_open(model)
         judged, self._judged = self._judged, []
         for span in judged:
             with reading(self._engine) as connection:
@@ -94,14 +111,48 @@ class Tidier:
         """Add up the complete slices of model versions that have no reference yet, now and then."""
         learning, self._learning = self._learning, {}
         for key, (mark, specs) in learning.items():
-            if self._clock.monotonic() < self._tidied_at.get(key, 0.0):
+            if not self._is_time(key):
                 continue
-            self._tidied_at[key] = self._clock.monotonic() + LEARNING_EVERY_S
             last = mark - self._configuration.for_model(key[0]).slice_ms
             with reading(self._engine) as connection:
-                parts = _in_parts(connection, key, last)
+                parts = _in_parts(connection, key, 0, last, fewest=2)
             sums = [(slice_ms, merge_slices(rows, specs, None)) for slice_ms, rows in parts.items()]
             self._replace(key, [(slice_ms, merged) for slice_ms, merged in sums if not merged.excluded_rows])
+
+    def _tidy_open(self, model: str) -> None:
+        """Add up complete slices of a model whose windows are not judged yet, if in very many parts."""
+        now_ms, slice_ms = self._clock.now_ms(), self._configuration.for_model(model).slice_ms
+        w = window_state.c
+        open_ = select(w.version, func.min(w.start_ms).label("from_ms")).where(
+            w.model == model, w.touched != w.judged
+        )
+        found: list[tuple[Key, tuple[Pointer, ...], dict[int, list[Any]]]] = []
+        with reading(self._engine) as connection:
+            mark = watermarks(connection, self._configuration, now_ms, [model]).get(model)
+            if mark is None:
+                return
+            for version, from_ms in connection.execute(open_.group_by(w.version)).all():
+                key = (model, version)
+                parts = _in_parts(connection, key, from_ms, mark - slice_ms, fewest=MANY_PARTS)
+                if parts:
+                    found.append((key, pointers_of(connection, self._references, key), parts))
+            specs = read_columns(connection, {model}) if found else {}
+        for key, pointers, parts in found:
+            sums = []
+            for start_ms, rows in parts.items():
+                pointer = pointer_at(pointers, start_ms)
+                mine = [row for row in rows if pointer and row.reference_hash in (None, pointer.hash)]
+                if len(mine) > 1:
+                    sums.append((start_ms, merge_slices(mine, specs.get(key, {}), pointer)))
+            self._replace(key, [(start_ms, one) for start_ms, one in sums if not one.straddling])
+
+    def _is_time(self, what: str | Key) -> bool:
+        """Whether something was not looked at for a while; it then counts as looked at now."""
+        now_s = self._clock.monotonic()
+        if now_s < self._next_s.get(what, 0.0):
+            return False
+        self._next_s[what] = now_s + EVERY_S
+        return True
 
     def _replace(self, key: Key, sums: list[tuple[int, Merged]]) -> None:
         """Put sums in the place of their parts, all or none."""
@@ -128,15 +179,24 @@ def profile_sum(key: Key, slice_ms: int, merged: Merged, span_ms: int = 0) -> Pr
     )
 
 
-def _in_parts(connection: Connection, key: Key, last_ms: int) -> dict[int, list[Any]]:
-    """Stored rows of slices up to a start that are in more than one row; some slices at a time."""
+def _in_parts(
+    connection: Connection, key: Key, from_ms: int, last_ms: int, *, fewest: int
+) -> dict[int, list[Any]]:
+    """Stored rows of slices from a start to another that are in so many rows or more; some at a time."""
     c = slice_profile.c
-    mine = (c.model == key[0], c.version == key[1], c.slice_ms <= last_ms, c.span_ms == 0)
-    several = select(c.slice_ms).where(*mine).group_by(c.slice_ms).having(func.count() > 1)
+    mine = (
+        c.model == key[0], c.version == key[1], c.slice_ms >= from_ms, c.slice_ms <= last_ms, c.span_ms == 0
+    )  # fmt: skip
+    several = select(c.slice_ms, func.count().label("parts")).where(*mine).group_by(c.slice_ms)
+    chosen, total = list[int](), 0
+    for slice_ms, parts in connection.execute(several.having(func.count() >= fewest).order_by(c.slice_ms)):
+        if chosen and total + parts > MOST_PARTS:
+            break
+        chosen.append(slice_ms)
+        total += parts
     found: dict[int, list[Any]] = {}
-    rows = connection.execute(
-        select(slice_profile).where(*mine, c.slice_ms.in_(several.limit(MOST_SLICES))).order_by(c.id)
-    )
-    for row in rows:
-        found.setdefault(row.slice_ms, []).append(row)
+    if chosen:
+        rows = select(slice_profile).where(*mine, c.slice_ms.in_(chosen)).order_by(c.id)
+        for row in connection.execute(rows):
+            found.setdefault(row.slice_ms, []).append(row)
     return found

@@ -15,6 +15,7 @@ from monitor.clock import ManualClock
 from monitor.config import Configuration
 from monitor.ingest import Ingest
 from monitor.judging.judge import Judge
+from monitor.judging.tidying import MANY_PARTS
 from monitor.silence import Silences
 from monitor.source.memory import MemoryBroker, MemorySource
 from monitor.store import engine as engines
@@ -171,6 +172,43 @@ def test_slices_are_added_up_while_a_model_is_still_learning(tmp_path: Path, dat
         world.close()
     assert len(hashes[0]) == 1
     assert hashes[0] == hashes[1]
+
+
+def test_slices_in_very_many_parts_are_added_up_before_their_window_is_judged(
+    tmp_path: Path, database_url: str
+) -> None:
+    """As it is where many processes read the events of one model."""
+    found = []
+    for tidy, url in ((True, database_url), (False, f"sqlite:///{tmp_path}/untidy.db")):
+        world = World(url)
+        world.send(0, 72)
+        world.judge.sweep()
+        for _ in range(MANY_PARTS):
+            world.send(72, 6, per_minute=2)
+        world.send(78, 1)  # event time has not passed this slice by what late events may take
+        assert world.judge.sweep() == []
+        if tidy:
+            world.judge.tidy()
+            assert most_parts(world) == MANY_PARTS  # another evaluator may take care of the model
+            world.judge.tidy(["nobody", "churn"])
+        parts = world.rows(
+            "SELECT count(*), sum(rows) FROM slice_profile "
+            f"WHERE slice_ms >= {START_MS + 72 * MINUTE_MS} GROUP BY slice_ms ORDER BY slice_ms"
+        )
+        many = (MANY_PARTS, 2 * MANY_PARTS)
+        assert parts == [(1, 2 * MANY_PARTS) if tidy and i < 5 else many for i in range(6)] + [(1, 60)]
+        world.send(74, 1, per_minute=2)  # late
+        world.send(79, 4)
+        assert len(world.judge.sweep()) == 1
+        found.append(sorted((*row[:7], row[7] or 0.0) for row in results(world)))
+        world.close()
+    assert [row[:7] for row in found[0]] == [row[:7] for row in found[1]]
+    assert [row[7] for row in found[0]] == pytest.approx([row[7] for row in found[1]])
+
+
+def most_parts(world: World) -> int:
+    rows = world.rows("SELECT count(*) FROM slice_profile GROUP BY slice_ms")
+    return int(max(number for (number,) in rows))
 
 
 def test_a_drift_opens_one_incident_with_messages_in_the_same_transaction(world: World) -> None:
