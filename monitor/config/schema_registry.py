@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
-import httpx
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
+from monitor.config.addresses import server_address
 from monitor.config.secrets import secret
 from monitor.config.section import Finding, Section, report
 from monitor.config.values import DurationMs, EnvironmentName, Text, duration_between, span
@@ -15,20 +15,9 @@ from monitor.config.values import DurationMs, EnvironmentName, Text, duration_be
 if TYPE_CHECKING:
     from monitor.decode.registry import SchemaRegistry
 
-
-def _check_registry_url(url: str) -> str:
-    """Check the address of a registry; what is said of it never holds the address."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
-        msg = "is not the address of a schema registry (use https://host:port)"
-        raise ValueError(msg)
-    if parsed.userinfo:
-        msg = "holds credentials (use username, and password_env or password_file)"
-        raise ValueError(msg)
-    return url
+_check_registry_url = server_address(
+    "a schema registry", "https://host:port", "username, and password_env or password_file"
+)
 
 
 class Registry(Section):

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import httpx
 from pydantic import AfterValidator, Field, model_validator
 
+from monitor.config.addresses import server_address
 from monitor.config.secrets import secret
 from monitor.config.section import Section, report
 from monitor.config.values import EnvironmentName, Name, Share, Text
@@ -18,19 +19,12 @@ from schemas.errors import ConfigurationError
 NEEDS_PACKAGES = "needs OpenTelemetry, which is not installed here (install driftline[otel])"
 
 
+_check_address = server_address("an OTLP/HTTP receiver", "http://host:4318", "headers_env or headers_file")
+
+
 def _check_endpoint(url: str) -> str:
-    """Check the address of a receiver; what is said of it never holds the address."""
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL:
-        parsed = httpx.URL("")
-    if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
-        msg = "is not the address of an OTLP/HTTP receiver (use http://host:4318)"
-        raise ValueError(msg)
-    if parsed.userinfo:
-        msg = "holds credentials (use headers_env or headers_file)"
-        raise ValueError(msg)
-    if parsed.path.rstrip("/").endswith("/v1/traces"):
+    """Check the address of a receiver, without the path that is added to it."""
+    if httpx.URL(_check_address(url)).path.rstrip("/").endswith("/v1/traces"):
         msg = "names the path of the spans, which is added to it (leave /v1/traces out)"
         raise ValueError(msg)
     return url
