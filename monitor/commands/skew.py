@@ -95,7 +95,9 @@ def _events(configuration: Configuration, wanted: Wanted, options: dict[str, Any
     streams = _streams(configuration, str(wanted.model), options["topic"])
     if not options["files"]:
         stretch = (_instant("--from", options["since"]), _instant("--to", options["until"]))
-        return topics_side(configuration.kafka.client_options(), streams, wanted, stretch)
+        # No member of the group comes of it; a name of its own would want a right of its own.
+        options = {**configuration.kafka.client_options(), "group.id": configuration.kafka.group_id}
+        return topics_side(options, streams, wanted, stretch)
     if len({stream.model_dump_json(exclude={"topic", "pair_within_ms"}) for stream in streams}) > 1:
         named = ", ".join(stream.topic for stream in streams)
         msg = f"--events: there are several streams (say with --topic which one the files are like: {named})"

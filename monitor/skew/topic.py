@@ -18,7 +18,6 @@ TIMEOUT_S = 30.0
 PAUSE_S = 0.2
 MOST_MESSAGES = 10_000
 _FIXED: Mapping[str, Any] = {
-    "group.id": "driftline-skew",  # the client wants one; nothing is kept under it
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "enable.partition.eof": True,
@@ -35,7 +34,8 @@ def read_topic(
     Parameters
     ----------
     options : mapping
-        Options of librdkafka with the address of the brokers; they may hold secrets.
+        Options of librdkafka with the address of the brokers; they may hold secrets. Nothing is kept under
+        their ``group.id``, nor is it joined, but the client asks for its coordinator, which takes a right.
     topic : str
     from_ms, to_ms : int, optional
         Epoch milliseconds: of each partition, messages from the first record of `from_ms` or later on, up to

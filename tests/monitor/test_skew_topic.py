@@ -162,4 +162,4 @@ def test_a_partition_without_a_leader_for_good_is_said(monkeypatch):
 def test_no_broker(monkeypatch):
     monkeypatch.setattr("monitor.skew.topic.TIMEOUT_S", 0.5)
     with pytest.raises(Unavailable, match="kafka: p: cannot be read: "):
-        list(read_topic({"bootstrap.servers": "127.0.0.1:1"}, "p"))
+        list(read_topic({"bootstrap.servers": "127.0.0.1:1", "group.id": "g"}, "p"))

@@ -218,6 +218,29 @@ def test_check_is_content_with_the_listed_rights(limited: Limited, capfd: pytest
     assert check_live(limited, capfd) == (cli.FINE, {})
 
 
+def test_commands_of_operators_need_the_rights_of_ingest(limited: Limited, capfd: pytest.CaptureFixture[str]):
+    path = str(limited.installations["ingest"].path)
+    limited.wait_for_counts()
+
+    def said(*command: str) -> tuple[int, Any]:
+        code = cli.run([*command, "-c", path, "--json"])
+        out, err = capfd.readouterr()
+        assert out, err
+        return code, json.loads(out)
+
+    code, status = said("status")
+    assert code in (cli.FINE, cli.FINDINGS)
+    assert "DriftlineKafkaUnreachable" not in [problem["name"] for problem in status["problems"]]
+    assert [(one["topic"], one["lag"]) for one in status["partitions"]] == [(f"{NAME}.in", 0)]
+    code, listed = said("partitions", "list")
+    assert (code, [one["topic"] for one in listed["items"]]) == (cli.FINE, [f"{NAME}.in"])
+    rows = [f"{one['event_id']},{one['features']['age']}" for one in map(event, range(50))]
+    table = limited.installations["ingest"].path.with_name("training.csv")
+    table.write_text("\n".join(["event_id,age", *rows]))
+    code, skew = said("skew", "churn", str(table))
+    assert (code, skew["keys"]["compared"]) == (cli.FINE, 50)
+
+
 @pytest.mark.parametrize("right", rights(), ids=lambda right: f"{right.role}-{right.name}-{right.operation}")
 def test_check_names_the_right_that_is_missing(
     limited: Limited, right: Right, capfd: pytest.CaptureFixture[str]
