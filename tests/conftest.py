@@ -20,7 +20,7 @@ from tests.kit.postgres import PostgresServer  # noqa: E402
 
 # Examples are the same in every run, so that a failure comes from the change at hand; `make test-full`
 # searches on. Several processes share the machine, so how long one example takes says nothing.
-settings.register_profile("steady", deadline=None, derandomize=True, max_examples=40)
+settings.register_profile("steady", deadline=None, derandomize=True, max_examples=25)
 settings.register_profile("search", deadline=None, max_examples=500, print_blob=True)
 settings.load_profile("steady")
 

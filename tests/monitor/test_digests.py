@@ -363,7 +363,7 @@ def at_once(stored: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @settings(
-    max_examples=6,
+    max_examples=3,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
