@@ -16,6 +16,7 @@ from monitor.diary import Diary, whereabouts
 from monitor.enforcement import tripped
 from monitor.intake import Intake
 from monitor.labels.labelling import model_id, place_id
+from monitor.memory import Memory
 from monitor.pairs.taking import Pairs
 from monitor.partitions import EventTimes, Partition, owned_delta
 from monitor.profiling import Collected, Profiler, Refused
@@ -98,7 +99,7 @@ class Ingest:
         self._put_back: set[Place] = set()
         self._stop = threading.Event()
         self._trace = BatchTrace(source.headers_of)
-        self._diary = Diary(clock)
+        self._diary, self._memory = Diary(clock), Memory(clock)
         self.has_joined = False
 
     # --- the loop ------------------------------------------------------------------------------------------
@@ -589,6 +590,7 @@ class Ingest:
         self._committed_at = self._clock.monotonic()
         self._source.show_position({place: delta.next_offset for place, delta in by_place.items()})
         self._telemetry.emit(Committed(self._committed_at - started, outcomes))
+        self._memory.give_back()
         self._diary.committed(work, self._committed_at - started)
         self._trace.end()
         for place, partition in self._owned.items():
