@@ -117,12 +117,14 @@ def _offsets_at(
     """First offsets of an instant or later; none for partitions without such a record.
 
     A partition whose leader is just changing answers with an error of its own and is asked again: no answer
-    must not pass for "no such record".
+    must not pass for "no such record". That itself is believed when it was said twice: a partition would be
+    left out because of it, and nobody would notice.
     """
     if instant_ms is None:
         return {}
     found: dict[int, int] = {}
     left = [TopicPartition(place.topic, place.partition, instant_ms) for place in places]
+    said_none: set[int] = set()
     deadline_s = time.monotonic() + TIMEOUT_S
     while left:
         answers = consumer.offsets_for_times(left, timeout=TIMEOUT_S)
@@ -130,7 +132,10 @@ def _offsets_at(
         failed = [it for it in answers if it.error is not None]
         if failed and time.monotonic() > deadline_s:
             raise KafkaException(failed[0].error)
-        left = [TopicPartition(it.topic, it.partition, instant_ms) for it in failed]
+        none = [it for it in answers if it.error is None and it.offset < 0]
+        again = [*failed, *(it for it in none if it.partition not in said_none)]
+        said_none |= {it.partition for it in none}
+        left = [TopicPartition(it.topic, it.partition, instant_ms) for it in again]
         if left:
             time.sleep(PAUSE_S)
     return found

@@ -152,6 +152,19 @@ def test_a_partition_without_a_leader_is_asked_again(monkeypatch):
     assert client.asked == [[0, 1], [1], [1]]
 
 
+@pytest.mark.parametrize(("answers", "found"), [([-1, 41], {1: 41}), ([-1, -1], {})])
+def test_that_there_is_no_such_record_is_believed_when_it_was_said_twice(monkeypatch, answers, found):
+    monkeypatch.setattr("monitor.skew.topic.PAUSE_S", 0)
+    left = iter(answers)
+
+    def offsets_for_times(places, timeout):
+        return [SimpleNamespace(topic="p", partition=1, offset=next(left), error=None) for _ in places]
+
+    client: Any = SimpleNamespace(offsets_for_times=offsets_for_times)
+    assert _offsets_at(client, [TopicPartition("p", 1)], START_MS) == found
+    assert list(left) == []
+
+
 def test_a_partition_without_a_leader_for_good_is_said(monkeypatch):
     monkeypatch.setattr("monitor.skew.topic.TIMEOUT_S", 0.0)
     client: Any = Answering(9)
