@@ -37,9 +37,7 @@ def running_out(configuration: Configuration, now_ms: int) -> Iterator[Problem]:
 
 def _files(configuration: Configuration) -> list[tuple[str, Path]]:
     """Every file of certificates that the configuration names, once, and under which key."""
-    document = configuration.model_dump(mode="python")
-    document.get("kafka", {}).pop("options", None)
-    found = dict(_named(document, ""))
+    found = dict(_named(configuration.model_dump(mode="python"), ""))
     options = configuration.kafka.options
     for key in ("ssl.certificate.location", "ssl.ca.location"):
         if key in options:

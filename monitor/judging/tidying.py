@@ -133,9 +133,12 @@ class Tidier:
                 return
             for version, from_ms in connection.execute(open_.group_by(w.version)).all():
                 key = (model, version)
+                pointers = pointers_of(connection, self._references, key)
+                if not pointers:
+                    continue  # it is learning
                 parts = _in_parts(connection, key, from_ms, mark - slice_ms, fewest=MANY_PARTS)
                 if parts:
-                    found.append((key, pointers_of(connection, self._references, key), parts))
+                    found.append((key, pointers, parts))
             specs = read_columns(connection, {model}) if found else {}
         for key, pointers, parts in found:
             sums = []

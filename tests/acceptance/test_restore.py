@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import time
 from collections import Counter
@@ -18,9 +17,8 @@ from monitor.store import engine as databases
 from monitor.store.engine import reading
 from monitor.store.tables import partition_state, slice_profile
 from tests.kit.kafka import KafkaCluster
-from tests.kit.ports import LOOPBACK, free_port
+from tests.kit.ports import free_port
 from tests.kit.postgres import PostgresServer
-from tests.kit.process import program
 from tests.kit.service import Service, command_path
 from tests.kit.waiting import wait_for
 
@@ -131,26 +129,14 @@ class OfDump(Backup):
         self.url = self.server.url(self.name)
 
     def take(self, config: Path) -> None:
-        self._tool(self.server, "pg_dump", "--format=custom", f"--file={self.folder}/dump", self.name)
+        self.server.tool("pg_dump", "--format=custom", f"--file={self.folder}/dump", self.name)
 
     def restore(self) -> str:
         self.server.kill()
         other = self.stack.enter_context(PostgresServer())
         name = other.create_database()
-        self._tool(other, "pg_restore", "--exit-on-error", f"--dbname={name}", f"{self.folder}/dump")
+        other.tool("pg_restore", "--exit-on-error", f"--dbname={name}", f"{self.folder}/dump")
         return other.url(name)
-
-    @staticmethod
-    def _tool(server: PostgresServer, name: str, *arguments: str) -> None:
-        folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: int(one.parent.name))
-        given = {
-            "PGHOST": LOOPBACK, "PGPORT": str(server.port), "PGUSER": "driftline",
-            "PGPASSWORD": server.password,
-        }  # fmt: skip
-        path = program(name, "postgresql-client", also_in=folders[::-1])
-        subprocess.run(
-            [path, *arguments], env={**os.environ, **given}, check=True, capture_output=True, timeout=300
-        )
 
 
 class OfBaseBackup(OfDump):

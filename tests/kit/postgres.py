@@ -133,6 +133,14 @@ class PostgresServer:
             connect_timeout=60,
         )
 
+    def tool(self, name: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's programs, such as ``pg_dump``, against this server."""
+        given = {
+            "PGHOST": LOOPBACK, "PGPORT": str(self.port), "PGUSER": _USER, "PGPASSWORD": self.password,
+        }  # fmt: skip
+        command = [_server_program(name), *arguments]
+        subprocess.run(command, env={**os.environ, **given}, check=True, capture_output=True, timeout=300)
+
     def log_tail(self) -> str:
         """Return the end of the server's log."""
         return self._process.log_tail() if self._process else ""

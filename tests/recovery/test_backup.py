@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,6 @@ from monitor.store.positions import Place
 from monitor.store.tables import counter, gap, metadata
 from schemas.errors import StoreError, Unavailable, UsageError
 from tests.kit.postgres import PostgresServer
-from tests.kit.process import program
 from tests.monitor.outcome_world import OutcomeWorld
 from tests.recovery.world import World
 
@@ -107,20 +105,9 @@ def restored(engine: Engine, tmp_path: Path, request: pytest.FixtureRequest) -> 
     server: PostgresServer = request.getfixturevalue("postgres")
     name, dump = server.create_database(), tmp_path / "driftline.dump"
     request.addfinalizer(lambda: server.drop_database(name))
-    address = databases.read_url(server.url(str(engine.url.database)))
-    tool(address, "pg_dump", "--format=custom", f"--file={dump}", str(engine.url.database))
-    tool(address, "pg_restore", "--exit-on-error", f"--dbname={name}", str(dump))
+    server.tool("pg_dump", "--format=custom", f"--file={dump}", str(engine.url.database))
+    server.tool("pg_restore", "--exit-on-error", f"--dbname={name}", str(dump))
     return databases.create(server.url(name))
-
-
-def tool(address: Any, name: str, *arguments: str) -> None:
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda one: int(one.parent.name))[::-1]
-    given = {
-        "PGHOST": address.host, "PGPORT": str(address.port), "PGUSER": address.username,
-        "PGPASSWORD": address.password,
-    }  # fmt: skip
-    path = program(name, "postgresql-client", also_in=folders)
-    subprocess.run([path, *arguments], env=given, check=True, capture_output=True, timeout=300)
 
 
 class closing_engine:  # noqa: N801 - reads as the function that it is
