@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.kit import kafka
@@ -57,3 +58,23 @@ def test_every_make_target_is_described():
     targets = {line.split()[1] for line in done.stdout.splitlines()}
     promised = {"setup", "demo", "test", "test-full", "check", "bench", "lock", "format", "clean", "help"}
     assert promised - targets == set()
+
+
+def test_tests_of_one_group_run_on_one_worker(tmp_path: Path):
+    """What a group shares is slow to start; that a runner scatters it would only be felt."""
+    (tmp_path / "test_grouped.py").write_text(
+        "import os, pytest\n"
+        "@pytest.mark.parametrize('number', range(12))\n"
+        "@pytest.mark.xdist_group('together')\n"
+        "def test_one(number):\n"
+        f"    with open({str(tmp_path / 'workers')!r}, 'a') as seen:\n"
+        "        print(os.environ['PYTEST_XDIST_WORKER'], file=seen)\n"
+    )
+    done = run(
+        sys.executable, "-m", "pytest", "-n", "2", "--dist", "loadgroup", "-p", "no:cacheprovider",
+        "--rootdir", tmp_path, "-c", "/dev/null", tmp_path / "test_grouped.py",
+        PYTEST_ADDOPTS="",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    workers = (tmp_path / "workers").read_text().split()
+    assert (len(workers), len(set(workers))) == (12, 1)
