@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ SMALLEST = 8
 TEACHERS = 16  # rows that new columns are learned from before the rest of a block is read with them
 LONGEST_NUMBER = 400  # digits; Python refuses to read more than a few thousand
 LONG_BYTES = 65_536  # a row longer than this is read on its own
+_BEGINS_WITH_NULL = re.compile(rb"[ \t\r\n]*null")
 
 
 @dataclass(frozen=True)
@@ -295,6 +297,8 @@ def _as_json(raws: Raws, rows: NDArray[np.int64]) -> Raws:
 def _read(raws: Raws, snapshot: Snapshot) -> pa.Table | None:
     """Read objects with Arrow; None if it refuses any of them."""
     joined = b"\n".join(raws)
+    if _BEGINS_WITH_NULL.match(joined):
+        return None  # Arrow 26 does not refuse that: the process would end
     try:
         table = pj.read_json(
             pa.BufferReader(joined),
