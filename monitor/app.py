@@ -232,7 +232,8 @@ class Service:
         return relay.Relayer(self.engine, lambda: self._producer(options), topic, self.clock, failed)
 
     def _producer(self, options: dict[str, Any]) -> Producer:
-        return made(lambda given: Producer(given, logger=client_logger), options, self.configuration)
+        where = self.configuration.where("kafka", "options")
+        return made(lambda given: Producer(given, logger=client_logger), options, where)
 
     def _failed(self, client: str) -> Callable[[KafkaError], None]:
         """What a client of Kafka is to call with its errors, so that they are counted."""

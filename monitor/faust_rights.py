@@ -42,7 +42,7 @@ class GroupRight:
             return  # nobody in particular, to whom nothing is allowed or forbidden
         if self._client is None:
             options: dict[str, Any] = {"log_level": 0, **self._configuration.kafka.client_options()}
-            self._client = made(AdminClient, options, self._configuration)
+            self._client = made(AdminClient, options, self._configuration.where("kafka", "options"))
         if problem := group_problem(self._client, self._group):
             msg = f"group {self._group}: {problem}"
             raise GroupAuthorizationFailedError(msg)

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from monitor.config import Configuration
 from monitor.logs import mask
 from schemas.errors import ConfigurationError
 
@@ -69,7 +68,7 @@ def _rank(error: KafkaError) -> int:
     return 0 if error.code() in _TELLING else 2 if error.code() in _DULL else 1
 
 
-def made(make: Callable[[dict[str, Any]], T], options: dict[str, Any], configuration: Configuration) -> T:
+def made(make: Callable[[dict[str, Any]], T], options: dict[str, Any], where: str) -> T:
     """Make a client of Kafka.
 
     Parameters
@@ -77,8 +76,8 @@ def made(make: Callable[[dict[str, Any]], T], options: dict[str, Any], configura
     make : callable
         Makes it of its options.
     options : dict
-    configuration : Configuration
-        Where the options stand.
+    where : str
+        Where the options stand; see `Configuration.where`.
 
     Raises
     ------
@@ -88,5 +87,4 @@ def made(make: Callable[[dict[str, Any]], T], options: dict[str, Any], configura
     try:
         return make(options)
     except KafkaException as error:
-        where = configuration.where("kafka", "options")
         raise ConfigurationError([f"{where}: kafka.options: {mask(error.args[0].str())}"]) from None

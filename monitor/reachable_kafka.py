@@ -37,10 +37,11 @@ def kafka_findings(configuration: Configuration) -> Iterator[Found]:
     # At any other level librdkafka would write every attempt to standard error.
     options: dict[str, Any] = {"log_level": 0, **configuration.kafka.client_options()}
     reasons = Reasons(options)
-    client = made(AdminClient, {**options, "error_cb": reasons.note}, configuration)
+    where = configuration.where("kafka", "options")
+    client = made(AdminClient, {**options, "error_cb": reasons.note}, where)
     servers = configuration.kafka.bootstrap_servers
     try:
-        topics = _topics(client, reasons)
+        topics = topics_of(client, reasons)
     except KafkaException as error:
         yield "kafka", False, f"{servers}: {reasons.text(error.args[0])}"
         return
@@ -48,9 +49,9 @@ def kafka_findings(configuration: Configuration) -> Iterator[Found]:
     yield from _Trial(client, configuration, topics).findings()
 
 
-def _topics(client: AdminClient, reasons: Reasons) -> dict[str, Any]:
+def topics_of(client: AdminClient, reasons: Reasons, within_s: float = TIMEOUT_S) -> dict[str, Any]:
     """Topics that the user may see; gives up early once the reason is one that does not pass by itself."""
-    deadline_s = time.monotonic() + TIMEOUT_S
+    deadline_s = time.monotonic() + within_s
     while True:
         try:
             return client.list_topics(timeout=LOOK_S).topics

@@ -29,7 +29,7 @@ def topic_ends(configuration: Configuration, places: Collection[Place], timeout_
     # At any other level librdkafka would write every attempt to standard error.
     options: dict[str, Any] = {"log_level": 0, **configuration.kafka.client_options()}
     reasons = Reasons(options)
-    client = made(AdminClient, {**options, "error_cb": reasons.note}, configuration)
+    client = made(AdminClient, {**options, "error_cb": reasons.note}, configuration.where("kafka", "options"))
     try:
         known = client.list_topics(timeout=timeout_s).topics
     except KafkaException as error:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from schemas.errors import UsageError
 
+if TYPE_CHECKING:
+    from monitor.config.service import Kafka
+
 MOST_MESSAGES = 1_000
+BROKERS = "127.0.0.1:9092"
 _TABLES = (".csv", ".parquet", ".pq", ".gz", ".bz2", ".zst", ".tsv")
 _CONTRACTS = (".json", ".yaml", ".yml")
 
@@ -18,9 +23,8 @@ _CONTRACTS = (".json", ".yaml", ".yml")
     "--from", "source", metavar="FILE", help="CSV or Parquet table, one row an event, or a contract."
 )
 @click.option("--topic", metavar="TOPIC", help="Sample the predictions of this topic instead.")
-@click.option(
-    "--bootstrap", default="127.0.0.1:9092", show_default=True, metavar="HOST:PORT", help="Brokers."
-)
+@click.option("--bootstrap", metavar="HOST:PORT", help=f"Brokers.  [default: {BROKERS}]")
+@click.option("-c", "--config", metavar="FILE", help="Reach the brokers as this configuration does.")
 @click.option("--model", metavar="NAME", help="Name of the model.  [default: as the source has it]")
 @click.option("--label", metavar="COLUMN", help="Column of the table with the label.")
 @click.option("--most", type=click.IntRange(1, 1_000_000), default=MOST_MESSAGES, show_default=True,
@@ -31,7 +35,8 @@ _CONTRACTS = (".json", ".yaml", ".yml")
 def command(
     source: str | None,
     topic: str | None,
-    bootstrap: str,
+    bootstrap: str | None,
+    config: str | None,
     model: str | None,
     label: str | None,
     most: int,
@@ -52,25 +57,40 @@ def command(
     if output is not None and Path(output).exists() and not force:
         msg = f"{output}: is there already (use --force to replace it, or another name)"
         raise UsageError(msg)
+    kafka, where = _brokers(bootstrap, config)
     if topic is not None:
-        text = _of_topic(bootstrap, topic, most, model, strict)
+        text = _of_topic(kafka, where, topic, most, model, strict)
     elif _is_contract(str(source)):
-        text = _of_contract(str(source), model, label, bootstrap, strict)
+        text = _of_contract(str(source), model, label, kafka, strict)
     else:
-        text = _of_table(str(source), model, label, bootstrap, strict)
+        text = _of_table(str(source), model, label, kafka, strict)
     _write(_checked(text), output)
 
 
-def _of_topic(servers: str, topic: str, most: int, model: str | None, strict: bool) -> str:
+def _brokers(bootstrap: str | None, config: str | None) -> tuple[Kafka, str]:
+    """How to reach the brokers, and where that is said."""
+    from monitor.config import load
+    from monitor.config.service import Kafka
+
+    if config is None:
+        return Kafka(bootstrap_servers=bootstrap or BROKERS), "--bootstrap"
+    if bootstrap is not None:
+        msg = "--bootstrap and --config both name brokers (give one of them)"
+        raise UsageError(msg)
+    configuration = load(config)
+    return configuration.kafka, configuration.where("kafka", "options")
+
+
+def _of_topic(kafka: Kafka, where: str, topic: str, most: int, model: str | None, strict: bool) -> str:
     from monitor.contracts.inference import infer
     from monitor.contracts.sample import sample  # loads the Kafka client
     from monitor.contracts.written import of_sample
 
-    name, table = sample(servers, topic, most, model)
-    return of_sample(infer(table), f"topic {topic}", name, servers, topic, is_strict=strict)
+    name, table = sample(kafka, topic, most, model, where)
+    return of_sample(infer(table), f"topic {topic}", name, kafka, topic, is_strict=strict)
 
 
-def _of_table(source: str, model: str | None, label: str | None, servers: str, strict: bool) -> str:
+def _of_table(source: str, model: str | None, label: str | None, kafka: Kafka, strict: bool) -> str:
     from monitor.config.settings import ModelSettings
     from monitor.contracts.inference import infer
     from monitor.contracts.written import of_sample
@@ -79,10 +99,10 @@ def _of_table(source: str, model: str | None, label: str | None, servers: str, s
 
     table = open_table(source, KnownKinds(ModelSettings(), {}))
     name = model or _stem(source)
-    return of_sample(infer(table, label), Path(source).name, name, servers, None, is_strict=strict)
+    return of_sample(infer(table, label), Path(source).name, name, kafka, None, is_strict=strict)
 
 
-def _of_contract(source: str, model: str | None, label: str | None, servers: str, strict: bool) -> str:
+def _of_contract(source: str, model: str | None, label: str | None, kafka: Kafka, strict: bool) -> str:
     from monitor.contracts.catalog import read_contract
     from monitor.contracts.written import of_contract
 
@@ -93,7 +113,7 @@ def _of_contract(source: str, model: str | None, label: str | None, servers: str
     for note in contract.notes:
         click.echo(f"{source}: {note}", err=True)
     name = model or contract.model or _stem(source)
-    return of_contract(contract, Path(source).name, name, servers, None)
+    return of_contract(contract, Path(source).name, name, kafka, None)
 
 
 def _is_contract(source: str) -> bool:

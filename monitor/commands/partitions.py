@@ -171,8 +171,8 @@ def _start(configuration: Configuration, place: Place, at: str, position: int) -
         raise UsageError(msg)
     options = configuration.kafka.client_options()
     servers = str(options.pop("bootstrap.servers"))
-    group = configuration.kafka.group_id
-    source = made(lambda others: KafkaSource(servers, group, others), options, configuration)
+    group, where = configuration.kafka.group_id, configuration.where("kafka", "options")
+    source = made(lambda others: KafkaSource(servers, group, others), options, where)
     try:
         low, high = source.range_of(place)
         topic_id = source.topic_id(place.topic)

@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as Record
+from confluent_kafka.admin import AdminClient
 
+from monitor.config.service import Kafka
 from monitor.contracts.contract import is_finite_number
 from monitor.decode.catalog import AUTO, translated
 from monitor.decode.halves import Half, Pair
@@ -18,24 +20,30 @@ from monitor.decode.message import Event, Message
 from monitor.decode.reading import Reading
 from monitor.frames.names import FEATURE_PREFIX, FIELDS
 from monitor.frames.table import Table
+from monitor.kafka_reasons import Reasons, made
+from monitor.reachable_kafka import topics_of
 from schemas.errors import EventError, Unavailable, UsageError
 
 TIMEOUT_S = 10.0
 _FALLBACK = "model"
 
 
-def sample(servers: str, topic: str, most: int, model: str | None = None) -> tuple[str, Table]:
+def sample(
+    kafka: Kafka, topic: str, most: int, model: str | None = None, where: str = "--bootstrap"
+) -> tuple[str, Table]:
     """Read the latest messages of a topic.
 
     Parameters
     ----------
-    servers : str
-        Brokers, ``host:port`` separated by commas.
+    kafka : Kafka
+        How to reach the brokers. Nothing joins its group; another one would want a right of its own.
     topic : str
     most : int
         Messages to read, over all partitions.
     model : str, optional
         Whose events to keep; default: that with the most.
+    where : str
+        Where the options of Kafka stand, for errors.
 
     Returns
     -------
@@ -47,11 +55,13 @@ def sample(servers: str, topic: str, most: int, model: str | None = None) -> tup
     Raises
     ------
     Unavailable
-        If the brokers cannot be reached, or do not answer in time.
+        If the brokers cannot be reached, do not answer in time, or do not let us in.
+    ConfigurationError
+        If librdkafka does not know an option.
     UsageError
         If there is no such topic, or no prediction of the model in the messages.
     """
-    records = _records(servers, topic, most)
+    records = _records(kafka, topic, most, where)
     events, problem = _events(records)
     if not events:
         why = f": {problem}" if problem else " (send some, or use --from FILE)"
@@ -77,39 +87,39 @@ def rows_table(name: str, rows: list[dict[str, Any]]) -> Table:
     return Table(name, made.schema, parts)
 
 
-def _records(servers: str, topic: str, most: int) -> list[Record]:
-    consumer = Consumer(
-        {
-            "bootstrap.servers": servers,
-            "group.id": "driftline-init",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "log_level": 0,
-        }
-    )
+def _records(kafka: Kafka, topic: str, most: int, where: str) -> list[Record]:
+    options: dict[str, Any] = {"log_level": 0, **kafka.client_options()}
+    reasons = Reasons(options)
+    reading = {
+        "group.id": kafka.group_id,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+    }
     try:
-        return _fetched(consumer, topic, most)
+        found = topics_of(made(AdminClient, {**options, "error_cb": reasons.note}, where), reasons, TIMEOUT_S)
+        if topic not in found:
+            msg = f"--topic: there is no topic {topic!r}, or it may not be seen"
+            raise UsageError(msg)
+        consumer = Consumer({**options, **reading})
+        try:
+            return _fetched(consumer, topic, sorted(found[topic].partitions), most)
+        finally:
+            consumer.close()
     except KafkaException as error:
-        msg = f"{servers}: cannot be read: {error.args[0].str()}"
+        msg = f"{kafka.bootstrap_servers}: cannot be read: {reasons.text(error.args[0])}"
         raise Unavailable(msg) from error
-    finally:
-        consumer.close()
 
 
-def _fetched(consumer: Consumer, topic: str, most: int) -> list[Record]:
-    partitions = consumer.list_topics(topic, timeout=TIMEOUT_S).topics[topic]
-    if partitions.error is not None or not partitions.partitions:
-        msg = f"--topic: there is no topic {topic!r}"
-        raise UsageError(msg)
-    each = -(-most // len(partitions.partitions))
+def _fetched(consumer: Consumer, topic: str, partitions: list[int], most: int) -> list[Record]:
+    each = -(-most // len(partitions))
     starts: list[TopicPartition] = []
-    for number in partitions.partitions:
+    for number in partitions:
         low, high = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=TIMEOUT_S)
         starts.append(TopicPartition(topic, number, max(low, high - each)))
     consumer.assign(starts)
     records: list[Record] = []
-    waiting = set(partitions.partitions)
+    waiting = set(partitions)
     until_s = time.monotonic() + TIMEOUT_S
     while waiting and len(records) < most:
         came = consumer.consume(min(most - len(records), 1_000), timeout=0.2)

@@ -6,16 +6,17 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from monitor.config.service import Kafka
 from monitor.contracts.contract import CATEGORICAL, Contract, known_to_configuration
 from monitor.contracts.inference import Inferred
 from monitor.contracts.survey import Seen, widened
-from monitor.contracts.yaml_text import flow, scalar
+from monitor.contracts.yaml_text import block, flow, scalar
 from monitor.frames.names import IDENTITY
 
 _HEAD = """\
 kafka:
   bootstrap_servers: {servers}    # brokers, host:port separated by commas
-  group_id: driftline
+  group_id: {group}{options}
 database_url: sqlite:///driftline.db    # or postgresql+psycopg://driftline@db/driftline
 streams:
   - {{topic: {predictions}, kind: predictions, format: auto}}
@@ -35,13 +36,13 @@ _LINE = " " * 6
 _LONGEST_COMMENT = 2_000
 
 
-def of_contract(contract: Contract, source: str, model: str, servers: str, topic: str | None) -> str:
+def of_contract(contract: Contract, source: str, model: str, kafka: Kafka, topic: str | None) -> str:
     """Write a configuration with a contract that somebody has made: it holds as it stands."""
     lines = [_intro(f"a contract in {source}", "Its rules hold as they stand.")]
     lines += [f"# {_comment(note)}" for note in contract.notes]
     parts = [name for name in contract.columns if name in IDENTITY]
     lines += [f"# left out: {_comment(name)}: a part of every event, not a feature" for name in parts]
-    lines.append(_head(model, servers, topic))
+    lines.append(_head(model, kafka, topic))
     said = contract.as_settings()
     columns = {name: options for name, options in said.pop("columns").items() if name not in parts}
     lines += [f"    {name}: {flow(value)}" for name, value in said.items()]
@@ -53,7 +54,7 @@ def of_contract(contract: Contract, source: str, model: str, servers: str, topic
 
 
 def of_sample(
-    found: Inferred, source: str, model: str, servers: str, topic: str | None, *, is_strict: bool
+    found: Inferred, source: str, model: str, kafka: Kafka, topic: str | None, *, is_strict: bool
 ) -> str:
     """Write a configuration for a model of which a sample is known.
 
@@ -63,15 +64,15 @@ def of_sample(
     source : str
         What the sample was, for the first comment.
     model : str
-    servers : str
-        Kafka brokers.
+    kafka : Kafka
+        How to reach the brokers.
     topic : str or None
         Topic of the predictions; named after the model if None.
     is_strict : bool
         Put ranges and values in as rules, exactly as they were seen; else as comments, a little wider.
     """
     rule = _EXACT if is_strict else _OPEN
-    lines = [_intro(f"{found.rows} rows of {source}", rule), _head(model, servers, topic)]
+    lines = [_intro(f"{found.rows} rows of {source}", rule), _head(model, kafka, topic)]
     lines += _about(found)
     lines.append("    columns:" if found.features else "    columns: {}")
     for name, seen in found.features.items():
@@ -84,12 +85,16 @@ def _intro(source: str, rule: str) -> str:
     return f"# {said}\n# Check it: driftline check -c FILE. All options: docs/configuration.md."
 
 
-def _head(model: str, servers: str, topic: str | None) -> str:
+def _head(model: str, kafka: Kafka, topic: str | None) -> str:
     safe = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "._-") else "-" for sign in model)[
         :200
     ]
     return _HEAD.format(
-        servers=scalar(servers),
+        servers=scalar(kafka.bootstrap_servers),
+        group=scalar(kafka.group_id),
+        options="".join(f"\n{line}" for line in block({"options": kafka.options}, 2))
+        if kafka.options
+        else "",
         predictions=scalar(topic or f"{safe}.predictions"),
         labels=scalar(f"{safe}.labels"),
         model=scalar(model),

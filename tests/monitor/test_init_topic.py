@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from monitor import cli
 from monitor.config import load
+from monitor.config.service import Kafka
 from monitor.contracts.sample import sample
 from monitor.demo.broker import EmbeddedBroker
 from schemas.errors import Unavailable
@@ -72,9 +73,36 @@ def test_the_model_and_the_number_of_messages(broker, capsys):
     assert "--model: no event of 'x' in flights (there are: flight-delay, other)" in capsys.readouterr().err
 
 
+CONFIGURATION = """
+kafka: {{bootstrap_servers: "{address}", group_id: ours, options: {{client.id: me, socket.timeout.ms: 9000}}}}
+database_url: sqlite:///x.db
+streams: [{{topic: others, kind: predictions}}]
+"""
+
+
+def test_brokers_as_another_configuration_reaches_them(broker, tmp_path, capsys):
+    """Also those that want a certificate or a password: what comes of it reaches them in the same way."""
+    there, file = tmp_path / "there.yaml", str(tmp_path / "drafted.yaml")
+    there.write_text(CONFIGURATION.format(address=broker.address))
+    arguments = ["init", "--topic", "flights", "-c", str(there)]
+    assert cli.run([*arguments, "-o", file]) == 0
+    assert load(file).kafka == load(str(there)).kafka
+    assert cli.run(["init", "--from", file, "--bootstrap", broker.address, "-c", str(there)]) == 2
+    assert "--bootstrap and --config both name brokers" in capsys.readouterr().err
+    there.write_text(CONFIGURATION.format(address=broker.address).replace("client.id", "clientid"))
+    assert cli.run(arguments) == 2
+    assert f"{there}:2: kafka.options: No such configuration property" in capsys.readouterr().err
+
+
+def test_a_topic_that_is_not_there_is_not_made(broker, capsys):
+    for _ in range(2):
+        assert cli.run(["init", "--topic", "flihgts", "--bootstrap", broker.address]) == 2
+        assert "--topic: there is no topic 'flihgts', or it may not be seen" in capsys.readouterr().err
+
+
 def test_nothing_is_committed(broker, capsys):
     assert cli.run(["init", "--topic", "flights", "--bootstrap", broker.address]) == 0
-    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "driftline-init"})
+    consumer = Consumer({"bootstrap.servers": broker.address, "group.id": "driftline"})
     places = [TopicPartition("flights", number) for number in range(broker.partitions("flights"))]
     assert {place.offset for place in consumer.committed(places, timeout=60)} == {-1001}
     consumer.close()
@@ -98,14 +126,11 @@ class Falling:
     def __init__(self, _options):
         self.left = [SimpleNamespace(error=lambda: None)]
 
-    def list_topics(self, topic, timeout):
-        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={0: None})})
-
     def get_watermark_offsets(self, place, timeout):
         return 0, 500
 
     def assign(self, places):
-        assert [place.offset for place in places] == [400]
+        assert {place.offset for place in places} == {500 - -(-100 // len(places))}
 
     def consume(self, number, timeout):
         found, self.left = self.left, []
@@ -115,12 +140,12 @@ class Falling:
         """Nothing is open."""
 
 
-def test_a_sample_that_is_cut_short_is_said(monkeypatch):
+def test_a_sample_that_is_cut_short_is_said(broker, monkeypatch):
     """It would be a configuration of some of the messages, or say that none is a prediction."""
-    monkeypatch.setattr("monitor.contracts.sample.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("monitor.contracts.sample.TIMEOUT_S", 1.0)
     monkeypatch.setattr("monitor.contracts.sample.Consumer", Falling)
-    with pytest.raises(Unavailable, match=r"flights: the brokers sent nothing for 0\.05 s, after 1 messages"):
-        sample("broker:9092", "flights", 100)
+    with pytest.raises(Unavailable, match=r"flights: the brokers sent nothing for 1 s, after 1 messages"):
+        sample(Kafka(bootstrap_servers=broker.address), "flights", 100)
 
 
 def test_no_broker(capsys, monkeypatch):

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from monitor import cli
+from monitor.config import load
 from tests.kit.ports import free_port
 from tests.kit.secured_kafka import SecuredKafka
 from tests.kit.secured_postgres import SecuredPostgres
@@ -239,6 +240,11 @@ def test_commands_of_operators_need_the_rights_of_ingest(limited: Limited, capfd
     table.write_text("\n".join(["event_id,age", *rows]))
     code, skew = said("skew", "churn", str(table))
     assert (code, skew["keys"]["compared"]) == (cli.FINE, 50)
+    drafted = str(table.with_name("drafted.yaml"))
+    assert cli.run(["init", "--topic", f"{NAME}.in", "-c", path, "-o", drafted]) == cli.FINE
+    was, found = load(path), load(drafted)
+    assert (found.kafka, found.streams[0].topic, list(found.models)) == (was.kafka, f"{NAME}.in", ["churn"])
+    assert found.models["churn"].columns["age"].kind == "numeric"
 
 
 @pytest.mark.parametrize("right", rights(), ids=lambda right: f"{right.role}-{right.name}-{right.operation}")
