@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 
 from monitor.attention.problem import Facts, Problem, counted, named
+from monitor.dead_letters.letters import REPLAYED
 from monitor.stops import rule_in
 from monitor.store.positions import Place
 from monitor.store.queries.times import FRESH_MS
@@ -99,9 +100,10 @@ def silent(facts: Facts) -> Iterator[Problem]:
 
 
 def dead_letters(facts: Facts) -> Iterator[Problem]:
-    """Messages of the last day that could not be taken in."""
+    """Messages of the last day that could not be taken in, and have not been since."""
     recent = dead_letter.c.stored_at_ms >= facts.now_ms - DAY_MS
-    query = select(func.count()).select_from(dead_letter).where(recent)
+    open_ = dead_letter.c.status != REPLAYED
+    query = select(func.count()).select_from(dead_letter).where(recent, open_)
     number = int(facts.connection.execute(query).scalar_one())
     if number:
         what = counted(number, "dead letter in the last day", "dead letters in the last day")

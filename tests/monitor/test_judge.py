@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,7 @@ MINUTE_MS = 60_000
 class World:
     """One ingest process, one judge, a broker in memory and a clock that is turned by hand."""
 
-    def __init__(self, url: str, **defaults: Any) -> None:
+    def __init__(self, url: str, *, budget: str = "1 per week", **defaults: Any) -> None:
         self.clock = ManualClock(START_MS + 30 * 86_400_000)
         self.engine = engines.create(url)
         schema.upgrade(self.engine)
@@ -48,7 +50,7 @@ class World:
                     "reference": {"first": "1h"},
                     **defaults,
                 },
-                "alerts": {"routes": [{"match": {}, "to": ["hook"]}]},
+                "alerts": {"routes": [{"match": {}, "to": ["hook"]}], "budget": budget},
                 "receivers": {
                     "hook": {"type": "webhook", "url": "https://example.org/x", "secret_env": "HOOK"}
                 },
@@ -66,12 +68,19 @@ class World:
         self.rng = np.random.default_rng(7)
         self.sent = 0
 
-    def send(self, first_minute: int, minutes: int, shift: float = 0.0, per_minute: int = 60) -> None:
+    def send(
+        self,
+        first_minute: int,
+        minutes: int,
+        shift: float = 0.0,
+        per_minute: int = 60,
+        models: Sequence[str] = ("churn",),
+    ) -> None:
         """Produce events of consecutive minutes and take them in."""
-        for i in range(minutes * per_minute):
+        for i, model in itertools.product(range(minutes * per_minute), models):
             event = {
                 "event_id": f"e{self.sent}",
-                "model": "churn",
+                "model": model,
                 "version": "1",
                 "timestamp": START_MS + first_minute * MINUTE_MS + i * MINUTE_MS // per_minute,
                 "features": {"age": round(float(self.rng.normal(40 + 9 * shift, 9)), 3)},

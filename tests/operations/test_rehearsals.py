@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,15 +14,15 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
-from sqlalchemy import insert, select, update
+from sqlalchemy import select
 
-from alerting.alert import State
 from alerting.notifiers.base import ReceiverDisabled
 from monitor import cli
 from monitor.attention import judging, telling
 from monitor.attention.problem import Facts
 from monitor.clock import ManualClock
 from monitor.config import Configuration
+from monitor.dead_letters.marking import mark
 from monitor.incidents.actions import Actions
 from monitor.ingest import Ingest
 from monitor.source.memory import MemoryBroker, MemorySource
@@ -28,7 +32,8 @@ from monitor.store import positions, schema
 from monitor.store.engine import immediate, reading
 from monitor.store.outbox import revive_one
 from monitor.store.positions import Place
-from monitor.store.tables import alert, incident, ledger, outbox, partition_state
+from monitor.store.queries.dead_letters import Wanted
+from monitor.store.tables import alert, dead_letter, incident, incident_alert, outbox, partition_state
 from monitor.telemetry import Telemetry
 from monitor.web.service_gauges import read_service
 from schemas.errors import DeliveryError, RetryLater
@@ -64,18 +69,12 @@ class Rehearsal:
             }
         )
         self.telemetry = Telemetry()
-        self.slow_s = 0.0
         self.ingest = self.started()
 
     def started(self) -> Ingest:
         """Start a process that reads."""
-
-        def fault(point: str) -> None:
-            if point == "before commit" and self.slow_s:
-                self.clock.advance(int(self.slow_s * 1_000))
-
         source = MemorySource(self.broker, self.clock)
-        made = Ingest(self.configuration, self.engine, source, self.clock, self.telemetry, fault=fault)
+        made = Ingest(self.configuration, self.engine, source, self.clock, self.telemetry)
         made.begin()
         return made
 
@@ -98,6 +97,24 @@ class Rehearsal:
             self.ingest.step()
         self.ingest.commit()
 
+    def resume(self, place: Place) -> None:
+        """Accept what is there, as `driftline partitions resume --at earliest` does, and read on."""
+        low, _ = self.broker.range_of(place)
+        positions.resume(
+            self.engine, place, next_offset=low, topic_id=self.broker.topic_id(place.topic),
+            now_ms=self.clock.now_ms(),
+        )  # fmt: skip
+        self.clock.advance(6_000)
+        self.take()
+        self.take()
+
+    def restart_with(self, **changed: Any) -> None:
+        """Start anew with other options."""
+        data = self.configuration.model_dump(mode="json", exclude_unset=True)
+        self.ingest.abandon()
+        self.configuration = Configuration.model_validate({**data, **changed})
+        self.ingest = self.started()
+
     def ends(self) -> Ends:
         return {Place("pp", number): self.broker.range_of(Place("pp", number))[1] for number in (0, 1)}
 
@@ -118,6 +135,17 @@ class Rehearsal:
     def close(self) -> None:
         self.ingest.abandon()
         self.engine.dispose()
+
+
+class PassingClock(ManualClock):
+    """One whose time passes by itself."""
+
+    def __init__(self, now_ms: int) -> None:
+        super().__init__(now_ms)
+        self._begun_s = time.monotonic()
+
+    def monotonic(self) -> float:
+        return super().monotonic() + time.monotonic() - self._begun_s
 
 
 @pytest.fixture
@@ -166,17 +194,19 @@ def test_lag_grows(service: Rehearsal) -> None:
 
 
 def test_a_partition_holds_event_time_back(service: Rehearsal) -> None:
-    service.send(200, partition=0, minute=55)
-    with immediate(service.engine) as connection:  # the other one is behind: it is not at its end
-        other = partition_state.c.partition == 1
-        connection.execute(update(partition_state).where(other).values(at_end_since_ms=None))
-    service.ingest.step()
-    service.ingest._owned[Place("pp", 1)].end_seen = False
-    service.ingest.commit()
-    with immediate(service.engine) as connection:
-        connection.execute(update(partition_state).where(other).values(at_end_since_ms=None))
-    assert "DriftlineWatermarkStands" in service.problems()
-    service.send(partition=1, minute=55)
+    hanging = service.started()  # it is given a partition
+    for one in (service.ingest, hanging, service.ingest):
+        one.step()
+    (place,) = hanging._owned
+    service.send(5, partition=place.partition, minute=55)
+    service.send(5, partition=1 - place.partition, minute=55)
+    service.clock.advance(2 * MINUTE_MS)
+    service.take()
+    assert service.problems() == {"DriftlineWatermarkStands", "DriftlineNothingIsRead"}
+    with reading(service.engine) as connection:  # what `driftline partitions list` shows
+        rows = connection.execute(select(partition_state).order_by(partition_state.c.max_event_ms)).all()
+    assert (rows[0].partition, rows[0].seen_at_ms < rows[1].seen_at_ms) == (place.partition, True)
+    hanging.abandon()
     service.take()
     assert service.problems() == set()
 
@@ -190,27 +220,37 @@ def test_a_partition_is_stopped(service: Rehearsal) -> None:
     assert "DriftlinePartitionStopped" in service.problems()
     with reading(service.engine) as connection:
         assert read_service(connection, service.configuration).stopped["pp", "0"]
-    low, _ = service.broker.range_of(Place("pp", 0))  # as `driftline partitions resume --at earliest` does
-    topic_id = service.broker.topic_id("pp")
-    positions.resume(
-        service.engine, Place("pp", 0), next_offset=low, topic_id=topic_id, now_ms=service.clock.now_ms()
-    )
-    service.clock.advance(6_000)
-    service.take()
-    service.take()
+    service.resume(Place("pp", 0))
     assert service.problems() == set()
     with reading(service.engine) as connection:
         assert not read_service(connection, service.configuration).stopped["pp", "0"]
 
 
 def test_dead_letters(service: Rehearsal) -> None:
+    service.send(value=json.dumps({"event_id": "x", "timestamp": NOW_MS - HOUR_MS, "prediction": 1}).encode())
     service.send(value=b"no json")
     service.take()
     assert service.problems() == {"DriftlineDeadLetters"}
     assert (
-        'driftline_events_total{outcome="dead_letter",topic="pp"} 1.0'
+        'driftline_events_total{outcome="dead_letter",topic="pp"} 2.0'
         in generate_latest(service.telemetry.registry).decode()
     )
+    with reading(service.engine) as connection:  # what /events shows
+        reasons = connection.execute(select(dead_letter.c.reason).order_by(dead_letter.c.id)).scalars().all()
+    assert "model" in reasons[0]
+    # The remedy: the configuration says what the messages leave out, and they are replayed.
+    service.restart_with(streams=[{"topic": "pp", "kind": "predictions", "model": "m"}])
+    with immediate(service.engine) as connection:
+        assert mark(connection, Wanted(topic="pp")).marked == 2
+    service.clock.advance(5_000)
+    service.take()
+    assert service.problems() == {"DriftlineDeadLetters"}  # one is none in any configuration
+    with reading(service.engine) as connection:
+        states = connection.execute(
+            select(dead_letter.c.status, dead_letter.c.outcome).order_by(dead_letter.c.id)
+        ).all()
+        assert states == [("replayed", "1 counted"), ("refused", None)]
+        assert sum(row["counted"] for row in positions.accounting(connection)) == 3
     service.clock.advance(25 * HOUR_MS)
     service.send()
     service.take()
@@ -224,10 +264,8 @@ def test_late_events(service: Rehearsal) -> None:
     service.take()
     text = generate_latest(service.telemetry.registry).decode()
     assert 'driftline_events_total{outcome="late",topic="pp"} 1.0' in text
-    wider = service.configuration.defaults.model_copy(update={"horizon_ms": 90 * 24 * HOUR_MS})
-    service.configuration = service.configuration.model_copy(update={"defaults": wider})
-    service.ingest.abandon()
-    service.ingest = service.started()  # the remedy: waiting for longer
+    # The remedy: waiting for longer.
+    service.restart_with(defaults={"windows": ["10m"], "lateness": "1m", "horizon": "90d"})
     service.send(minute=-60 * 24 * 70)
     service.take()
     text = generate_latest(service.telemetry.registry).decode()
@@ -244,11 +282,18 @@ def test_slow_commits(service: Rehearsal) -> None:
         ]
         return service.metric("driftline_commit_seconds_count") - within[0]
 
-    service.slow_s = 6.0
-    service.send()
+    service.clock = PassingClock(service.clock.now_ms())
+    service.restart_with()
     service.take()
+    service.send()
+    path = str(service.engine.url.database)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")  # a long transaction of somebody else
+        ends = threading.Timer(5.5, other.execute, ["ROLLBACK"])
+        ends.start()
+        service.take()
+        ends.join()
     assert slow() == 1
-    service.slow_s = 0.0
     service.send()
     service.take()
     assert slow() == 1
@@ -284,32 +329,39 @@ def test_windows_wait_and_a_model_drifts(sqlite_url: str) -> None:
 
 
 def test_many_models_page(sqlite_url: str) -> None:
-    world = web_world.World(sqlite_url)
-    for model in "abcde":
-        world.alert(model)
-    with immediate(world.engine) as connection:
-        connection.execute(update(alert).values(severity="page", state=State.FIRING.value))
-    found = gather(world.engine, world.configuration, web_world.NOW_MS, "not asked").problems
-    assert {"DriftlineManyModels", "DriftlineModelAlert"} <= {problem.name for problem in found}
-    with immediate(world.engine) as connection:
-        connection.execute(update(alert).where(alert.c.model < "c").values(state=State.ACKNOWLEDGED.value))
-    found = gather(world.engine, world.configuration, web_world.NOW_MS, "not asked").problems
-    assert "DriftlineManyModels" not in {problem.name for problem in found}
-    world.engine.dispose()
+    """A feature that five models share arrives in another unit, which their contract pages for."""
+    contract = {"age": {"kind": "numeric", "max": 120, "severity": "page"}}
+    world, models = JudgedWorld(sqlite_url, columns=contract, windows=["10m"]), "abcde"
+    world.send(0, 72, per_minute=6, models=models)
+    world.judge.sweep()
+    assert "DriftlineModelAlert" not in names_of(world)
+    world.send(72, 12, shift=30.0, per_minute=6, models=models)
+    world.judge.sweep()
+    assert {"DriftlineManyModels", "DriftlineModelAlert"} <= names_of(world)
+    with reading(world.engine) as connection:
+        of_alert = incident_alert.c.alert_id == alert.c.id
+        paging = select(alert.c.model, alert.c.column, incident_alert.c.incident_id).where(of_alert)
+        rows = connection.execute(paging.where(alert.c.severity == "page")).all()
+    assert {(row.model, row.column) for row in rows} >= {(model, "age") for model in models}
+    (shared,) = {row.incident_id for row in rows}  # they are joined, as they share the column
+    actions = Actions(world.configuration, world.engine, world.clock, Telemetry())
+    actions.acknowledge(shared, "ann", "on it")
+    assert not {"DriftlineManyModels", "DriftlineModelAlert"} & names_of(world)
+    world.close()
 
 
-def test_the_budget_is_overspent(service: Rehearsal) -> None:
-    row = {
-        "model": "m", "version": "1", "start_ms": 0, "end_ms": NOW_MS, "reference_hash": "x", "models": 1,
-        "spent": 7.0, "alarms": 0, "is_pinned": False,
-    }  # fmt: skip
-    with immediate(service.engine) as connection:
-        connection.execute(insert(ledger).values(row))
-    assert "DriftlineBudgetSpent" in service.problems()
-    next_period = {**row, "start_ms": NOW_MS, "end_ms": NOW_MS + 30 * 24 * HOUR_MS, "spent": 0.1}
-    with immediate(service.engine) as connection:
-        connection.execute(insert(ledger).values(next_period))
-    assert "DriftlineBudgetSpent" not in service.problems()
+def test_the_budget_is_overspent(sqlite_url: str) -> None:
+    """Models that appear after the windows of the others were judged get a share that was spent already."""
+    learning = {"first": "30m", "min_rows": 10}
+    world = JudgedWorld(sqlite_url, budget="1 per hour", windows=["10m"], reference=learning)
+    for models in ("a", "b", "c"):
+        world.send(0, 122, per_minute=1, models=models)
+        world.judge.sweep()
+    assert "DriftlineBudgetSpent" in names_of(world)
+    world.send(122, 120, per_minute=1, models="abc")
+    world.judge.sweep()
+    assert "DriftlineBudgetSpent" not in names_of(world)  # by itself, in the next period
+    world.close()
 
 
 # --- telling ------------------------------------------------------------------------------------------
