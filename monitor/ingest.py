@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
 
 from sqlalchemy import Engine
 
+from monitor.batch import Batch
 from monitor.clock import Clock
 from monitor.config import Configuration
-from monitor.dead_letters.replay import Replay
 from monitor.diary import Diary, whereabouts
 from monitor.enforcement import tripped
-from monitor.intake import Intake
-from monitor.labels.labelling import model_id, place_id
 from monitor.memory import Memory
-from monitor.pairs.taking import Pairs
-from monitor.partitions import EventTimes, Partition, owned_delta
-from monitor.profiling import Collected, Profiler, Refused
+from monitor.partitions import EventTimes, Partition
+from monitor.profiling import Collected
 from monitor.registry import Registry
 from monitor.source.source import Source
 from monitor.stops import is_moot, reason_of
 from monitor.store import committing, positions
-from monitor.store.committing import Commit, Fault, PartitionDelta, ReferencesChanged, SliceDelta
-from monitor.store.joining import JoinedVersions, JoinWork
+from monitor.store.committing import Commit, Fault, ReferencesChanged
 from monitor.store.positions import Claim, Place
 from monitor.telemetry import Committed, LagSeen, PartitionReleased, Telemetry
 from monitor.tracing.batches import BatchTrace
@@ -79,20 +74,9 @@ class Ingest:
         self._telemetry, self._announce, self._fault = telemetry, announce, fault
         self._streams = {s.topic: s for s in configuration.streams}
         self._registry = Registry(configuration, engine)
-        has_labels = any(stream.kind == "labels" for stream in configuration.streams)
-        self._profiler = Profiler(configuration.ingest.workers, keeps_pending=has_labels)
-        self._versions = JoinedVersions(configuration.for_model)
         self._owned: dict[Place, Partition] = {}
         self._times = EventTimes()
-        self._intake = Intake(
-            configuration, source, clock, self._registry, self._profiler, self._owned, self._times
-        )
-        self._replay = Replay(
-            configuration, engine, clock, self._registry, self._profiler, self._owned, self._times
-        )
-        self._pairs = Pairs(
-            configuration, engine, clock, self._registry, self._profiler, self._owned, self._times
-        )
+        self._batch = Batch(configuration, engine, source, clock, self._registry, self._owned, self._times)
         self._committed_at = clock.monotonic()
         self._must_rewind = self._committing = False
         self._look_at = self._retry_at = 0.0
@@ -132,7 +116,7 @@ class Ingest:
         self._stop.set()
         self.commit(within_s=LEAVE_TIMEOUT_S)
         self._source.close()
-        self._profiler.close()
+        self._batch.close()
 
     def abandon(self) -> None:
         """Give everything back without a commit; whoever comes next reads on from the database."""
@@ -143,18 +127,18 @@ class Ingest:
             try:
                 self._source.close()
             finally:
-                self._profiler.close()
+                self._batch.close()
 
     def step(self) -> None:
         """Fetch once, and commit if it is time."""
         self._retry()
-        most = self._intake.most_messages(self._configuration.ingest.batch)
+        most = self._batch.intake.most_messages(self._configuration.ingest.batch)
         fetched = self._trace.fetch(lambda: self._source.fetch(most, FETCH_TIMEOUT_S))
         if self._must_rewind:
             self._rewind()
             return
         with self._trace.entered():
-            left = self._intake.take(fetched) if len(fetched) else []
+            left = self._batch.intake.take(fetched) if len(fetched) else []
         self._fetch_again(left)
         for place in (fetched.ended & self._owned.keys()) - set(left):
             self._owned[place].at_end()
@@ -162,19 +146,11 @@ class Ingest:
             self.commit()
             self._look_after_stopped()
             if not self._must_rewind:
-                self._replay.take()
-                self._pairs.take()
+                self._batch.take_waiting()
 
     def _due(self) -> bool:
-        held_bytes = self._profiler.size_bytes + self._intake.held_bytes
         waited_ms = (self._clock.monotonic() - self._committed_at) * 1000
-        return (
-            waited_ms >= self._configuration.commit_interval_ms
-            or self._intake.events >= self._configuration.ingest.commit_events
-            or held_bytes >= self._configuration.ingest.memory_mib << 20
-            or self._replay.has_more
-            or self._pairs.has_more
-        )
+        return waited_ms >= self._configuration.commit_interval_ms or self._batch.is_full
 
     # --- messages that cannot be read yet ------------------------------------------------------------------
 
@@ -323,10 +299,7 @@ class Ingest:
     def _forget(self) -> None:
         """Drop everything that is not in the database."""
         self._trace.end(is_dropped=True)
-        self._profiler.drop()
-        self._intake.drop()
-        self._replay.drop()
-        self._pairs.drop()
+        self._batch.drop()
 
     def _rewind(self) -> None:
         """Begin anew from the database with all our partitions; if it is away, at the next step."""
@@ -367,6 +340,7 @@ class Ingest:
             return  # what is in memory is not whole any more
         if not self._owned:
             self._committed_at = self._clock.monotonic()
+            self._memory.give_back()
             return
         with self._trace.entered():
             self._commit(within_s)
@@ -374,10 +348,10 @@ class Ingest:
     def _commit(self, within_s: float | None) -> None:
         started = self._clock.monotonic()
         with step("profile"):
-            collected = self._collect()
+            collected = self._batch.collect()
         if self._stop_strained(collected):
             return
-        work, models = self._gather(collected)
+        work, models = self._batch.gather(collected)
         self._committing = True
         try:
             with step("commit"):
@@ -392,13 +366,6 @@ class Ingest:
             self._committed(work, models, started)
         finally:
             self._committing = False
-
-    def _collect(self) -> Collected:
-        """Wait for what the workers make."""
-        self._intake.submit_all()
-        self._replay.intake.submit_all()
-        self._pairs.intake.submit_all()
-        return self._profiler.collect()
 
     def _stop_strained(self, collected: Collected) -> bool:
         """Stop partitions where too many rows break a rule, before any of these rows is committed.
@@ -428,98 +395,6 @@ class Ingest:
             logger.warning("cannot stop a partition yet: %s", error, extra=whereabouts(partition.claim.place))
         else:
             self._diary.stopped(partition.claim.place, partition.committed, reason)
-
-    def _gather(self, collected: Collected) -> tuple[Commit, dict[str, int]]:
-        """Put the transaction together."""
-        self._bury_refused(collected)
-        slices = [
-            SliceDelta(model, version, slice_ms, profile.reference_hash, profile.rows, data)
-            for ((model, version, slice_ms), profile), data in zip(
-                collected.profiles, collected.data, strict=True
-            )
-        ]
-        now_ms = self._clock.now_ms()
-        deltas = owned_delta(self._owned, self._times, now_ms)
-        work = Commit(
-            partitions=deltas,
-            slices=slices,
-            windows=self._windows([(s.model, s.version, s.slice_ms) for s in slices]),
-            dead_letters=list(self._intake.dead_letters),
-            replayed=list(self._replay.settled),
-            halves=self._pairs.gather(self._replay.intake.halves, self._intake.halves),
-            references_seen=self._registry.references_seen,
-            joining=self._joining(collected),
-            outcome_windows=self._outcome_windows,
-            **self._registry.news(collected.profiles, self._roles(), now_ms),
-        )
-        return work, _newest(deltas)
-
-    def _roles(self) -> dict[tuple[str, str], str]:
-        """Latest role of each model version."""
-        return self._replay.intake.roles | self._pairs.intake.roles | self._intake.roles
-
-    def _bury_refused(self, collected: Collected) -> None:
-        """Keep messages with an event that only its worker could tell must not be counted."""
-        by_slot = {p.slot: p for p in self._owned.values()}
-        messages: dict[tuple[int, int], list[Refused]] = {}
-        for event in sorted(collected.refused, key=lambda one: (one.slot, one.offset)):
-            partition = by_slot.get(event.slot)
-            if partition is not None and not self._is_noted(partition.claim.place, event):
-                messages.setdefault((event.slot, event.offset), []).append(event)
-        for (slot, offset), events in messages.items():
-            partition, first = by_slot[slot], events[0]
-            partition.outcomes["counted"] -= len(events)
-            self._intake.bury(
-                partition.claim.place, first.kind, first.reason, offset, first.value, first.raw,
-                first.stamp_ms, events=len(events), is_remembered=True,
-            )  # fmt: skip
-
-    def _is_noted(self, place: Place, event: Refused) -> bool:
-        """Whether it is one that was not fetched, but taken in otherwise, which is noted there."""
-        return self._replay.refused(place, event) or self._pairs.refused(place, event)
-
-    def _joining(self, collected: Collected) -> JoinWork | None:
-        """Put together what has to be paired."""
-        labels = [*self._replay.intake.labels, *self._intake.labels]
-        if not collected.pending and not labels:
-            return None
-        models = self._replay.intake.label_models | self._intake.label_models
-        for (model, version, _), _profile in collected.profiles:
-            self._versions.add(model, version)
-            models[model_id(model)] = model
-        return JoinWork(
-            versions=self._versions,
-            predictions=collected.pending,
-            labels=labels,
-            places={place_id(p.topic, p.partition): (p.topic, p.partition) for p in self._owned},
-            terms=collected.terms | self._replay.intake.terms.texts | self._intake.terms.texts,
-            models=models,
-        )
-
-    def _windows(self, slices: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
-        """Windows that the slices belong to."""
-        touched: dict[tuple[str, str, str, int], dict[str, Any]] = {}
-        for model, version, slice_ms in set(slices):
-            for spec in self._configuration.for_model(model).windows:
-                for start in spec.starts_covering(slice_ms):
-                    touched[model, version, str(spec), start] = {
-                        "model": model, "version": version, "window": str(spec), "start_ms": start,
-                        "end_ms": start + spec.length_ms, "touched": 1, "judged": 0, "revision": 0,
-                    }  # fmt: skip
-        return [touched[key] for key in sorted(touched)]
-
-    def _outcome_windows(self, slices: Iterable[tuple[str, str, int]]) -> list[dict[str, Any]]:
-        """Windows whose outcomes are judged, of the slices."""
-        touched: dict[tuple[str, str, int], dict[str, Any]] = {}
-        for model, version, slice_ms in set(slices):
-            spec = self._configuration.for_model(model).windows[0]
-            for start in spec.starts_covering(slice_ms):
-                touched[model, version, start] = {
-                    "model": model, "version": version, "window": str(spec), "start_ms": start,
-                    "end_ms": start + spec.length_ms, "touched": 1, "judged": 0, "estimated": 0,
-                    "revision": 0, "digest": None,
-                }  # fmt: skip
-        return [touched[key] for key in sorted(touched)]
 
     def _keep_trying(self, work: Commit, within_s: float | None) -> None:
         """Commit, however long the database is away; nothing is fetched meanwhile."""
@@ -571,25 +446,14 @@ class Ingest:
 
     def _committed(self, work: Commit, models: dict[str, int], started: float) -> None:
         by_place = {delta.claim.place: delta for delta in work.partitions}
-        outcomes: dict[tuple[str, str], int] = {}
         for place, delta in by_place.items():
             partition = self._owned.get(place)
             if partition is not None:
                 partition.committed_up_to(delta)
-            for outcome, fetched in delta.outcomes.items():
-                _add(outcomes, place.topic, outcome, fetched + max(0, delta.replayed.get(outcome, 0)))
-        for (topic, _), numbers in work.halves.moved.items():
-            for outcome, number in numbers.items():
-                _add(outcomes, topic, outcome, number)
-        for (topic, _), repeated in work.halves.repeated.items():
-            _add(outcomes, topic, "duplicates", repeated)
-            outcomes[topic, "unpaired"] -= repeated
-        self._intake.begin_anew()
-        self._replay.begin_anew()
-        self._pairs.begin_anew()
+        self._batch.begin_anew()
         self._committed_at = self._clock.monotonic()
         self._source.show_position({place: delta.next_offset for place, delta in by_place.items()})
-        self._telemetry.emit(Committed(self._committed_at - started, outcomes))
+        self._telemetry.emit(Committed(self._committed_at - started, _outcomes(work)))
         self._memory.give_back()
         self._diary.committed(work, self._committed_at - started)
         self._trace.end()
@@ -606,16 +470,23 @@ class Ingest:
             self._must_rewind = True
 
 
+def _outcomes(work: Commit) -> dict[tuple[str, str], int]:
+    """How many events of each topic had each outcome."""
+    outcomes: dict[tuple[str, str], int] = {}
+    for delta in work.partitions:
+        for outcome, fetched in delta.outcomes.items():
+            _add(outcomes, delta.claim.place.topic, outcome, fetched + max(0, delta.replayed.get(outcome, 0)))
+    for (topic, _), numbers in work.halves.moved.items():
+        for outcome, number in numbers.items():
+            _add(outcomes, topic, outcome, number)
+    for (topic, _), repeated in work.halves.repeated.items():
+        _add(outcomes, topic, "duplicates", repeated)
+        outcomes[topic, "unpaired"] -= repeated
+    return outcomes
+
+
 def _add(outcomes: dict[tuple[str, str], int], topic: str, outcome: str, number: int) -> None:
     """Add to the counter of an outcome, which never goes back."""
     if number > 0:
         name = {"dead_lettered": "dead_letter", "duplicates": "duplicate"}.get(outcome, outcome)
         outcomes[topic, name] = outcomes.get((topic, name), 0) + number
-
-
-def _newest(deltas: list[PartitionDelta]) -> dict[str, int]:
-    newest: dict[str, int] = {}
-    for delta in deltas:
-        for model, (event_ms, _) in delta.models.items():
-            newest[model] = max(newest.get(model, 0), event_ms)
-    return newest

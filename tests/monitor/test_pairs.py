@@ -181,7 +181,7 @@ def test_more_pairs_and_more_lost_halves_than_one_commit_takes(
         bench.kserve("request", f"p{number}", REQUEST)
         bench.kserve("response", f"p{number}", RESPONSE)
     for _ in range(6):  # one after the other, without waiting for the interval
-        bench.clock.advance(0 if bench.ingest._pairs.has_more else 5_000)
+        bench.clock.advance(0 if bench.ingest._batch.pairs.has_more else 5_000)
         bench.ingest.step()
     assert bench.take(turns=1) == {"fetched": 30, "counted": 20, "paired": 10}
     for number in range(7):
@@ -191,7 +191,7 @@ def test_more_pairs_and_more_lost_halves_than_one_commit_takes(
     bench.take(turns=1)
     for _ in range(4):
         bench.ingest.step()
-        bench.clock.advance(0 if bench.ingest._pairs.has_more else 5_000)
+        bench.clock.advance(0 if bench.ingest._batch.pairs.has_more else 5_000)
     assert bench.take(turns=1) == {"fetched": 37, "counted": 20, "paired": 10, "dead_lettered": 7}
 
 
@@ -220,7 +220,7 @@ def test_a_pair_from_the_future_is_two_dead_letters(bench: Bench) -> None:
 
 def refuse(bench: Bench, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let workers refuse some events of the second message, as they do for a contract."""
-    profiler = bench.ingest._profiler
+    profiler = bench.ingest._batch.profiler
     collect = profiler.collect
 
     def collected() -> Any:

@@ -324,7 +324,7 @@ def test_what_is_needed_to_read_a_letter_may_be_away(bench: Bench, monkeypatch: 
         message = "registry: away"
         raise Unavailable(message)
 
-    decoder = bench.ingest._replay.intake._decoders["pp"]
+    decoder = bench.ingest._batch.replay.intake._decoders["pp"]
     monkeypatch.setattr(type(decoder), "decode", away)
     assert bench.replay()["dead_lettered"] == 1
     assert bench.letters() == [("marked", "undecodable", 0, None)]

@@ -51,7 +51,7 @@ def test_a_process_that_dies_with_pairs_is_continued_by_the_next(engine: Engine,
         world.step(member)
         world.clock.advance(5_000)
         world.step(member)
-        assert member.ingest._pairs._taken or point == "after commit"
+        assert member.ingest._batch.pairs._taken or point == "after commit"
         member.faults.plan(point, Died(point))
         assert not world.commit(member)
         world.check_identity()
@@ -66,7 +66,7 @@ def test_a_database_that_is_away_with_pairs_is_waited_for(engine: Engine, point:
     world.step(member)
     world.clock.advance(5_000)
     world.step(member)
-    assert member.ingest._pairs._taken
+    assert member.ingest._batch.pairs._taken
     member.faults.plan(point, Unavailable("away"), times=2 if point != "after commit" else 1)
     assert world.commit(member)
     assert not member.faults.planned()
@@ -81,12 +81,12 @@ def test_a_stalled_process_is_fenced_and_its_pairs_are_counted_by_another(engine
     world.step(stalled)
     world.clock.advance(5_000)
     world.step(stalled)
-    assert stalled.ingest._pairs._taken
+    assert stalled.ingest._batch.pairs._taken
     world.broker.expel(stalled.source, "driftline")
     other = world.start()
     for _ in range(3):
         world.turn(other)
-    assert stalled.ingest._pairs._taken
+    assert stalled.ingest._batch.pairs._taken
     world.commit(stalled)
     world.check_identity()
     world.settle_pairs()
@@ -100,7 +100,7 @@ def test_a_half_is_taken_out_once_even_if_two_hold_it(engine: Engine) -> None:
     world.step(member)
     world.clock.advance(5_000)
     world.step(member)
-    held = next(iter(member.ingest._pairs._taken.values())).request
+    held = next(iter(member.ingest._batch.pairs._taken.values())).request
     waits = half_message.c.id == held.id
     with immediate(engine) as connection:
         connection.execute(update(half_message).where(waits).values(status="paired"))

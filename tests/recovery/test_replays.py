@@ -197,7 +197,7 @@ def test_a_process_that_dies_in_a_replay_is_continued_by_the_next(engine: Engine
         world.step(member)
         world.clock.advance(5_000)
         world.step(member)
-        assert member.ingest._replay.settled or point == "after commit"
+        assert member.ingest._batch.replay.settled or point == "after commit"
         member.faults.plan(point, Died(point))
         assert not world.commit(member)
         world.check_identity()
@@ -212,7 +212,7 @@ def test_a_database_that_is_away_in_a_replay_is_waited_for(engine: Engine, point
     world.step(member)
     world.clock.advance(5_000)
     world.step(member)
-    assert member.ingest._replay.settled
+    assert member.ingest._batch.replay.settled
     member.faults.plan(point, Unavailable("away"), times=2 if point != "after commit" else 1)
     assert world.commit(member)
     assert not member.faults.planned()
@@ -227,12 +227,12 @@ def test_a_stalled_process_is_fenced_and_its_letters_are_replayed_by_another(eng
     world.step(stalled)
     world.clock.advance(5_000)
     world.step(stalled)
-    assert stalled.ingest._replay.settled
+    assert stalled.ingest._batch.replay.settled
     world.broker.expel(stalled.source, "driftline")
     other = world.start()
     for _ in range(3):
         world.turn(other)
-    assert stalled.ingest._replay.settled
+    assert stalled.ingest._batch.replay.settled
     world.commit(stalled)
     world.check_identity()
     world.settle_letters()
@@ -246,7 +246,7 @@ def test_a_letter_is_replayed_once_even_if_two_own_its_partition(engine: Engine)
     world.step(member)
     world.clock.advance(5_000)
     world.step(member)
-    held = member.ingest._replay.settled
+    held = member.ingest._batch.replay.settled
     with immediate(engine) as connection:
         connection.execute(
             dead_letter.update().where(dead_letter.c.id == held[0].id).values(status="replayed", attempts=1)
