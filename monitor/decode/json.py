@@ -26,12 +26,15 @@ LONGEST_LABEL = 1_024
 EARLIEST_MS, LATEST_MS = 0, 253_402_300_800_000  # 1970 to 9999
 
 
+_NO_FEATURES = msgspec.Raw(b"{}")
+
+
 class _Event(msgspec.Struct, gc=False):
     event_id: EventId
     model: Name
     timestamp: str | int
     version: Name | int = "unversioned"
-    features: msgspec.Raw = msgspec.Raw(b"{}")
+    features: msgspec.Raw = _NO_FEATURES
     prediction: Scalar = None
     score: float | None = None
     scores: dict[str, float] | None = None
@@ -61,7 +64,10 @@ class Json:
         """Read messages; whatever is in them, this does not raise."""
         events, rows, problems = _objects(self._decode, values)
         event_ms, wrong_times = read_timestamps([event.timestamp for event in events])
-        wrong = {**dict(wrong_features([event.features for event in events])), **dict(wrong_times)}
+        wrong_features, without = _features([event.features for event in events])
+        for at in without:
+            events[at].features = _NO_FEATURES
+        wrong = {**dict(wrong_features), **dict(wrong_times)}
         if None in (predictions := [event.prediction for event in events]):
             for at, prediction in enumerate(predictions):
                 if prediction is None and events[at].error is None:
@@ -168,17 +174,21 @@ def _unstorable(name: str) -> str | None:
     return f"more than {LONGEST_VERSION} digits" if len(name) > LONGEST_VERSION else None
 
 
-def wrong_features(features: Sequence[msgspec.Raw]) -> list[tuple[int, str]]:
-    """Find features that are not a JSON object in UTF-8, looking at all of them at once."""
+def _features(features: Sequence[msgspec.Raw]) -> tuple[list[tuple[int, str]], list[int]]:
+    """Find features that are not a JSON object in UTF-8, and those that are null, looking at all at once."""
     if not features:
-        return []
+        return [], []
     joined = b"".join(features)
     starts = np.cumsum(np.fromiter(map(len, features), np.int64, len(features)))
     first = np.frombuffer(joined, np.uint8)[np.concatenate(([0], starts[:-1]))]
-    wrong = [(int(at), "features: not an object") for at in np.flatnonzero(first != ord("{"))]
+    without = np.flatnonzero(first == ord("n")).tolist()
+    wrong = [
+        (int(at), "features: not an object")
+        for at in np.flatnonzero((first != ord("{")) & (first != ord("n")))
+    ]
     if not joined.isascii():
         wrong += [(at, "features: not UTF-8") for at, raw in enumerate(features) if not _is_utf8(bytes(raw))]
-    return wrong
+    return wrong, without
 
 
 def read_timestamps(timestamps: Sequence[str | int]) -> tuple[NDArray[np.int64], list[tuple[int, str]]]:

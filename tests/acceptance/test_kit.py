@@ -139,8 +139,8 @@ class TestPostgres:
             psycopg.connect(url)
 
 
-def test_both_databases_start_empty_and_work(database_url: str):
-    engine = create_engine(database_url)
+def test_both_databases_start_empty_and_work(bare_database_url: str):
+    engine = create_engine(bare_database_url)
     try:
         with engine.begin() as connection:
             connection.execute(text("CREATE TABLE fresh (one INTEGER)"))

@@ -13,8 +13,8 @@ EVENT = '{{"event_id": "{}", "model": "churn", "timestamp": "2026-01-01T00:00:00
 ROLES = ("ingest", "evaluate", "web")
 
 
-def test_an_event_goes_through_all_services(postgres_url, tmp_path):
-    with Stack(tmp_path, postgres_url) as stack:
+def test_an_event_goes_through_all_services(bare_postgres_url, tmp_path):
+    with Stack(tmp_path, bare_postgres_url) as stack:
         broker = stack.start_kafka()
         assert "upgraded from nothing" in stack.migrate()
         stack.wait_for_kafka(broker)

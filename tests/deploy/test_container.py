@@ -40,14 +40,14 @@ def lives_and_dies(container: Container, database_url: str) -> None:
     assert "/livez does not answer" in down.stderr
 
 
-def test_the_installed_service_runs_as_it_does_in_the_image(kafka, postgres_url, tmp_path):
+def test_the_installed_service_runs_as_it_does_in_the_image(kafka, bare_postgres_url, tmp_path):
     image = with_installed(DOCKERFILE, ROOT, tmp_path / "image", Path(sys.executable).parent)
-    lives_and_dies(Container(image, kafka, "container.short", tmp_path), postgres_url)
+    lives_and_dies(Container(image, kafka, "container.short", tmp_path), bare_postgres_url)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1_200)
-def test_what_the_dockerfile_builds_runs(kafka, postgres_url, tmp_path):
+def test_what_the_dockerfile_builds_runs(kafka, bare_postgres_url, tmp_path):
     context = tmp_path / "context"
     for path in let_through():
         copy = context / path.relative_to(ROOT)
@@ -68,4 +68,4 @@ def test_what_the_dockerfile_builds_runs(kafka, postgres_url, tmp_path):
     prefix = image.sandbox.folder / "opt" / "driftline"
     assert not list(prefix.glob("bin/pip*")), "what runs needs no installer"
     assert max(path.lstat().st_mtime for path in prefix.glob("lib/**/*.pyc")) <= 1_700_000_000
-    lives_and_dies(Container(image, kafka, "container.full", tmp_path), postgres_url)
+    lives_and_dies(Container(image, kafka, "container.full", tmp_path), bare_postgres_url)

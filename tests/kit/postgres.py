@@ -111,10 +111,11 @@ class PostgresServer:
         """Return the address of a database, as SQLAlchemy takes it."""
         return f"postgresql+psycopg://{_USER}:{self.password}@{LOOPBACK}:{self.port}/{database}"
 
-    def create_database(self) -> str:
-        """Make an empty database and return its name."""
+    def create_database(self, copy_of: str = "template1") -> str:
+        """Make a database, empty or like another that nobody is connected to, and return its name."""
         name = f"test_{uuid.uuid4().hex}"
-        self._execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._execute(statement.format(sql.Identifier(name), sql.Identifier(copy_of)))
         return name
 
     def drop_database(self, name: str) -> None:

@@ -198,7 +198,15 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+LONG = {
+    "classes without scores", "scores", "classes with scores", "numbers", "labels that are too late",
+    "an objective of scores",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full if name in LONG else ()) for name in CASES]
+)
 def test_outcomes_are_judged_to_the_bit_as_by_the_service(
     name: str, sqlite_url: str, judged: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -157,7 +157,10 @@ class Training(Recorded):
         return found
 
 
-@pytest.mark.parametrize("min_labels", [0, 150, 250, 100_000])
+@pytest.mark.parametrize(
+    "min_labels",
+    [pytest.param(0, marks=pytest.mark.full), 150, pytest.param(250, marks=pytest.mark.full), 100_000],
+)
 def test_the_service_asks_for_the_same(sqlite_url, monkeypatch, min_labels):
     monkeypatch.setattr("monitor.decode.batch._arrived", lambda events, rows: None)  # a table knows of none
     world = Training(sqlite_url, min_labels=min_labels, cooldown="1m")

@@ -322,7 +322,18 @@ def test_a_database_that_is_not_there_is_not_made(tmp_path):
 
 @pytest.fixture
 def run(sqlite_url, tmp_path, capsys):
+    """The command, over what the service has stored."""
     judged_world(sqlite_url, detector="edetector").close()
+    return command(sqlite_url, tmp_path, capsys)
+
+
+@pytest.fixture
+def run_on_nothing(sqlite_url, tmp_path, capsys):
+    """The command, over tables without rows."""
+    return command(sqlite_url, tmp_path, capsys)
+
+
+def command(sqlite_url, tmp_path, capsys):
     (tmp_path / "driftline.yaml").write_text(json.dumps(options(sqlite_url)))
 
     def run(*arguments):
@@ -352,10 +363,15 @@ def test_the_command_replays_what_is_stored(run):
         (["--from", "x.csv", "--since", "2026-01-01"], "--since goes with --stored only"),
         (["--stored", "--since", "yesterday"], "--since: 'yesterday'"),
         (["--stored", "--since", "2026-01-02", "--until", "2026-01-01"], "is not after --since 2026-01-02"),
-        (["--stored", "--model", "nobody"], "no model 'nobody'"),
     ],
 )
-def test_the_command_refuses_what_does_not_go_together(run, arguments, message):
-    code, out, err = run(*arguments)
+def test_the_command_refuses_what_does_not_go_together(run_on_nothing, arguments, message):
+    code, out, err = run_on_nothing(*arguments)
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_the_command_refuses_a_model_that_is_not_there(run):
+    code, out, err = run("--stored", "--model", "nobody")
+    assert (code, out) == (2, "")
+    assert "no model 'nobody'" in err

@@ -159,14 +159,14 @@ def test_schema_is_json(capsys):
     assert json.loads(capsys.readouterr().out)["title"] == "Driftline configuration"
 
 
-def test_db_upgrade(write, capsys, sqlite_url):
-    file = write(GOOD.replace("sqlite:///driftline.db", sqlite_url))
+def test_db_upgrade(write, capsys, bare_sqlite_url):
+    file = write(GOOD.replace("sqlite:///driftline.db", bare_sqlite_url))
     assert cli.run(["db", "upgrade", "-c", file]) == 0
-    assert schema.current(create(sqlite_url))
+    assert schema.current(create(bare_sqlite_url))
     assert f"upgraded from nothing to {schema.head()}" in capsys.readouterr().out
     assert cli.run(["db", "upgrade", "-c", file, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
-        "database": sqlite_url,
+        "database": bare_sqlite_url,
         "before": schema.head(),
         "after": schema.head(),
     }

@@ -237,6 +237,13 @@ def test_an_event_with_more_keys_than_are_watched_is_counted_without_the_rest() 
     assert columns.ignored == 1_500
 
 
+def test_an_event_whose_features_are_null_has_none() -> None:
+    values = [message(features=None), message(), message(event_id="after", features=None)]
+    got = Json().decode(values)
+    assert (got.row.tolist(), got.problems) == ([0, 1, 2], [])
+    assert [bytes(raw) for raw in got.features] == [b"{}", bytes(got.features[1]), b"{}"]
+
+
 def test_features_of_a_megabyte_are_read_beside_small_ones() -> None:
     decoder = FeatureDecoder(Columns({}, 500))
     long = "x" * 1_000_000

@@ -36,11 +36,10 @@ def store(database_url):
 
 
 @pytest.fixture
-def make_trained(tmp_path):
-    url = f"sqlite:///{tmp_path / 'd.db'}"
-    engine = engines.create(url)
+def make_trained(sqlite_url):
+    engine = engines.create(sqlite_url)
     schema.upgrade(engine)
-    with training(engine, url) as made:
+    with training(engine, sqlite_url) as made:
         yield made
     engine.dispose()
 

@@ -9,8 +9,8 @@ from monitor.store.engine import immediate
 
 
 @pytest.fixture
-def engine(tmp_path):
-    made = engines.create(f"sqlite:///{tmp_path / 'd.db'}")
+def engine(sqlite_url):
+    made = engines.create(sqlite_url)
     schema.upgrade(made)
     yield made
     made.dispose()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from monitor.performance import tidying
 from monitor.performance.judge import OutcomeJudge
 from monitor.performance.outcomes import age_of, wait_ms
 from monitor.performance.references import OutcomeReferences
+from monitor.store import engine as engines
 from monitor.store import ledgers, tables
 from monitor.store.engine import immediate, reading
 from monitor.store.queries import budget
@@ -610,14 +613,19 @@ def test_a_judge_that_dies_anywhere_goes_on_as_if_nothing_had_been(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Write transactions: of the reference, and then of each of three windows, the second of which drifts."""
+    before = OutcomeWorld(f"sqlite:///{tmp_path}/before.db", segments=[])
+    before.send(0, 70, per_minute=4)
+    before.send(70, 10, wrong=1.0, per_minute=4)
+    before.send(80, 10, per_minute=4)
+    before.beat(106)
+    before.judge.sweep()
+    before.close()
 
     def run(number: int, nth: int, point: str) -> int:
-        world = OutcomeWorld(f"sqlite:///{tmp_path}/{number}.db", segments=[])
-        world.send(0, 70, per_minute=4)
-        world.send(70, 10, wrong=1.0, per_minute=4)
-        world.send(80, 10, per_minute=4)
-        world.beat(106)
-        world.judge.sweep()
+        world = copy.copy(before)
+        shutil.copy(tmp_path / "before.db", tmp_path / f"{number}.db")
+        world.engine = engines.create(f"sqlite:///{tmp_path}/{number}.db")
+        world.parts = (world.engine, *before.parts[1:])
         with dying(monkeypatch, nth, point) as seen:
             if nth:
                 with pytest.raises(Killed):
@@ -626,7 +634,7 @@ def test_a_judge_that_dies_anywhere_goes_on_as_if_nothing_had_been(
                 assert len(OutcomeJudge(world.configuration, *world.parts).sweep()) == 3
         OutcomeJudge(world.configuration, *world.parts).sweep()
         found.append(everything(world))
-        world.close()
+        world.engine.dispose()
         return seen[0]
 
     found: list[list[Any]] = []

@@ -15,11 +15,10 @@ ROUTES = [{"match": {}, "to": ["hook"], "repeat": "1h"}]
 
 
 @pytest.fixture
-def world(tmp_path):
-    url = f"sqlite:///{tmp_path / 'd.db'}"
-    engine = engines.create(url)
+def world(sqlite_url):
+    engine = engines.create(sqlite_url)
     schema.upgrade(engine)
-    yield World(engine, url, routes=ROUTES, group={"wait": "0s", "across_models": False})
+    yield World(engine, sqlite_url, routes=ROUTES, group={"wait": "0s", "across_models": False})
     engine.dispose()
 
 

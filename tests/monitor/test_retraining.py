@@ -32,8 +32,8 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def engine(tmp_path):
-    made = engines.create(f"sqlite:///{tmp_path / 'd.db'}")
+def engine(sqlite_url):
+    made = engines.create(sqlite_url)
     event.listen(made, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     schema.upgrade(made)
     yield made
@@ -41,8 +41,8 @@ def engine(tmp_path):
 
 
 @pytest.fixture
-def make(engine, tmp_path):
-    with training(engine, f"sqlite:///{tmp_path / 'd.db'}") as made:
+def make(engine, sqlite_url):
+    with training(engine, sqlite_url) as made:
         yield made
 
 

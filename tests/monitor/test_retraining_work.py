@@ -18,8 +18,8 @@ from tests.monitor.training_world import DAY_MS, launched, training
 
 
 @pytest.fixture
-def engine(tmp_path):
-    made = engines.create(f"sqlite:///{tmp_path / 'd.db'}")
+def engine(sqlite_url):
+    made = engines.create(sqlite_url)
     event.listen(made, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
     schema.upgrade(made)
     yield made
@@ -27,8 +27,8 @@ def engine(tmp_path):
 
 
 @pytest.fixture
-def make(engine, tmp_path):
-    with training(engine, f"sqlite:///{tmp_path / 'd.db'}") as made:
+def make(engine, sqlite_url):
+    with training(engine, sqlite_url) as made:
         yield made
 
 

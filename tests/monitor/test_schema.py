@@ -15,8 +15,8 @@ from schemas.errors import StoreError
 
 
 @pytest.fixture
-def engine(database_url):
-    engine = create(database_url)
+def engine(bare_database_url):
+    engine = create(bare_database_url)
     yield engine
     engine.dispose()
 
@@ -71,11 +71,11 @@ def test_upgrade_is_repeatable(engine):
     schema.require(engine)
 
 
-def test_many_processes_upgrade_at_once(database_url):
+def test_many_processes_upgrade_at_once(bare_database_url):
     failures = []
 
     def work():
-        engine = create(database_url)
+        engine = create(bare_database_url)
         try:
             schema.upgrade(engine)
         except Exception as error:

@@ -44,11 +44,10 @@ class Bot:
 
 
 @pytest.fixture
-def world(tmp_path):
-    url = f"sqlite:///{tmp_path / 'd.db'}"
-    engine = engines.create(url)
+def world(sqlite_url):
+    engine = engines.create(sqlite_url)
     schema.upgrade(engine)
-    yield World(engine, url)
+    yield World(engine, sqlite_url)
     engine.dispose()
 
 

@@ -19,11 +19,10 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def world(tmp_path):
-    url = f"sqlite:///{tmp_path / 'd.db'}"
-    engine = engines.create(url)
+def world(sqlite_url):
+    engine = engines.create(sqlite_url)
     schema.upgrade(engine)
-    with training(engine, url) as made:
+    with training(engine, sqlite_url) as made:
         yield made()
     engine.dispose()
 

@@ -264,16 +264,17 @@ def test_people_acknowledge_and_resolve_alerts(world, client, get):
         assert len(connection.execute(select(outbox.c.id)).all()) == 3
 
 
+NOT_MEANT = [{"actor": ""}, {"actor": "a\0b"}, {"actor": 3}, {"who": "ann"}, [], {"cause": "x" * 1_001}]
+
+
 @pytest.mark.parametrize("action", ["acknowledge", "resolve"])
-@pytest.mark.parametrize(
-    "body", [{"actor": ""}, {"actor": "a\0b"}, {"actor": 3}, {"who": "ann"}, [], {"cause": "x" * 1_001}]
-)
-def test_decisions_that_cannot_be_meant_change_nothing(world, client, get, action, body):
+def test_decisions_that_cannot_be_meant_change_nothing(world, client, get, action):
     made = world.alert()
-    answer = client.post(f"/api/v1/alerts/{made.id}/{action}", json=body)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["where"].startswith("body")
-    assert get(f"/api/v1/alerts/{made.id}")["state"] == "firing"
+    for body in NOT_MEANT:
+        answer = client.post(f"/api/v1/alerts/{made.id}/{action}", json=body)
+        assert answer.status_code == 422, body
+        assert answer.json()["errors"][0]["where"].startswith("body"), body
+        assert get(f"/api/v1/alerts/{made.id}")["state"] == "firing", body
 
 
 def test_accounting_has_the_promised_names(world, get):

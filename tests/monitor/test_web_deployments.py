@@ -12,11 +12,10 @@ from tests.monitor.test_web_incidents import client_of
 
 
 @pytest.fixture
-def world(tmp_path):
-    url = f"sqlite:///{tmp_path / 'd.db'}"
-    engine = engines.create(url)
+def world(sqlite_url):
+    engine = engines.create(sqlite_url)
     schema.upgrade(engine)
-    yield World(engine, url, after_deployment="30m")
+    yield World(engine, sqlite_url, after_deployment="30m")
     engine.dispose()
 
 

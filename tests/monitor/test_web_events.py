@@ -68,8 +68,8 @@ def door(broker: EmbeddedBroker) -> Iterator[Door]:
 
 
 @pytest.fixture
-def client(broker: EmbeddedBroker, door: Door, tmp_path: Any) -> Iterator[TestClient]:
-    with client_of(broker.address, f"sqlite:///{tmp_path}/d.db", door, events=EVENTS) as made:
+def client(broker: EmbeddedBroker, door: Door, sqlite_url: str) -> Iterator[TestClient]:
+    with client_of(broker.address, sqlite_url, door, events=EVENTS) as made:
         yield made
 
 

@@ -23,21 +23,16 @@ def client_of(world):
 
 
 @pytest.fixture
-def engine(tmp_path):
-    made = engines.create(f"sqlite:///{tmp_path / 'd.db'}")
+def engine(sqlite_url):
+    made = engines.create(sqlite_url)
     schema.upgrade(made)
     yield made
     made.dispose()
 
 
 @pytest.fixture
-def url(tmp_path):
-    return f"sqlite:///{tmp_path / 'd.db'}"
-
-
-@pytest.fixture
-def world(engine, url):
-    return World(engine, url)
+def world(engine, sqlite_url):
+    return World(engine, sqlite_url)
 
 
 @pytest.fixture
@@ -194,8 +189,8 @@ def test_webhooks_of_mlflow_need_a_secret(client):
 
 
 @pytest.fixture
-def trained(engine, url):
-    with training(engine, url) as made:
+def trained(engine, sqlite_url):
+    with training(engine, sqlite_url) as made:
         world = made(approval="manual")
         with client_of(world) as client:
             yield world, client

@@ -9,16 +9,15 @@ from sqlalchemy import Engine
 
 from monitor.store import engine as databases
 from monitor.store.positions import ensure_counters
-from monitor.store.schema import upgrade
 from tests.recovery.world import World
 
 
 @pytest.fixture(scope="session")
-def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated SQLite file to copy."""
+def migrated_sqlite(sqlite_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file with counters, to copy."""
     path = tmp_path_factory.mktemp("database") / "migrated.db"
+    shutil.copy(sqlite_tables, path)
     engine = databases.create(f"sqlite:///{path}")
-    upgrade(engine)
     ensure_counters(engine)
     engine.dispose()
     return path
@@ -38,7 +37,6 @@ def engine(database_url: str, migrated_sqlite: Path, tmp_path: Path) -> Iterator
         shutil.copy(migrated_sqlite, tmp_path / "driftline.db")
     made = databases.create(database_url, patience_s=5)
     if not database_url.startswith("sqlite"):
-        upgrade(made)
         ensure_counters(made)
     yield made
     made.dispose()

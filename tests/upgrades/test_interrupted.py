@@ -33,7 +33,8 @@ streams: [{{topic: predictions, kind: predictions}}]
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.acceptance)])
 def url(request: pytest.FixtureRequest) -> str:
     """Both databases in every run: a transaction that is cut off is each one's own business."""
-    found: str = request.getfixturevalue("postgres_url" if request.param == "postgresql" else "sqlite_url")
+    name = "bare_postgres_url" if request.param == "postgresql" else "bare_sqlite_url"
+    found: str = request.getfixturevalue(name)
     return found
 
 

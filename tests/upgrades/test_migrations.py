@@ -50,7 +50,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.acceptance)])
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """Both databases in every run: PostgreSQL has migrations of its own."""
-    name = "postgres_url" if request.param == "postgresql" else "sqlite_url"
+    name = "bare_postgres_url" if request.param == "postgresql" else "bare_sqlite_url"
     made = engines.create(request.getfixturevalue(name))
     yield made
     made.dispose()

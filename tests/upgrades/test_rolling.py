@@ -56,8 +56,8 @@ def test_an_older_program_does_not_start_on_tables_that_it_would_break(engine: E
             attempt(engine)
 
 
-def test_a_database_of_something_else_is_refused(sqlite_url: str) -> None:
-    other = engines.create(sqlite_url)
+def test_a_database_of_something_else_is_refused(bare_sqlite_url: str) -> None:
+    other = engines.create(bare_sqlite_url)
     with immediate(other) as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num TEXT)"))
         connection.execute(text("INSERT INTO alembic_version VALUES ('ab12')"))
@@ -68,8 +68,8 @@ def test_a_database_of_something_else_is_refused(sqlite_url: str) -> None:
 
 
 @pytest.mark.acceptance
-def test_processes_that_start_at_once_make_the_months_together(postgres_url: str) -> None:
-    engines_of_all = [engines.create(postgres_url) for _ in range(4)]
+def test_processes_that_start_at_once_make_the_months_together(bare_postgres_url: str) -> None:
+    engines_of_all = [engines.create(bare_postgres_url) for _ in range(4)]
     schema.upgrade(engines_of_all[0])
     barrier = threading.Barrier(len(engines_of_all))
 
@@ -92,11 +92,11 @@ def test_what_a_migration_writes_names_no_program_that_is_newer_than_its_own() -
 @pytest.mark.acceptance
 @pytest.mark.timeout(1_800)
 def test_two_versions_read_one_topic_while_the_tables_are_expanded(
-    kafka: KafkaCluster, postgres_url: str, tmp_path: Path
+    kafka: KafkaCluster, bare_postgres_url: str, tmp_path: Path
 ) -> None:
-    engine = engines.create(postgres_url)
+    engine = engines.create(bare_postgres_url)
     stage = Stage(
-        kafka, postgres_url, "two-versions", tmp_path, os.environ, lambda: later.expand(engine), True
+        kafka, bare_postgres_url, "two-versions", tmp_path, os.environ, lambda: later.expand(engine), True
     )
     try:
         play(stage)

@@ -209,7 +209,9 @@ def said(page, url):
     return [NUMBER.sub("#", word) for word in words] if is_by_lot(url) else words
 
 
-@pytest.mark.parametrize("name", WORLDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.full if name == "columns" else ()) for name in WORLDS]
+)
 def test_every_page_and_file_says_the_same_on_both_databases(name, sqlite_url, empty):
     make, places = WORLDS[name]
     world = make(sqlite_url)
