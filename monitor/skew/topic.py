@@ -118,7 +118,8 @@ def _offsets_at(
 
     A partition whose leader is just changing answers with an error of its own and is asked again: no answer
     must not pass for "no such record". That itself is believed when it was said twice: a partition would be
-    left out because of it, and nobody would notice.
+    left out because of it, and nobody would notice. Where the client had no answer at all, the instant that
+    was asked for still stands in the place of the offset.
     """
     if instant_ms is None:
         return {}
@@ -128,11 +129,12 @@ def _offsets_at(
     deadline_s = time.monotonic() + TIMEOUT_S
     while left:
         answers = consumer.offsets_for_times(left, timeout=TIMEOUT_S)
-        found |= {it.partition: it.offset for it in answers if it.error is None and it.offset >= 0}
-        failed = [it for it in answers if it.error is not None]
+        failed = [it for it in answers if it.error is not None or it.offset == instant_ms]
         if failed and time.monotonic() > deadline_s:
-            raise KafkaException(failed[0].error)
-        none = [it for it in answers if it.error is None and it.offset < 0]
+            raise KafkaException(failed[0].error or KafkaError(KafkaError._TIMED_OUT))
+        answers = [it for it in answers if it.error is None and it.offset != instant_ms]
+        found |= {it.partition: it.offset for it in answers if it.offset >= 0}
+        none = [it for it in answers if it.offset < 0]
         again = [*failed, *(it for it in none if it.partition not in said_none)]
         said_none |= {it.partition for it in none}
         left = [TopicPartition(it.topic, it.partition, instant_ms) for it in again]
