@@ -3,12 +3,14 @@
 ``python -m tests.soak.run [--minutes 60] [--rate 40000] [--output FOLDER]``. A real broker and PostgreSQL;
 two ingest processes, one of which is restarted every five minutes (asked to leave and killed in turns), one
 evaluator and one web process that stay. Writes ``soak.csv`` and ``soak.png``, prints what was found, and
-leaves with 1 if a promise was broken.
+leaves with 1 if a promise was broken. What was seen is written too if it breaks off. The broker keeps ten
+minutes of the events, which with everything else takes some 20 GiB of disk.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import threading
@@ -28,6 +30,8 @@ from tests.soak.verdict import promises
 
 RESTART_S = 300.0
 LOOK_S = 10.0
+DISK_BYTES = 25 << 30
+KEPT = {"retention.ms": "600000", "segment.bytes": str(64 << 20)}  # an hour of events are 53 GiB
 TOPIC = "soak"
 PARTITIONS = 6
 CONFIGURATION = """
@@ -53,9 +57,15 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("build/soak"))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name, KafkaCluster() as cluster, PostgresServer() as server:
-        readings = soak(Path(name), cluster, server, options.minutes * 60.0, options.rate)
-    readings.write(options.output / "soak.csv")
+    free_bytes = shutil.disk_usage(tempfile.gettempdir()).free
+    if free_bytes < DISK_BYTES:
+        parser.error(f"{tempfile.gettempdir()} has {free_bytes >> 30} GiB left (25 are needed)")
+    readings = Readings()
+    try:
+        with tempfile.TemporaryDirectory() as name, KafkaCluster() as cluster, PostgresServer() as server:
+            soak(Path(name), cluster, server, options.minutes * 60.0, options.rate, readings)
+    finally:
+        readings.write(options.output / "soak.csv")
     found = promises(readings)
     draw(readings, options.output / "soak.png")
     for promise in found:
@@ -63,10 +73,12 @@ def main() -> int:
     return 0 if all(promise.is_kept for promise in found) else 1
 
 
-def soak(folder: Path, cluster: KafkaCluster, server: PostgresServer, seconds: float, rate: int) -> Readings:
-    """Load the service for so long; returns all that was seen, with its books at the end."""
+def soak(
+    folder: Path, cluster: KafkaCluster, server: PostgresServer, seconds: float, rate: int, readings: Readings
+) -> None:
+    """Load the service for so long; adds all that is seen to the readings, with the books at the end."""
     url = server.url(server.create_database())
-    cluster.create_topic(TOPIC, PARTITIONS)
+    cluster.create_topic(TOPIC, PARTITIONS, config=KEPT)
     cluster.create_topic("driftline.control", 3)
     services = {
         name: _service(folder / name, role, cluster.bootstrap, url)
@@ -75,7 +87,6 @@ def soak(folder: Path, cluster: KafkaCluster, server: PostgresServer, seconds: f
         )
     }  # fmt: skip
     load, engine = Load(cluster.bootstrap, TOPIC, PARTITIONS, rate), engines.create(url)
-    readings = Readings()
     try:
         for watched in services.values():
             watched.service.start()
@@ -83,7 +94,7 @@ def soak(folder: Path, cluster: KafkaCluster, server: PostgresServer, seconds: f
             watched.service.wait_until_ready()
         producing = threading.Thread(target=load.run, name="load")
         producing.start()
-        _watch(services, readings, seconds)
+        _watch(services, producing, readings, seconds)
         load.stop.set()
         producing.join()
         wait_for(lambda: backlog(engine) >= load.sent, what="not all events were read", timeout_s=600)
@@ -94,16 +105,27 @@ def soak(folder: Path, cluster: KafkaCluster, server: PostgresServer, seconds: f
         for watched in services.values():
             if watched.service.is_running:
                 watched.service.kill()
-    return readings
 
 
-def _watch(services: dict[str, Watched], readings: Readings, seconds: float) -> None:
-    """Look at all processes now and then, and restart one of them."""
+def _watch(
+    services: dict[str, Watched], producing: threading.Thread, readings: Readings, seconds: float
+) -> None:
+    """Look at all processes now and then, and restart one of them.
+
+    Raises
+    ------
+    RuntimeError
+        If the broker takes no more events, or a process that should stay has ended.
+    """
     started_s = time.monotonic()
     restart_at_s, restarts = started_s + RESTART_S, 0
     while (now_s := time.monotonic()) < started_s + seconds:
         for name, watched in services.items():
             readings.take(name, watched, now_s - started_s)
+        ended = [name for name, watched in services.items() if not watched.service.is_running]
+        if ended or not producing.is_alive():
+            msg = f"{', '.join(ended) or 'the load'} ended by itself after {now_s - started_s:.0f} s"
+            raise RuntimeError(msg)
         if now_s >= restart_at_s:
             service = services["ingest, restarted"].service
             if restarts % 2:
