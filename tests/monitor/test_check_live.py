@@ -115,16 +115,16 @@ def test_a_topic_that_is_missing(run, kafka, hook, came, sqlite_url):
 
 
 @pytest.mark.acceptance
-def test_a_database_without_tables(run, kafka, hook, database_url):
-    code, live, _ = run(kafka.bootstrap, database_url, hook)
+def test_a_database_without_tables(run, kafka, hook, bare_database_url):
+    code, live, _ = run(kafka.bootstrap, bare_database_url, hook)
     assert "run: driftline db upgrade" in live["database"]["detail"]
     assert code == 3
 
 
-def test_nothing_is_there(run, sqlite_url, monkeypatch):
+def test_nothing_is_there(run, bare_sqlite_url, monkeypatch):
     monkeypatch.setattr("monitor.reachable_kafka.TIMEOUT_S", 4.0)
     port = free_port()
-    code, live, err = run(f"127.0.0.1:{port}", sqlite_url, f"http://127.0.0.1:{free_port()}/hook")
+    code, live, err = run(f"127.0.0.1:{port}", bare_sqlite_url, f"http://127.0.0.1:{free_port()}/hook")
     assert {what: item["reachable"] for what, item in live.items()} == {
         "kafka": False,
         "database": False,

@@ -32,6 +32,7 @@ from monitor.store.tables import (
     slice_profile,
 )
 from monitor.telemetry import Telemetry
+from tests.kit.tables import take_out_tables
 from tests.monitor.test_frames_stream import through_the_stream
 
 START_MS, MINUTE, HOUR = 1_362_132_000_000, 60_000, 3_600_000
@@ -294,6 +295,7 @@ def test_an_ambiguous_prefix_is_refused(engine, run):
 
 
 def test_a_database_without_tables_is_unavailable(run, database_url):
+    take_out_tables(database_url)
     code, _, err = run("list")
     assert code == 3
     assert "has no Driftline tables yet (run: driftline db upgrade" in err

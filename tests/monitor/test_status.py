@@ -33,6 +33,7 @@ from monitor.store.tables import (
     window_state,
 )
 from tests.kit.certificates import Authority
+from tests.kit.tables import take_out_tables
 
 HOUR = 3_600_000
 EVENT_MS = 1_362_132_000_000
@@ -225,7 +226,8 @@ def test_what_needs_attention(engine, run):
     assert lines[1].endswith("(docs/operations.md#driftlinepartitionstopped)")
 
 
-def test_without_tables_it_says_how_they_come(run):
+def test_without_tables_it_says_how_they_come(run, database_url):
+    take_out_tables(database_url)
     code, status, _ = run("status")
     assert code == 3
     assert (status["ok"], status["revision"], status["partitions"]) == (False, None, [])
