@@ -149,13 +149,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     These are brokers, so that each cluster is started once, and whatever the tests of a module share. A
     PostgreSQL server starts in a second: each worker has its own, and its tests go where there is time. Of
-    the tests for both databases, a third runs on PostgreSQL in `make test`, all of them in `make test-full`.
+    the tests for both databases, a quarter runs on PostgreSQL in `make test`, all of them in `make test-full`.
     """
     names = {item.nodeid for item in items}
     for item in items:
         twin = item.nodeid.replace("postgresql", "sqlite")
         function = item.nodeid.partition("[")[0]
-        if twin != item.nodeid and twin in names and zlib.crc32(function.encode()) % 3:
+        if twin != item.nodeid and twin in names and zlib.crc32(function.encode()) % 4:
             item.add_marker(pytest.mark.full)
         if not _BROKERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.xdist_group("brokers"))
