@@ -149,7 +149,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     These are brokers, so that each cluster is started once, and whatever the tests of a module share. A
     PostgreSQL server starts in a second: each worker has its own, and its tests go where there is time. Of
-    the tests for both databases, a quarter runs on PostgreSQL in `make test`, all of them in `make test-full`.
+    the tests for both databases a quarter runs on PostgreSQL in `make test`, all of them in `make test-full`.
     """
     names = {item.nodeid for item in items}
     for item in items:
