@@ -37,7 +37,7 @@ SMALLEST = 8
 TEACHERS = 16  # rows that new columns are learned from before the rest of a block is read with them
 LONGEST_NUMBER = 400  # digits; Python refuses to read more than a few thousand
 LONG_BYTES = 65_536  # a row longer than this is read on its own
-_BEGINS_WITH_NULL = re.compile(rb"[ \t\r\n]*null")
+_BEGINS_WITH_NULL = re.compile(rb"[ \t\r\n\xef\xbb\xbf]*null")  # also behind a byte order mark
 
 
 @dataclass(frozen=True)

@@ -191,6 +191,8 @@ MUTATED = st.builds(mutated, OBJECT_BYTES, st.integers(0, 99), st.integers(0, 25
 
 @example([b"null", b'{"a":1}'])  # Arrow 26.0.1 ends the process where a block begins with null
 @example([b"", b" \t\r\nnull", b'{"a":1}'])
+@example([b"\xef\xbb\xbfnull", b'{"a":1}'])
+@example([b'{"a":1}', b"\xef\xbb\xbf", b"null"])
 @given(st.lists(st.one_of(BROKEN, OBJECT_BYTES, MUTATED), max_size=12))
 def test_no_bytes_raise_and_every_row_is_read_or_has_a_reason(raws: list[bytes]) -> None:
     decoder = FeatureDecoder(Columns({}, 500))
