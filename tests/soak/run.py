@@ -59,7 +59,7 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(tempfile.gettempdir()).free
     if free_bytes < DISK_BYTES:
-        parser.error(f"{tempfile.gettempdir()} has {free_bytes >> 30} GiB left (25 are needed)")
+        parser.error(f"{tempfile.gettempdir()} has {free_bytes >> 30} GiB left ({DISK_BYTES >> 30} are needed)")
     readings = Readings()
     try:
         with tempfile.TemporaryDirectory() as name, KafkaCluster() as cluster, PostgresServer() as server:
