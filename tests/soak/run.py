@@ -59,7 +59,8 @@ def main() -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     free_bytes = shutil.disk_usage(tempfile.gettempdir()).free
     if free_bytes < DISK_BYTES:
-        parser.error(f"{tempfile.gettempdir()} has {free_bytes >> 30} GiB left ({DISK_BYTES >> 30} are needed)")
+        left, needed = free_bytes >> 30, DISK_BYTES >> 30
+        parser.error(f"{tempfile.gettempdir()} has {left} GiB left ({needed} are needed)")
     readings = Readings()
     try:
         with tempfile.TemporaryDirectory() as name, KafkaCluster() as cluster, PostgresServer() as server:
