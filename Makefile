@@ -10,7 +10,8 @@ unexport PYTHONDONTWRITEBYTECODE
 BIN := .venv/bin
 CODE := schemas detectors alerting monitor
 # Three workers keep two cores busy, as tests often wait; tests that need servers stay together on one of them (see tests/conftest.py).
-PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup
+# Without a worker that crashed, tests that belong together are never handed out again: the run would not end.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadgroup --max-worker-restart=0
 
 .PHONY: help setup servers demo test test-full test-integrations check fuzz bench bench-detection bench-estimation soak image sbom audit lock format clean
 

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 
 from alerting.alert import State
-from monitor.attention.problem import Facts, Problem, counted, named
+from monitor.attention.problem import Facts, Problem, counted, lasting, named
 from monitor.config.alerts import PERIODS_MS
 from monitor.store.queries.budget import newest_end_ms, spent
 from monitor.store.queries.times import newest_events
 from monitor.store.tables import alert, judgement
-from schemas.duration import format_duration
 
 PATIENCE_MS = 300_000
 HELD_BACK_MS = 1_800_000
@@ -48,7 +47,7 @@ def waiting(facts: Facts) -> Iterator[Problem]:
     if judged_at_ms is not None and facts.now_ms - judged_at_ms <= PATIENCE_MS:
         return
     ago = "there is no verdict yet" if judged_at_ms is None else (
-        f"the last verdict is {format_duration((facts.now_ms - judged_at_ms) // 1_000 * 1_000)} old"
+        f"the last verdict is {lasting(facts.now_ms - judged_at_ms)} old"
     )  # fmt: skip
     waits = counted(windows, "window waits to be judged", "windows wait to be judged")
     do = "is a process with the role evaluate (or all) running? start one: driftline run --role evaluate"
@@ -67,9 +66,7 @@ def held_back(facts: Facts) -> Iterator[Problem]:
         by_ms, _ = max(found)
         number = counted(len(found), "model is", "models are")
         names = named(model for _, model in sorted(found, reverse=True))
-        what = (
-            f"{number} held back: events are up to {format_duration(by_ms // 1_000 * 1_000)} ahead ({names})"
-        )
+        what = f"{number} held back: events are up to {lasting(by_ms)} ahead ({names})"
         do = "find the partition with the oldest newest event: driftline partitions list"
         yield Problem("DriftlineWatermarkStands", "warn", what, do)
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from monitor.config import Configuration
 from monitor.judging.standing import ModelStanding
 from monitor.store.positions import Place
+from schemas.duration import UNITS_MS, format_duration
 
 Severity = Literal["page", "warn", "info"]
 SEVERITIES: tuple[Severity, ...] = ("page", "warn", "info")
@@ -97,6 +98,20 @@ def counted(number: int, one: str, several: str) -> str:
     ('1 alert is', '1200 alerts are')
     """
     return f"{number} {one if number == 1 else several}"
+
+
+def lasting(span_ms: int) -> str:
+    """Write how long something has lasted, no more exactly than a person wants it.
+
+    Examples
+    --------
+    >>> lasting(93_784_000), lasting(61_500), lasting(20)
+    ('1d2h', '1m1s', '0s')
+    """
+    for unit, finest in (("w", "d"), ("d", "h"), ("h", "m")):
+        if span_ms >= UNITS_MS[unit]:
+            return format_duration(span_ms // UNITS_MS[finest] * UNITS_MS[finest])
+    return format_duration(span_ms // 1_000 * 1_000)
 
 
 def named(names: Iterable[str], most: int = 3) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Iterator
 
 from sqlalchemy import func, select
 
-from monitor.attention.problem import Facts, Problem, counted, named
+from monitor.attention.problem import Facts, Problem, counted, lasting, named
 from monitor.dead_letters.letters import REPLAYED
 from monitor.stops import rule_in
 from monitor.store.positions import Place
 from monitor.store.queries.times import FRESH_MS
 from monitor.store.tables import dead_letter, gap
-from schemas.duration import format_duration
 
 DAY_MS = 86_400_000
 BEHIND_MS = 600_000
@@ -41,7 +40,7 @@ def unread(facts: Facts) -> Iterator[Problem]:
     now_ms, rows = facts.now_ms, facts.partitions
     late = [row for row in rows if row.stopped_reason is None and now_ms - row.seen_at_ms > FRESH_MS]
     if late:
-        ago = _ago(now_ms - max(row.seen_at_ms for row in late))
+        ago = lasting(now_ms - max(row.seen_at_ms for row in late))
         what = (
             f"{len(late)} of {len(rows)} partitions are not being read: the last report is {ago} old "
             "(is driftline run running?)"
@@ -74,7 +73,7 @@ def behind(facts: Facts) -> Iterator[Problem]:
     for topic, lag in lags.items():
         if ages[topic] > BEHIND_MS:
             waiting = counted(lag, "message waits", "messages wait")
-            what = f"{topic} is {_ago(ages[topic])} behind: {waiting}"
+            what = f"{topic} is {lasting(ages[topic])} behind: {waiting}"
             do = "if it grows, start more processes: driftline run --role ingest"
             yield Problem("DriftlineLagGrows", "warn", what, do)
 
@@ -88,13 +87,15 @@ def silent(facts: Facts) -> Iterator[Problem]:
     kinds = {stream.topic: stream.kind for stream in facts.configuration.streams}
     events = {topic: at_ms for topic, at_ms in newest.items() if kinds.get(topic) == "predictions"}
     if events and facts.now_ms - max(events.values()) > SILENT_MS:
-        what = f"no event has come for {_ago(facts.now_ms - max(events.values()))} ({named(sorted(events))})"
+        what = (
+            f"no event has come for {lasting(facts.now_ms - max(events.values()))} ({named(sorted(events))})"
+        )
         do = "look at the producers; is the topic there, and readable? driftline check --live --no-messages"
         yield Problem("DriftlineNoData", "warn", what, do)
         return
     quiet = {topic: at_ms for topic, at_ms in newest.items() if kinds.get(topic) == "labels"}
     if quiet and facts.now_ms - max(quiet.values()) > DAY_MS:
-        what = f"no label has come for {_ago(facts.now_ms - max(quiet.values()))} ({named(sorted(quiet))})"
+        what = f"no label has come for {lasting(facts.now_ms - max(quiet.values()))} ({named(sorted(quiet))})"
         do = "look at whatever sends labels; without them performance is only estimated"
         yield Problem("DriftlineLabelsSilent", "warn", what, do)
 
@@ -109,7 +110,3 @@ def dead_letters(facts: Facts) -> Iterator[Problem]:
         what = counted(number, "dead letter in the last day", "dead letters in the last day")
         do = "/events of the console says why; once fixed: driftline replay --dead-letters --dry-run"
         yield Problem("DriftlineDeadLetters", "warn", what, do)
-
-
-def _ago(ms: int) -> str:
-    return format_duration(ms // 1_000 * 1_000)

@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from sqlalchemy import func, select
 
 from alerting.retraining.guards import Standing
-from monitor.attention.problem import Facts, Problem, counted, named
+from monitor.attention.problem import Facts, Problem, counted, lasting, named
 from monitor.attention.taking_in import DAY_MS
 from monitor.store.outbox import DEAD, WAITING
 from monitor.store.queries.receivers import disabled_receivers
 from monitor.store.tables import outbox, retraining_run
-from schemas.duration import format_duration
 
 FAILING_MS = 900_000
 OVERDUE_MS = 600_000
@@ -31,7 +30,9 @@ def failing(facts: Facts) -> Iterator[Problem]:
     for receiver, number, since_ms, error in facts.connection.execute(query):
         if facts.now_ms - since_ms > FAILING_MS:
             waits = counted(int(number), "message waits", "messages wait")
-            what = f"receiver {receiver} gets nothing: {waits} since {_ago(facts.now_ms - since_ms)}: {error}"
+            what = (
+                f"receiver {receiver} gets nothing: {waits} for {lasting(facts.now_ms - since_ms)}: {error}"
+            )
             do = "see /deliveries of the console; try it with a test message: driftline check --live"
             yield Problem("DriftlineDeliveryFailing", "page", what, do)
 
@@ -44,7 +45,7 @@ def overdue(facts: Facts) -> Iterator[Problem]:
     )
     rows = facts.connection.execute(query.group_by(o.receiver).order_by(o.receiver)).all()
     if rows:
-        ago = _ago(facts.now_ms - max(1, min(row[1] for row in rows)))
+        ago = lasting(facts.now_ms - max(1, min(row[1] for row in rows)))
         what = f"messages to {named(row[0] for row in rows)} have been due for {ago} and nobody sends them"
         do = "is a process with the role evaluate (or all) running? start one: driftline run --role evaluate"
         yield Problem("DriftlineDeliveryStands", "page", what, do)
@@ -103,7 +104,3 @@ def oldest_waiting_ms(facts: Facts) -> int | None:
     query = select(func.min(outbox.c.created_at_ms)).where(outbox.c.state == WAITING)
     found = facts.connection.execute(query).scalar_one()
     return None if found is None else int(found)
-
-
-def _ago(ms: int) -> str:
-    return format_duration(ms // 1_000 * 1_000)

@@ -63,6 +63,7 @@ class Tidier:
         self._judged: list[JudgedSpan] = []
         self._learning: dict[Key, tuple[int, Mapping[str, ColumnSpec]]] = {}
         self._next_s: dict[str | Key, float] = {}  # models whose windows are open, and versions that learn
+        self._left: dict[Key, set[int]] = {}  # slices of open windows whose parts do not add up exactly
 
     def note_judged(self, span: JudgedSpan) -> None:
         """Remember slices of which no more parts are to be expected."""
@@ -136,7 +137,9 @@ class Tidier:
                 pointers = pointers_of(connection, self._references, key)
                 if not pointers:
                     continue  # it is learning
-                parts = _in_parts(connection, key, from_ms, mark - slice_ms, fewest=MANY_PARTS)
+                left = self._left[key] = {at for at in self._left.get(key, ()) if at >= from_ms}
+                last = mark - slice_ms
+                parts = _in_parts(connection, key, from_ms, last, fewest=MANY_PARTS, without=left)
                 if parts:
                     found.append((key, pointers, parts))
             specs = read_columns(connection, {model}) if found else {}
@@ -145,9 +148,12 @@ class Tidier:
             for start_ms, rows in parts.items():
                 pointer = pointer_at(pointers, start_ms)
                 mine = [row for row in rows if pointer and row.reference_hash in (None, pointer.hash)]
-                if len(mine) > 1:
-                    sums.append((start_ms, merge_slices(mine, specs.get(key, {}), pointer)))
-            self._replace(key, [(start_ms, one) for start_ms, one in sums if not one.straddling])
+                merged = merge_slices(mine, specs.get(key, {}), pointer) if len(mine) > 1 else None
+                if merged is None or merged.straddling:
+                    self._left[key].add(start_ms)  # until its window is judged; others shall not wait for it
+                else:
+                    sums.append((start_ms, merged))
+            self._replace(key, sums)
 
     def _is_time(self, what: str | Key) -> bool:
         """Whether something was not looked at for a while; it then counts as looked at now."""
@@ -183,7 +189,13 @@ def profile_sum(key: Key, slice_ms: int, merged: Merged, span_ms: int = 0) -> Pr
 
 
 def _in_parts(
-    connection: Connection, key: Key, from_ms: int, last_ms: int, *, fewest: int
+    connection: Connection,
+    key: Key,
+    from_ms: int,
+    last_ms: int,
+    *,
+    fewest: int,
+    without: Collection[int] = (),
 ) -> dict[int, list[Any]]:
     """Stored rows of slices from a start to another that are in so many rows or more; some at a time."""
     c = slice_profile.c
@@ -193,6 +205,8 @@ def _in_parts(
     several = select(c.slice_ms, func.count().label("parts")).where(*mine).group_by(c.slice_ms)
     chosen, total = list[int](), 0
     for slice_ms, parts in connection.execute(several.having(func.count() >= fewest).order_by(c.slice_ms)):
+        if slice_ms in without:
+            continue
         if chosen and total + parts > MOST_PARTS:
             break
         chosen.append(slice_ms)

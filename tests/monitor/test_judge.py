@@ -16,13 +16,14 @@ from sqlalchemy import text
 from monitor.clock import ManualClock
 from monitor.config import Configuration
 from monitor.ingest import Ingest
+from monitor.judging import tidying
 from monitor.judging.judge import Judge
 from monitor.judging.tidying import MANY_PARTS
 from monitor.silence import Silences
 from monitor.source.memory import MemoryBroker, MemorySource
 from monitor.store import engine as engines
 from monitor.store import schema
-from monitor.store.engine import reading
+from monitor.store.engine import immediate, reading
 from monitor.store.positions import Place, ensure_counters, resume
 from monitor.telemetry import Telemetry
 
@@ -213,6 +214,33 @@ def test_slices_in_very_many_parts_are_added_up_before_their_window_is_judged(
         world.close()
     assert [row[:7] for row in found[0]] == [row[:7] for row in found[1]]
     assert [row[7] for row in found[0]] == pytest.approx([row[7] for row in found[1]])
+
+
+def test_slices_that_cannot_be_added_up_keep_no_others_waiting(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tidying, "MOST_PARTS", MANY_PARTS)  # one slice at a time
+    world.send(0, 72)
+    world.judge.sweep()
+    for _ in range(MANY_PARTS):
+        world.send(72, 3, per_minute=1)
+    world.send(78, 1)
+    first_ms = START_MS + 72 * MINUTE_MS
+    with immediate(world.engine) as connection:  # counted on the bins of a reference that is not in force
+        connection.execute(
+            text(f"UPDATE slice_profile SET reference_hash = 'other' WHERE slice_ms = {first_ms}")
+        )
+    counts = []
+    for _ in range(3):
+        world.judge.tidy(["churn"])
+        world.clock.advance(1_000 * int(tidying.EVERY_S))
+        rows = world.rows(
+            "SELECT count(*) FROM slice_profile "
+            f"WHERE slice_ms >= {first_ms} GROUP BY slice_ms ORDER BY slice_ms"
+        )
+        counts.append([number for (number,) in rows[:3]])
+    many = MANY_PARTS
+    assert counts == [[many, many, many], [many, 1, many], [many, 1, 1]]
 
 
 def most_parts(world: World) -> int:
