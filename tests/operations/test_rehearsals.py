@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import generate_latest
+from ruamel.yaml import YAML
 from sqlalchemy import select
 
 from alerting.notifiers.base import ReceiverDisabled
@@ -35,12 +37,18 @@ from monitor.store.positions import Place
 from monitor.store.queries.dead_letters import Wanted
 from monitor.store.tables import alert, dead_letter, incident, incident_alert, outbox, partition_state
 from monitor.telemetry import Telemetry
+from monitor.version import code_version
 from monitor.web.service_gauges import read_service
 from schemas.errors import DeliveryError, RetryLater
 from tests.alerting.factory import window
+from tests.kit.ports import free_port
+from tests.kit.prometheus import PrometheusServer
+from tests.kit.service import Service
+from tests.kit.waiting import wait_for
 from tests.monitor import delivery_world, web_world
 from tests.monitor.test_judge import World as JudgedWorld
 
+ROOT = Path(__file__).parents[2]
 NOW_MS = 1_767_225_600_000
 MINUTE_MS = 60_000
 HOUR_MS = 3_600_000
@@ -463,3 +471,47 @@ def test_the_budget_is_that_of_the_latest_period(service: Rehearsal) -> None:
     with reading(service.engine) as connection:
         facts = Facts(connection, service.configuration, NOW_MS, [], None, [], {})
         assert judging.budget_spent(facts) == 0
+
+
+@pytest.mark.acceptance
+def test_two_versions_run_beside_each_other(sqlite_url: str, tmp_path: Path) -> None:
+    """One of the processes finds the metadata of another version before those of this one."""
+    (tmp_path / "driftline-0.0.9.dist-info").mkdir()
+    (tmp_path / "driftline-0.0.9.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: driftline\nVersion: 0.0.9\n"
+    )
+    ports = {name: free_port() for name in ("older", "newer")}
+    for name, port in ports.items():
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(
+            f"kafka: {{bootstrap_servers: '127.0.0.1:1'}}\ndatabase_url: {sqlite_url}\n"
+            f"http: {{host: 127.0.0.1, port: {port}}}\nstreams: [{{topic: pp, kind: predictions}}]\n"
+        )
+    older = Service(
+        tmp_path / "older.yaml", "--role", "web", environment={**os.environ, "PYTHONPATH": str(tmp_path)}
+    )
+    newer = Service(tmp_path / "newer.yaml", "--role", "web")
+    targets = [f"127.0.0.1:{port}" for port in ports.values()]
+    with older, newer, PrometheusServer(targets) as prometheus:
+        (found,) = prometheus.wait_for_samples(expression_of("DriftlineMixedVersions"))
+        assert found.value == 2
+        versions = {
+            one.labels["instance"]: one.labels["version"] for one in prometheus.query("driftline_build_info")
+        }
+        assert versions == dict(zip(targets, ("0.0.9", code_version()), strict=True))
+        older.terminate()
+        with Service(tmp_path / "older.yaml", "--role", "web"):
+            wait_for(
+                lambda: (
+                    len(prometheus.query("driftline_build_info == 1 and on(instance) up == 1")) == 2
+                    and not prometheus.query(expression_of("DriftlineMixedVersions"))
+                ),
+                what="two versions are still seen",
+            )
+
+
+def expression_of(rule: str) -> str:
+    """What an alert of the rules for Prometheus asks."""
+    rules = YAML(typ="safe").load((ROOT / "deploy" / "prometheus" / "driftline.rules.yml").read_text())
+    (found,) = (one for group in rules["groups"] for one in group["rules"] if one.get("alert") == rule)
+    return str(found["expr"])
