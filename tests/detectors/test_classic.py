@@ -186,8 +186,13 @@ def rejected(shares: list[float], n: int, m: int, alpha: float) -> dict[str, flo
 
 @pytest.mark.parametrize(
     "shares",
-    [[0.5, 0.5], [0.9, 0.1], [0.3, 0.4, 0.3], [0.1] * 10, [0.01, 0.04, 0.45, 0.1, 0.4]],
-    ids=["2 even", "2 uneven", "3", "10", "5 uneven"],
+    [
+        pytest.param([0.5, 0.5], id="2 even"),
+        pytest.param([0.9, 0.1], id="2 uneven", marks=pytest.mark.full),
+        pytest.param([0.3, 0.4, 0.3], id="3", marks=pytest.mark.full),
+        pytest.param([0.1] * 10, id="10", marks=pytest.mark.full),
+        pytest.param([0.01, 0.04, 0.45, 0.1, 0.4], id="5 uneven"),
+    ],
 )
 def test_without_drift_ties_do_not_change_the_level(shares):
     found = rejected(shares, n=300, m=1_500, alpha=0.05)

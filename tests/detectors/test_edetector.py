@@ -256,7 +256,7 @@ def layouts(bins: int) -> list[TensorLayout]:
 
 @pytest.mark.parametrize("window", HOSTILE)
 @pytest.mark.parametrize("known", HOSTILE)
-@pytest.mark.parametrize("bins", [5, 2, 1])
+@pytest.mark.parametrize("bins", [5, pytest.param(2, marks=pytest.mark.full), 1])
 def test_hostile_counts_give_finite_verdicts_and_no_warnings(known, window, bins):
     before, after = np.array(HOSTILE[known][-bins:]), np.array(HOSTILE[window][-bins:])
     for layout in layouts(bins):

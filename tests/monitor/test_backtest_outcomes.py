@@ -200,7 +200,7 @@ KINDS = {
 
 LONG = {
     "classes without scores", "scores", "classes with scores", "numbers", "labels that are too late",
-    "an objective of scores",
+    "an objective of scores", "overlapping windows", "a detector without evidence",
 }  # fmt: skip
 
 

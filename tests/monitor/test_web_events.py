@@ -94,7 +94,6 @@ class Reader:
         for number in partitions:
             _, high = self._consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=10)
             places.append(TopicPartition(topic, number, high))
-        self._consumer.assign(places)
         self._places = places
 
     def has_nothing(self) -> bool:
@@ -105,6 +104,7 @@ class Reader:
 
     def read(self, number: int) -> list[Message]:
         """So many messages, and no more."""
+        self._consumer.assign(self._places)
         found = self._consumer.consume(number, timeout=10)
         assert not self._consumer.consume(1, timeout=0.3)
         self._consumer.close()
