@@ -27,6 +27,7 @@ from monitor.judging.digests import Digests
 from monitor.judging.judge import Judge
 from monitor.judging.judgements import Judged
 from monitor.labels.expiry import Expiry
+from monitor.memory import Memory
 from monitor.performance.judge import OutcomeJudge
 from monitor.silence import Silences
 from schemas.errors import Unavailable
@@ -76,6 +77,7 @@ class Evaluator:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._silence_at = 0.0
+        self._memory = Memory(clock)
 
     def evaluate(self, models: Collection[str] | None = None) -> int:
         """Judge everything that is due, of some models or of all; returns the number of windows.
@@ -107,6 +109,7 @@ class Evaluator:
                         self._after([])
             except Unavailable as error:
                 logger.warning("sweep waits: %s", error)
+            self._memory.give_back()
             self._wake.wait(SWEEP_S)
             self._wake.clear()
 
