@@ -174,13 +174,25 @@ def test_pods_reach_what_their_role_needs(everything):
     reached = {role: set().union(*map(ports, spec["egress"])) for role, spec in found.items()}
     always = {("UDP", 53), ("TCP", 53), ("TCP", 5432), ("TCP", 6432), ("TCP", 3128)}
     brokers, registry, https = {("TCP", 9093), ("TCP", 9094)}, {("TCP", 8081)}, {("TCP", 443)}
+    spans = {("TCP", 4318)}
     assert reached == {
-        "ingest": always | brokers | registry,
-        "evaluate": always | brokers | https,
-        "web": always | brokers | registry | https,
+        "ingest": always | brokers | registry | spans,
+        "evaluate": always | brokers | https | spans,
+        "web": always | brokers | registry | https | spans,
         "migrate": always,
     }
     assert all(spec["policyTypes"] == ["Ingress", "Egress"] for spec in found.values())
+
+
+def test_pods_reach_who_gives_tokens_for_kafka(tmp_path):
+    login = {
+        "sasl.oauthbearer.token.endpoint.url": "https://login.example.org:8443/token",
+        "ssl.ca.location": "/etc/ssl/certs/ca-certificates.crt",  # the image has it
+    }
+    manifests = render_changed("minimum", tmp_path, config={"kafka": {"options": login}})
+    for role, spec in policies(manifests).items():
+        is_reached = ("TCP", 8443) in set().union(*map(ports, spec["egress"]))
+        assert is_reached == (role != "migrate")
 
 
 def test_pods_are_reached_by_those_who_were_named(everything, minimum, tmp_path):

@@ -84,6 +84,18 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"config": {"registry": {"url": "https://r", "password_file": "/var/run/registry/password"}}},
         ["config.registry.password_file", "/var/run/registry/password", "secretFiles"],
     ),
+    "a certificate that is not mounted": (
+        {"config": {"kafka": {"options": {"ssl.ca.location": "/var/run/kafka/ca.crt"}}}},
+        ["config.kafka.options.ssl.ca.location", "/var/run/kafka/ca.crt", "secretFiles"],
+    ),
+    "a reference that is not mounted": (
+        {"config": {"models": {"churn": {"reference": {"file": "/references/churn.parquet"}}}}},
+        ["config.models.churn.reference.file", "/references/churn.parquet", "extraVolumes"],
+    ),
+    "headers for spans that no pod has": (
+        {"config": {"tracing": {"endpoint": "http://collector:4318", "headers_env": "SPANS"}}},
+        ["config.tracing.headers_env", "SPANS", "secretEnv"],
+    ),
     "files over the configuration": (
         {"secretFiles": [{"secretName": "a", "mountPath": "/etc/driftline/secrets"}]},
         ["/etc/driftline/secrets"],

@@ -54,9 +54,10 @@
 {{- $fromEvaluate := concat $fromAll .Values.evaluate.envFrom -}}
 {{- $plain := .Values.env -}}
 {{- range (include "driftline.config.pointers" . | fromYaml).found -}}
-{{- if hasSuffix "_file" .key -}}
+{{- if .isFile -}}
 {{- $path := .value -}}
-{{- $isThere := false -}}
+{{- /* Of the system's own, the image has the usual ones: authorities above all. */ -}}
+{{- $isThere := or (hasPrefix "/etc/ssl/" $path) (hasPrefix "/usr/" $path) -}}
 {{- range $mounts -}}{{- if or (eq $path .) (hasPrefix (printf "%s/" (trimSuffix "/" .)) $path) -}}{{- $isThere = true -}}{{- end -}}{{- end -}}
 {{- if and (hasPrefix "/" $path) (not $isThere) -}}
 {{- fail (printf "%s: nothing is mounted at %s (add a Secret under secretFiles, or a volume under extraVolumes and extraVolumeMounts)" .place $path) -}}

@@ -39,8 +39,8 @@
 {{- end }}
 
 {{/*
-Every option that says where a secret is, as a list under `found`: its `place`, its `key`, what it points to, and whether only
-evaluators need it. They are in the mappings that are listed here, and nowhere deeper.
+Every option that says where a secret or a file is, as a list under `found`: its `place`, its `value`, whether that is the path
+of a file, and whether only evaluators need it. They are in the mappings that are listed here, and nowhere deeper.
 */}}
 {{- define "driftline.config.pointers" -}}
 {{- $config := include "driftline.config.read" . | fromYaml -}}
@@ -52,17 +52,23 @@ evaluators need it. They are in the mappings that are listed here, and nowhere d
   (list "config.http.events" ($http.events | default dict) false)
   (list "config.http.mlflow" ($http.mlflow | default dict) false)
   (list "config.http.sign_in" ($http.sign_in | default dict) false)
+  (list "config.tracing" ($config.tracing | default dict) false)
+  (list "config.defaults.reference" (dig "defaults" "reference" dict $config) false)
 -}}
 {{- range $name, $options := $config.receivers | default dict -}}
 {{- $sections = append $sections (list (printf "config.receivers.%s" $name) $options true) -}}
+{{- end -}}
+{{- range $name, $options := $config.models | default dict -}}
+{{- $sections = append $sections (list (printf "config.models.%s.reference" $name) ($options.reference | default dict) false) -}}
 {{- end -}}
 {{- $found := list -}}
 {{- range $sections -}}
 {{- $place := first . -}}
 {{- $evaluate := last . -}}
 {{- range $key, $value := index . 1 -}}
-{{- if and (kindIs "string" $value) (or (hasSuffix "_env" $key) (hasSuffix "_file" $key)) -}}
-{{- $found = append $found (dict "place" (printf "%s.%s" $place $key) "key" $key "value" $value "evaluate" $evaluate) -}}
+{{- $isFile := or (hasSuffix "_file" $key) (hasSuffix ".location" $key) (eq $key "file") -}}
+{{- if and (kindIs "string" $value) (or (hasSuffix "_env" $key) $isFile) -}}
+{{- $found = append $found (dict "place" (printf "%s.%s" $place $key) "isFile" $isFile "value" $value "evaluate" $evaluate) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

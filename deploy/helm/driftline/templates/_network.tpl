@@ -13,12 +13,11 @@
 {{- toYaml (dict "ports" ($ports | default (list 9092) | uniq)) -}}
 {{- end }}
 
-{{/* Ports of the schema registry: those that are given, else that of registry.url; none if there is none. */}}
-{{- define "driftline.network.registryPorts" -}}
-{{- $url := dig "registry" "url" "" (include "driftline.config.read" . | fromYaml) -}}
-{{- $ports := .Values.networkPolicy.egress.registry.ports -}}
-{{- if and $url (not $ports) -}}
-{{- $address := urlParse $url -}}
+{{/* Ports of what an address of the configuration names: those that are given, else that of `url`; none if there is none. */}}
+{{- define "driftline.network.portsOf" -}}
+{{- $ports := .ports -}}
+{{- if and .url (not $ports) -}}
+{{- $address := urlParse .url -}}
 {{- $usual := eq $address.scheme "https" | ternary "443" "80" -}}
 {{- $ports = list (int (regexFind "[0-9]+$" (regexFind ":[0-9]+$" $address.host) | default $usual)) -}}
 {{- end -}}
@@ -28,11 +27,17 @@
 {{/* Rules for what the pods of a role reach: `wanted` names them. */}}
 {{- define "driftline.network.egress" -}}
 {{- $egress := .root.Values.networkPolicy.egress -}}
+{{- $config := include "driftline.config.read" .root | fromYaml -}}
+{{- $urls := dict
+  "registry" (dig "registry" "url" "" $config)
+  "tracing" (dig "tracing" "endpoint" "" $config)
+  "kafkaLogin" (dig "kafka" "options" "sasl.oauthbearer.token.endpoint.url" "" $config)
+-}}
 {{- range .wanted }}
 {{- $rule := get $egress . -}}
 {{- $ports := $rule.ports -}}
 {{- if eq . "kafka" }}{{- $ports = (include "driftline.network.kafkaPorts" $.root | fromYaml).ports }}{{- end }}
-{{- if eq . "registry" }}{{- $ports = (include "driftline.network.registryPorts" $.root | fromYaml).ports }}{{- end }}
+{{- if hasKey $urls . }}{{- $ports = (include "driftline.network.portsOf" (dict "url" (get $urls .) "ports" $ports) | fromYaml).ports }}{{- end }}
 {{- if $ports }}
 - ports:
     {{- range $ports }}
