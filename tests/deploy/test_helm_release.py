@@ -174,10 +174,11 @@ def test_pods_reach_what_their_role_needs(everything):
     reached = {role: set().union(*map(ports, spec["egress"])) for role, spec in found.items()}
     always = {("UDP", 53), ("TCP", 53), ("TCP", 5432), ("TCP", 6432), ("TCP", 3128)}
     brokers, registry, https = {("TCP", 9093), ("TCP", 9094)}, {("TCP", 8081)}, {("TCP", 443)}
+    receivers = https | {("TCP", 8443), ("TCP", 465), ("TCP", 80)}
     spans = {("TCP", 4318)}
     assert reached == {
         "ingest": always | brokers | registry | spans,
-        "evaluate": always | brokers | https | spans,
+        "evaluate": always | brokers | receivers | spans,
         "web": always | brokers | registry | https | spans,
         "migrate": always,
     }
