@@ -1,4 +1,4 @@
-"""Tries what a configuration depends on: Kafka and its topics, the database and its tables, receivers."""
+"""Tries what a configuration names: Kafka, its topics, the database, its tables, receivers, and the rest."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from alerting.retraining.options import TargetOptions
 from alerting.trial import trial_notice
 from monitor.clock import SystemClock
 from monitor.config import Configuration
+from monitor.config.sign_in import OidcSignIn
+from monitor.config.tracing import Tracing
 from monitor.deliver import log_bug
 from monitor.reachable_kafka import kafka_findings
 from monitor.store import engine, schema
+from monitor.web.sign_in.provider import Provider
 from schemas.errors import DriftlineError
 
 
@@ -47,7 +50,8 @@ def findings(configuration: Configuration, *, messages: bool = False) -> Iterato
     Yields
     ------
     Finding
-        Kafka, its topics and the user's rights, the database, each receiver. Details hold no secrets.
+        Kafka, its topics and the user's rights, the database, the schema registry, who signs people in, the
+        receiver of spans, each receiver. Details hold no secrets.
 
     Raises
     ------
@@ -56,6 +60,7 @@ def findings(configuration: Configuration, *, messages: bool = False) -> Iterato
     """
     yield from (Finding(*found) for found in kafka_findings(configuration))
     yield _database(configuration)
+    yield from _others(configuration)
     yield from _receivers(configuration, messages)
 
 
@@ -73,6 +78,32 @@ def _database(configuration: Configuration) -> Finding:
     finally:
         database.dispose()
     return Finding("database", True, f"{where}: revision {revision}")
+
+
+def _others(configuration: Configuration) -> Iterator[Finding]:
+    """What is tried only where the configuration names it."""
+    registry, sign_in, tracing = configuration.registry, configuration.http.sign_in, configuration.tracing
+    if registry is not None:
+        yield _tried("schema registry", lambda: registry.client().check())
+    if isinstance(sign_in, OidcSignIn):
+        yield _tried("sign-in", partial(_check_provider, sign_in))
+    if tracing is not None and tracing.has_packages:
+        yield _tried("tracing", partial(_check_tracing, tracing))
+
+
+def _check_provider(options: OidcSignIn) -> str:
+    provider = Provider(options, SystemClock())
+    try:
+        number = len(provider.keys()["keys"])
+    finally:
+        provider.close()
+    return f"{options.issuer}: {number} {'key' if number == 1 else 'keys'}"
+
+
+def _check_tracing(options: Tracing) -> str:
+    from monitor.tracing.otlp import try_receiver  # loads OpenTelemetry
+
+    return try_receiver(options.endpoint, options.headers())
 
 
 def _receivers(configuration: Configuration, messages: bool) -> Iterator[Finding]:
@@ -106,7 +137,7 @@ def _tried(what: str, attempt: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, attempt())
     except DriftlineError as error:
-        return Finding(what, False, str(error))
+        return Finding(what, False, str(error).removeprefix(f"{what}: "))
     except Exception as error:  # what nobody has foreseen of one receiver must not hide the others
         log_bug(what, error)
         return Finding(what, False, f"unexpected {type(error).__name__}, see the log")

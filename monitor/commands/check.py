@@ -13,7 +13,9 @@ from monitor.options import configuration_option, json_option, print_json
 @click.command("check")
 @configuration_option
 @click.option(
-    "--live", is_flag=True, help="Also try Kafka, the database and the receivers, which get a test message."
+    "--live",
+    is_flag=True,
+    help="Also try all that it names: Kafka, database, receivers (which get a test message), and the rest.",
 )
 @click.option("--no-messages", is_flag=True, help="With --live: send no test messages.")
 @json_option

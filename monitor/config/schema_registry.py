@@ -13,7 +13,7 @@ from monitor.config.section import Finding, Section, report
 from monitor.config.values import DurationMs, EnvironmentName, Text, duration_between, span
 
 if TYPE_CHECKING:
-    from monitor.decode.registry import SchemaRegistry
+    from monitor.decode.registry_client import RegistryClient
 
 _check_registry_url = server_address(
     "a schema registry", "https://host:port", "username, and password_env or password_file"
@@ -38,7 +38,7 @@ class Registry(Section):
     timeout_ms: Annotated[DurationMs, duration_between("100ms", "1m")] = span("5s", alias="timeout")
     """Longest time to wait for an answer."""
 
-    _client: SchemaRegistry | None = PrivateAttr(default=None)
+    _client: RegistryClient | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _check_credentials(self) -> Registry:
@@ -58,7 +58,7 @@ class Registry(Section):
                 return key, getattr(self, key)
         return None
 
-    def client(self, environ: Mapping[str, str] | None = None) -> SchemaRegistry:
+    def client(self, environ: Mapping[str, str] | None = None) -> RegistryClient:
         """Return what asks the registry, the same for all streams, with secrets filled in.
 
         Raises

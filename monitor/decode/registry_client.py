@@ -83,6 +83,17 @@ class RegistryClient:
                 raise
         return found
 
+    def check(self) -> str:
+        """Ask for the first schema, whether there is one or not; returns what was found.
+
+        Raises
+        ------
+        Unavailable
+            If the registry does not answer as one, or refuses to.
+        """
+        self._get("/schemas/ids/1", "")
+        return f"{self._url} answers"
+
     def _check_refused(self, key: Key) -> None:
         until, reason = self._refused.get(key, (0.0, ""))
         if reason and self._clock.monotonic() < until:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import (
     NonRecordingSpan,
@@ -22,14 +25,17 @@ from opentelemetry.trace import (
 )
 from opentelemetry.trace import Span as SdkSpan
 
+from monitor.logs import mask
 from monitor.tracing.context import SpanIdentity
 from monitor.tracing.tracer import Attributes, Kind
+from schemas.errors import Unavailable
 
 MOST_WAITING = 2_048  # spans; what comes beyond while the receiver is away is dropped
 MOST_AT_ONCE = 512
 SEND_EVERY_MS = 2_000
 SEND_TIMEOUT_S = 5.0
 LEAVE_S = 2.0
+TRY_TIMEOUT_S = 2.0
 
 _KINDS = {
     "internal": SpanKind.INTERNAL,
@@ -127,9 +133,61 @@ class OtlpTracer:
             self._exporter.shutdown()  # type: ignore[no-untyped-call]  # ends its retries
 
 
+def try_receiver(endpoint: str, headers: Mapping[str, str]) -> str:
+    """Send a request without spans; returns what was found.
+
+    Parameters
+    ----------
+    endpoint : str
+        As for `OtlpTracer`.
+    headers : mapping of str to str
+        May hold secrets.
+
+    Raises
+    ------
+    Unavailable
+        If the receiver does not take it.
+    """
+    url = f"{endpoint.rstrip('/')}/v1/traces"
+    exporter = OTLPSpanExporter(url, headers=dict(headers), timeout=TRY_TIMEOUT_S)
+    with _heard() as said:
+        result = exporter.export([])
+    if result is not SpanExportResult.SUCCESS:
+        reason = _reason(said[0]) if said else "it does not say why"
+        msg = f"{url} takes no spans: {reason}"
+        raise Unavailable(msg)
+    return f"{url} takes spans"
+
+
+def _reason(said: str) -> str:
+    """What the operating system said, where a report of layers within layers ends with it."""
+    found = _ERRNO.search(said)
+    return mask(found[1] if found else said)
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Listen to what the exporter would tell the log: it says there alone why it failed."""
+    said: list[str] = []
+
+    class Listener(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record.getMessage())
+
+    source, listener = logging.getLogger(OTLPSpanExporter.__module__), Listener()
+    source.addHandler(listener)
+    propagates, source.propagate = source.propagate, False
+    try:
+        yield said
+    finally:
+        source.removeHandler(listener)
+        source.propagate = propagates
+
+
 def _context_of(identity: SpanIdentity, *, is_remote: bool) -> SpanContext:
     flags = TraceFlags(TraceFlags.SAMPLED if identity.is_sampled else TraceFlags.DEFAULT)
     return SpanContext(identity.trace_id, identity.span_id, is_remote, flags)
 
 
+_ERRNO = re.compile(r"\[Errno -?\d+\] ([^\"'()]+)")
 _INVALID = SpanContext(0, 0, is_remote=False)

@@ -11,7 +11,10 @@ import pytest
 from monitor import cli, reachable
 from monitor.store import schema
 from monitor.store.engine import create
+from tests.kit.otlp import otlp_receiver
 from tests.kit.ports import free_port
+from tests.monitor.registry_world import fake_registry
+from tests.monitor.sign_in.provider_server import Provider, ProviderServer
 
 SECRET = "whsec_" + "k" * 32
 
@@ -134,6 +137,81 @@ def test_nothing_is_there(run, bare_sqlite_url, monkeypatch):
     assert "refused" in live["kafka"]["detail"]
     assert err == ""
     assert code == 3
+
+
+@pytest.fixture
+def rest(monkeypatch):
+    """What is tried beside Kafka, database and receivers, all of it there."""
+    monkeypatch.setenv("REGISTRY_PASSWORD", "gehe1m")
+    monkeypatch.setenv("OIDC_SECRET", "gehe1m")
+    monkeypatch.setenv("SPANS", "authorization=Bearer gehe1m")
+    provider = Provider(lambda: 1_767_225_600)
+    server = ProviderServer(provider)
+    with fake_registry() as registry, otlp_receiver() as spans:
+        registry.login = "drift:gehe1m"
+        yield registry, provider, spans
+    server.stop()
+
+
+@pytest.fixture
+def try_rest(tmp_path, sqlite_url, capfd, monkeypatch):
+    monkeypatch.setattr("monitor.reachable_kafka.TIMEOUT_S", 1.0)
+
+    def try_rest(registry, provider, spans):
+        file = tmp_path / "driftline.yaml"
+        file.write_text(f"""\
+kafka: {{bootstrap_servers: "127.0.0.1:{free_port()}"}}
+database_url: "{sqlite_url}"
+streams: [{{topic: p, kind: labels, format: registry}}]
+registry: {{url: "{registry}", username: drift, password_env: REGISTRY_PASSWORD}}
+http:
+  public_url: http://127.0.0.1:8420
+  sign_in:
+    {{type: oidc, issuer: "{provider}", client_id: a, client_secret_env: OIDC_SECRET, roles: {{viewer: [b]}}}}
+tracing: {{endpoint: "{spans}", headers_env: SPANS}}
+""")
+        cli.run(["check", "--live", "--json", "-c", str(file)])
+        out, err = capfd.readouterr()
+        assert "gehe1m" not in out + err
+        found = {item["what"]: item for item in json.loads(out)["live"]}
+        return [found[what] for what in ("schema registry", "sign-in", "tracing")], err
+
+    return try_rest
+
+
+def test_the_rest_is_there(rest, try_rest):
+    registry, provider, spans = rest
+    found, _ = try_rest(registry.url, provider.url, spans.address)
+    assert [(item["reachable"], item["detail"]) for item in found] == [
+        (True, f"{registry.url} answers"),
+        (True, f"{provider.url}: 2 keys"),
+        (True, f"{spans.address}/v1/traces takes spans"),
+    ]
+    assert spans.headers[0]["authorization"] == "Bearer gehe1m"
+    assert spans.spans == []
+
+
+def test_the_rest_is_away(rest, try_rest):
+    away = f"http://127.0.0.1:{free_port()}"
+    found, err = try_rest(away, away, away)
+    assert [item["reachable"] for item in found] == [False] * 3
+    assert [item["detail"] for item in found] == [
+        "no answer (ConnectError)",
+        "the provider cannot be reached: ConnectError (see http.sign_in.issuer)",
+        f"{away}/v1/traces takes no spans: Connection refused",
+    ]
+    assert err == ""  # nothing is said twice
+
+
+def test_the_rest_refuses(rest, try_rest):
+    registry, provider, _ = rest
+    registry.login, provider.fail["/.well-known/openid-configuration"] = "drift:other", 403
+    found, _ = try_rest(registry.url, provider.url, f"{registry.url}/nothing")
+    assert [item["reachable"] for item in found] == [False] * 3
+    details = [item["detail"] for item in found]
+    assert details[0] == "refuses the user name or password (401)"
+    assert "403" in details[1]
+    assert "/v1/traces takes no spans: Failed to export spans batch code: 501" in details[2]
 
 
 def test_an_option_that_librdkafka_does_not_know(run, sqlite_url):
