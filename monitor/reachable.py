@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 
 from alerting.notifiers import catalog
 from alerting.notifiers.base import Notifier, ReceiverOptions
@@ -68,10 +67,6 @@ def _database(configuration: Configuration) -> Finding:
     database = engine.create(configuration.database())
     where = engine.describe(database.url)
     try:
-        if database.dialect.name == "sqlite" and not Path(database.url.database or "").exists():
-            return Finding(
-                "database", False, f"{where} does not exist yet (run: driftline db upgrade -c FILE)"
-            )
         revision = schema.require(database)
     except DriftlineError as error:
         return Finding("database", False, str(error).removeprefix("database "))

@@ -45,11 +45,13 @@ def log(config: str, model: str, as_json: bool) -> int:
     from monitor.config import load
     from monitor.contracts.revisions import revisions
     from monitor.store import engine as engines
+    from monitor.store import schema
     from monitor.store.engine import reading
     from monitor.web.documents import instant
 
     engine = engines.create(load(config).database())
     try:
+        schema.require(engine)
         with reading(engine) as connection:
             found = revisions(connection, model, None, MOST_REVISIONS)
     finally:

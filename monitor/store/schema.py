@@ -70,7 +70,7 @@ def current(engine: Engine) -> bool:
 
 
 def require(engine: Engine) -> str:
-    """Refuse a database that this version of the program cannot work with.
+    """Refuse a database that this version of the program cannot work with; never makes one.
 
     Returns
     -------
@@ -84,6 +84,10 @@ def require(engine: Engine) -> str:
     Unavailable
         If the database is away.
     """
+    file = engine.url.database or ""
+    if engine.dialect.name == "sqlite" and not Path(file).exists():
+        msg = f"database {describe(engine.url)}: does not exist yet (run: driftline db upgrade -c FILE)"
+        raise StoreError(msg)
     with reading(engine) as connection:
         found, needed = MigrationContext.configure(connection).get_current_revision(), head()
         if found == needed or (found is not None and _goes_on_beside(connection, found)):

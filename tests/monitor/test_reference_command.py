@@ -298,7 +298,8 @@ def test_a_database_without_tables_is_unavailable(run, database_url):
     take_out_tables(database_url)
     code, _, err = run("list")
     assert code == 3
-    assert "has no Driftline tables yet (run: driftline db upgrade" in err
+    said = "does not exist yet" if "sqlite" in database_url else "has no Driftline tables yet"
+    assert f"{said} (run: driftline db upgrade" in err
 
 
 # --- files that the configuration names -------------------------------------------------------------------

@@ -58,6 +58,14 @@ def _is_partitioned(engine, table):
     return engine.dialect.name == "postgresql" and table.name in PARTITIONED
 
 
+def test_asking_for_a_database_does_not_make_one(tmp_path):
+    engine = create(f"sqlite:///{tmp_path / 'typing-error.db'}")
+    with pytest.raises(StoreError, match=r"does not exist yet \(run: driftline db upgrade -c FILE\)"):
+        schema.require(engine)
+    assert list(tmp_path.iterdir()) == []
+    engine.dispose()
+
+
 def test_an_empty_database_is_not_current(engine):
     assert schema.revision(engine) is None
     assert not schema.current(engine)
