@@ -233,7 +233,9 @@ def test_without_tables_it_says_how_they_come(run, database_url):
     assert (status["ok"], status["revision"], status["partitions"]) == (False, None, [])
     old, away = status["problems"]
     assert (old["name"], away["name"]) == ("DriftlineSchemaOld", "DriftlineKafkaUnreachable")
-    assert ("does not exist yet" if "sqlite" in database_url else "has no Driftline tables yet") in old["what"]
+    assert ("does not exist yet" if "sqlite" in database_url else "has no Driftline tables yet") in old[
+        "what"
+    ]
     assert "driftline db upgrade" in old["do"]
     code, text, _ = run("status", json_too=False)
     assert code == 3
