@@ -7,6 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from tests.soak.readings import Readings
+from tests.soak.verdict import held
 
 
 def draw(readings: Readings, path: Path) -> None:
@@ -15,11 +16,23 @@ def draw(readings: Readings, path: Path) -> None:
     memory, commits = figure.subplots(2, 1, sharex=True)
     for name in readings.names:
         looks = readings.of(name)
-        memory.plot([one.at_s / 60 for one in looks], [one.resident_mib for one in looks], label=name)
+        (line,) = memory.plot(
+            [one.at_s / 60 for one in looks], [one.resident_mib for one in looks], linewidth=0.8, alpha=0.4
+        )
+        least = held(looks)
+        memory.plot(
+            [one.at_s / 60 for one in least],
+            [one.resident_mib for one in least],
+            color=line.get_color(),
+            label=name,
+        )
     for name in ("ingest", "ingest, restarted"):
         timed = [(one.at_s / 60, one.commit_s * 1e3) for one in readings.of(name) if one.commit_s is not None]
         commits.plot([at for at, _ in timed], [took for _, took in timed], label=name)
-    for axes, title in ((memory, "Memory in use, MiB"), (commits, "Mean commit, ms")):
+    for axes, title in (
+        (memory, "Memory in use, MiB; bold: the least of each minute"),
+        (commits, "Mean commit, ms"),
+    ):
         for at_s in readings.restarts_s:
             axes.axvline(at_s / 60, color="0.85", zorder=0)
         axes.set_title(title, loc="left")

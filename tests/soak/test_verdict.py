@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.soak.readings import Reading, Readings
-from tests.soak.verdict import promises, slope_mib_per_hour
+from tests.soak.verdict import held, promises, slope_mib_per_hour
 
 BOOKS = {
     "fetched": 100, "counted": 98, "late": 2, "future": 0, "dead_lettered": 0, "duplicates": 0,
@@ -17,13 +17,17 @@ BOOKS = {
 
 
 def readings(growth: float = 0.0, slower: float = 1.0) -> Readings:
-    """An hour of looks at one process, with spikes and noise."""
+    """An hour of looks at one process: what it holds, what comes and goes beside it, noise, and spikes."""
     rng = np.random.default_rng(3)
     looks = [
         Reading(
             at_s,
             "ingest",
-            500.0 + growth * at_s / 3_600 + rng.normal(0, 3) + (300 if rng.random() < 0.05 else 0),
+            500.0
+            + growth * at_s / 3_600
+            + rng.normal(0, 3)
+            + 4.0 * (at_s % 30.0)
+            + (300 if rng.random() < 0.05 else 0),
             0.1 * (slower if at_s > 2_500 else 1.0),
         )
         for at_s in np.arange(0.0, 3_600.0, 10.0).tolist()
@@ -40,8 +44,9 @@ def test_a_steady_service_keeps_all_promises() -> None:
 
 @pytest.mark.parametrize("growth", [-20.0, 12.0, 60.0])
 def test_growth_is_measured_in_spite_of_spikes(growth: float) -> None:
-    looks = readings(growth).looks
-    assert slope_mib_per_hour(looks) == pytest.approx(growth, abs=1.5)
+    slope, low, high = slope_mib_per_hour(held(readings(growth).looks))
+    assert slope == pytest.approx(growth, abs=1.5)
+    assert low < growth < high < low + 6
     assert promises(readings(growth))[0].is_kept == (growth < 8)
 
 

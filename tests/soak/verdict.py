@@ -1,4 +1,9 @@
-"""What a soak has to show."""
+"""What a soak has to show.
+
+Memory in use rises and falls all the time: events gather until a commit, a process holds the partitions of
+another for a while, and what was freed goes back to the operating system twice a minute. What a process
+holds for good is what is left at the lowest, so the least of each minute is what must not grow.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
+from scipy.stats import theilslopes
 
 from tests.soak.readings import Reading, Readings
 
@@ -50,23 +55,37 @@ def promises(readings: Readings) -> list[Promise]:
     return found
 
 
-def slope_mib_per_hour(looks: Sequence[Reading]) -> float:
-    """Slope of memory over time, by Theil and Sen: the median over all pairs, which a spike does not move."""
-    at = np.array([look.at_s for look in looks]) / 3_600
-    size = np.array([look.resident_mib for look in looks])
-    i, j = np.triu_indices(len(at), 1)
-    return float(np.median((size[j] - size[i]) / (at[j] - at[i])))
+def held(looks: Sequence[Reading]) -> list[Reading]:
+    """The look with the least memory of each minute."""
+    least: dict[int, Reading] = {}
+    for look in looks:
+        minute = int(look.at_s // 60)
+        if minute not in least or look.resident_mib < least[minute].resident_mib:
+            least[minute] = look
+    return list(least.values())
+
+
+def slope_mib_per_hour(looks: Sequence[Reading]) -> tuple[float, float, float]:
+    """Slope of memory over time and its interval of 95 %, by Theil and Sen, which spikes do not move."""
+    found = theilslopes([look.resident_mib for look in looks], [look.at_s / 3_600 for look in looks])
+    return float(found.slope), float(found.low_slope), float(found.high_slope)
 
 
 def _memory(readings: Readings, name: str, warm_s: float) -> Promise:
     looks = readings.of(name, warm_s)
-    slope = slope_mib_per_hour(looks)
-    sizes = [look.resident_mib for look in looks]
+    least = held(looks)
+    slope, low, high = slope_mib_per_hour(least)
     return Promise(
-        f"memory of {name} grows by at most {MOST_MIB_PER_HOUR:g} MiB an hour",
-        f"{slope:+.1f} MiB an hour, {median(sizes):.0f} MiB in the middle, at most {max(sizes):.0f}",
+        f"what {name} holds grows by at most {MOST_MIB_PER_HOUR:g} MiB an hour",
+        f"{slope:+.1f} MiB an hour ({low:+.1f} to {high:+.1f}), {_middle(least):.0f} MiB in the middle; "
+        f"with what comes and goes {_middle(looks):.0f}, at most {max(one.resident_mib for one in looks):.0f}, "
+        f"{slope_mib_per_hour(looks)[0]:+.1f} MiB an hour",
         slope <= MOST_MIB_PER_HOUR,
     )
+
+
+def _middle(looks: Sequence[Reading]) -> float:
+    return median(look.resident_mib for look in looks)
 
 
 def _commits(readings: Readings, warm_s: float, last_s: float) -> Promise:
