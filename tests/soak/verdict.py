@@ -75,10 +75,11 @@ def _memory(readings: Readings, name: str, warm_s: float) -> Promise:
     looks = readings.of(name, warm_s)
     least = held(looks)
     slope, low, high = slope_mib_per_hour(least)
+    most = max(look.resident_mib for look in looks)
     return Promise(
         f"what {name} holds grows by at most {MOST_MIB_PER_HOUR:g} MiB an hour",
         f"{slope:+.1f} MiB an hour ({low:+.1f} to {high:+.1f}), {_middle(least):.0f} MiB in the middle; "
-        f"with what comes and goes {_middle(looks):.0f}, at most {max(one.resident_mib for one in looks):.0f}, "
+        f"with what comes and goes {_middle(looks):.0f}, at most {most:.0f}, "
         f"{slope_mib_per_hour(looks)[0]:+.1f} MiB an hour",
         slope <= MOST_MIB_PER_HOUR,
     )
