@@ -1,4 +1,4 @@
-"""Gives memory that is free back to the operating system, now and then.
+"""Keeps what a process holds near to what it needs: large arrays lie apart, free memory is given back.
 
 Allocators keep what was freed for the next time. A process that has taken over the partitions of another for
 a while would hold what it needed then for ever after, in pieces all over its heap.
@@ -14,6 +14,8 @@ import pyarrow as pa
 from monitor.clock import Clock
 
 EVERY_S = 30.0
+LARGE_BYTES = 4 << 20
+_M_MMAP_THRESHOLD = -3  # malloc.h of glibc
 
 
 class Memory:
@@ -37,6 +39,24 @@ class Memory:
         self._trim(0)
         self._next_s = self._clock.monotonic() + EVERY_S
         return True
+
+
+def keep_large_apart() -> bool:
+    """Let every array of 4 MiB and more have pages of its own from now on, which go back when it is freed.
+
+    glibc does so at first, from 128 KiB on, but learns from every large array that is freed to keep larger
+    ones in its heap, up to 32 MiB. There they leave holes, which what is small and stays then grows into.
+    Arrays of one batch of events are smaller than this: new pages for each would cost more than they save.
+
+    Returns
+    -------
+    bool
+        Whether the C library takes it; others have rules of their own.
+    """
+    try:
+        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES))
+    except (AttributeError, OSError):
+        return False
 
 
 def _trim() -> Callable[[int], object]:

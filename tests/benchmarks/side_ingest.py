@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from monitor.clock import SystemClock
+from monitor.commands.run import settle
 from monitor.config import Configuration
 from monitor.ingest import Ingest
 from monitor.source.kafka import KafkaSource
@@ -82,6 +83,7 @@ def main() -> None:
     stop = threading.Event()
     watch = Watch(options.events, stop)
     source = KafkaSource(configuration.kafka.bootstrap_servers, options.group_id, {})
+    settle()  # as `driftline run` does
     before = resident_bytes()
     Ingest(configuration, engine, source, SystemClock(), watch).run(stop)
     engine.dispose()

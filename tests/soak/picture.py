@@ -14,21 +14,26 @@ def draw(readings: Readings, path: Path) -> None:
     """Write a PNG."""
     figure = Figure(figsize=(10, 6), layout="constrained")
     memory, commits = figure.subplots(2, 1, sharex=True)
+    colours = {name: f"C{number}" for number, name in enumerate(readings.names)}
     for name in readings.names:
         looks = readings.of(name)
-        (line,) = memory.plot(
-            [one.at_s / 60 for one in looks], [one.resident_mib for one in looks], linewidth=0.8, alpha=0.4
+        memory.plot(
+            [one.at_s / 60 for one in looks],
+            [one.resident_mib for one in looks],
+            color=colours[name],
+            linewidth=0.8,
+            alpha=0.4,
         )
         least = held(looks)
         memory.plot(
             [one.at_s / 60 for one in least],
             [one.resident_mib for one in least],
-            color=line.get_color(),
+            color=colours[name],
             label=name,
         )
     for name in ("ingest", "ingest, restarted"):
         timed = [(one.at_s / 60, one.commit_s * 1e3) for one in readings.of(name) if one.commit_s is not None]
-        commits.plot([at for at, _ in timed], [took for _, took in timed], label=name)
+        commits.plot([at for at, _ in timed], [took for _, took in timed], color=colours[name], label=name)
     for axes, title in (
         (memory, "Memory in use, MiB; bold: the least of each minute"),
         (commits, "Mean commit, ms"),

@@ -15,7 +15,7 @@ from scipy.stats import theilslopes
 
 from tests.soak.readings import Reading, Readings
 
-WARM_UP_S = 600.0
+WARM_UP_S = 1_200.0  # twice the longest window
 MOST_MIB_PER_HOUR = 8.0
 SLOWER = 1.5  # times as long as at first, that commits may take in the end
 
