@@ -84,8 +84,9 @@ def require(engine: Engine) -> str:
     Unavailable
         If the database is away.
     """
-    file = engine.url.database or ""
-    if engine.dialect.name == "sqlite" and not Path(file).exists():
+    file = Path(engine.url.database or "")
+    # Where the folder is not there either, as when a disk is not mounted, the attempt says so.
+    if engine.dialect.name == "sqlite" and file.parent.is_dir() and not file.exists():
         msg = f"database {describe(engine.url)}: does not exist yet (run: driftline db upgrade -c FILE)"
         raise StoreError(msg)
     with reading(engine) as connection:

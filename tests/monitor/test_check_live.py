@@ -155,7 +155,7 @@ def rest(monkeypatch):
 
 @pytest.fixture
 def try_rest(tmp_path, sqlite_url, capfd, monkeypatch):
-    monkeypatch.setattr("monitor.reachable_kafka.TIMEOUT_S", 1.0)
+    monkeypatch.setattr("monitor.reachable.kafka_findings", lambda _: [])  # others try it
 
     def try_rest(registry, provider, spans):
         file = tmp_path / "driftline.yaml"

@@ -11,7 +11,7 @@ from monitor.store import schema
 from monitor.store.engine import create, immediate, reading
 from monitor.store.months import PARTITIONED
 from monitor.store.tables import metadata
-from schemas.errors import StoreError
+from schemas.errors import StoreError, Unavailable
 
 
 @pytest.fixture
@@ -63,6 +63,10 @@ def test_asking_for_a_database_does_not_make_one(tmp_path):
     with pytest.raises(StoreError, match=r"does not exist yet \(run: driftline db upgrade -c FILE\)"):
         schema.require(engine)
     assert list(tmp_path.iterdir()) == []
+    engine.dispose()
+    engine = create(f"sqlite:///{tmp_path / 'not-mounted' / 'driftline.db'}")
+    with pytest.raises(Unavailable, match="unable to open database file"):
+        schema.require(engine)
     engine.dispose()
 
 
