@@ -16,12 +16,12 @@ from alerting.trial import trial_notice
 from monitor.clock import SystemClock
 from monitor.config import Configuration
 from monitor.config.sign_in import OidcSignIn
-from monitor.config.tracing import Tracing
+from monitor.config.tracing import NEEDS_PACKAGES, Tracing
 from monitor.deliver import log_bug
 from monitor.reachable_kafka import kafka_findings
 from monitor.store import engine, schema
 from monitor.web.sign_in.provider import Provider
-from schemas.errors import DriftlineError
+from schemas.errors import DriftlineError, Unavailable
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _others(configuration: Configuration) -> Iterator[Finding]:
         yield _tried("schema registry", lambda: registry.client().check())
     if isinstance(sign_in, OidcSignIn):
         yield _tried("sign-in", partial(_check_provider, sign_in))
-    if tracing is not None and tracing.has_packages:
+    if tracing is not None:
         yield _tried("tracing", partial(_check_tracing, tracing))
 
 
@@ -96,6 +96,8 @@ def _check_provider(options: OidcSignIn) -> str:
 
 
 def _check_tracing(options: Tracing) -> str:
+    if not options.has_packages:
+        raise Unavailable(NEEDS_PACKAGES)
     from monitor.tracing.otlp import try_receiver  # loads OpenTelemetry
 
     return try_receiver(options.endpoint, options.headers())

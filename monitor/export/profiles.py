@@ -117,10 +117,8 @@ def _slices(connection: Connection, stretch: Stretch) -> list[Any]:
     c = slice_profile.c
     mine = (c.model == stretch.key[0], c.version == stretch.key[1])
     within = (c.slice_ms >= stretch.start_ms, c.slice_ms < stretch.end_ms)
-    query = (
-        select(slice_profile).where(*mine, *within).order_by(c.id)
-    )  # sums have the same last digits each time
-    return list(connection.execute(query))
+    # In order, so that sums have the same last digits each time.
+    return list(connection.execute(select(slice_profile).where(*mine, *within).order_by(c.id)))
 
 
 def _rows(stretch: Stretch, profile: Profile, reference: Reference | None, *, segments: bool) -> Rows:

@@ -203,6 +203,13 @@ def test_the_rest_is_away(rest, try_rest):
     assert err == ""  # nothing is said twice
 
 
+def test_tracing_without_its_packages(rest, try_rest, monkeypatch):
+    monkeypatch.setattr("monitor.config.tracing.find_spec", lambda _: None)
+    registry, provider, spans = rest
+    found, _ = try_rest(registry.url, provider.url, spans.address)
+    assert (found[2]["reachable"], "install driftline[otel]" in found[2]["detail"]) == (False, True)
+
+
 def test_the_rest_refuses(rest, try_rest):
     registry, provider, _ = rest
     registry.login, provider.fail["/.well-known/openid-configuration"] = "drift:other", 403
