@@ -152,7 +152,7 @@ def try_receiver(endpoint: str, headers: Mapping[str, str]) -> str:
     exporter = OTLPSpanExporter(url, headers=dict(headers), timeout=TRY_TIMEOUT_S)
     with _heard() as said:
         result = exporter.export([])
-        exporter.shutdown()  # type: ignore[no-untyped-call]
+        exporter.shutdown()  # type: ignore[no-untyped-call]  # the SDK's own annotations
     if result is not SpanExportResult.SUCCESS:
         reason = _reason(said[0]) if said else "it does not say why"
         msg = f"{url} takes no spans: {reason}"
