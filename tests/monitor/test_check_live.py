@@ -154,13 +154,11 @@ def rest(monkeypatch):
 
 
 @pytest.fixture
-def try_rest(tmp_path, sqlite_url, capfd, monkeypatch):
-    monkeypatch.setattr("monitor.reachable.kafka_findings", lambda _: [])  # others try it
-
+def try_rest(tmp_path, sqlite_url, kafka, capfd):
     def try_rest(registry, provider, spans):
         file = tmp_path / "driftline.yaml"
         file.write_text(f"""\
-kafka: {{bootstrap_servers: "127.0.0.1:{free_port()}"}}
+kafka: {{bootstrap_servers: "{kafka.bootstrap}"}}
 database_url: "{sqlite_url}"
 streams: [{{topic: p, kind: labels, format: registry}}]
 registry: {{url: "{registry}", username: drift, password_env: REGISTRY_PASSWORD}}
@@ -179,6 +177,7 @@ tracing: {{endpoint: "{spans}", headers_env: SPANS}}
     return try_rest
 
 
+@pytest.mark.acceptance
 def test_the_rest_is_there(rest, try_rest):
     registry, provider, spans = rest
     found, _ = try_rest(registry.url, provider.url, spans.address)
@@ -191,6 +190,7 @@ def test_the_rest_is_there(rest, try_rest):
     assert spans.spans == []
 
 
+@pytest.mark.acceptance
 def test_the_rest_is_away(rest, try_rest):
     away = f"http://127.0.0.1:{free_port()}"
     found, err = try_rest(away, away, away)
@@ -203,6 +203,7 @@ def test_the_rest_is_away(rest, try_rest):
     assert err == ""  # nothing is said twice
 
 
+@pytest.mark.acceptance
 def test_tracing_without_its_packages(rest, try_rest, monkeypatch):
     monkeypatch.setattr("monitor.config.tracing.find_spec", lambda _: None)
     registry, provider, spans = rest
@@ -210,6 +211,7 @@ def test_tracing_without_its_packages(rest, try_rest, monkeypatch):
     assert (found[2]["reachable"], "install driftline[otel]" in found[2]["detail"]) == (False, True)
 
 
+@pytest.mark.acceptance
 def test_the_rest_refuses(rest, try_rest):
     registry, provider, _ = rest
     registry.login, provider.fail["/.well-known/openid-configuration"] = "drift:other", 403

@@ -38,7 +38,7 @@ Ports of what the configuration names: those that are given as `ports`, else tho
 {{- $ports := list 443 -}}
 {{- range (include "driftline.config.read" . | fromYaml).receivers -}}
 {{- $urls = concat $urls (compact (list .url .base_url .status_url)) -}}
-{{- if eq .type "email" -}}
+{{- if eq (.type | default "") "email" -}}
 {{- $ports = append $ports (int (.port | default (get (dict "starttls" 587 "tls" 465 "none" 25) (.security | default "starttls")))) -}}
 {{- end -}}
 {{- end -}}
