@@ -1,4 +1,4 @@
-"""Keeps what a process holds near to what it needs: large arrays lie apart, free memory is given back.
+"""Keeps what a process holds near to what it needs: few heaps, large arrays apart, free memory given back.
 
 Allocators keep what was freed for the next time. A process that has taken over the partitions of another for
 a while would hold what it needed then for ever after, in pieces all over its heap.
@@ -16,7 +16,8 @@ from monitor.clock import Clock
 EVERY_S = 30.0
 LARGE_BYTES = 4 << 20
 FREE_BYTES = 64 << 20  # at the end of a heap, kept until memory is given back
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
+HEAPS = 2
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
 
 
 class Memory:
@@ -42,25 +43,35 @@ class Memory:
         return True
 
 
-def keep_large_apart() -> bool:
-    """Let every array of 4 MiB and more have pages of its own from now on, which go back when it is freed.
+def share_heaps() -> bool:
+    """Let all threads, and Arrow, take memory from two heaps, and every array of 4 MiB and more lie apart.
 
-    glibc does so at first, from 128 KiB on, but learns from every large array that is freed to keep larger
-    ones in its heap, up to 32 MiB. There they leave holes, which what is small and stays then grows into.
-    Arrays of one batch of events are smaller than this: new pages for each would cost more than they save.
-    With a limit that is set glibc also stops to learn how much may be free at the end of a heap: left at the
-    usual 128 KiB, an event would cost a sixth more.
+    glibc gives nearly every thread a heap of its own, and Arrow has an allocator with one for each thread as
+    well. Each of them grows to what it held at its worst moment. Two together hold what all need at once.
+
+    What lies apart has pages of its own, which go back when it is freed. glibc does so at first, from 128 KiB
+    on, but learns from every large array that is freed to keep larger ones in its heap, up to 32 MiB. There
+    they leave holes, which what is small and stays then grows into. Arrays of one batch of events are smaller
+    than this: new pages for each would cost more than they save. With a limit that is set glibc also stops to
+    learn how much may be free at the end of a heap: left at the usual 128 KiB, an event would cost a sixth
+    more.
+
+    Heaps that there are stay: call this before threads are started.
 
     Returns
     -------
     bool
-        Whether the C library takes it; others have rules of their own.
+        Whether the C library takes it; others have rules of their own, and Arrow keeps its allocator there.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
-        return bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES) and mallopt(_M_TRIM_THRESHOLD, FREE_BYTES))
     except (AttributeError, OSError):
         return False
+    options = {_M_ARENA_MAX: HEAPS, _M_MMAP_THRESHOLD: LARGE_BYTES, _M_TRIM_THRESHOLD: FREE_BYTES}
+    if not all(mallopt(option, value) for option, value in options.items()):
+        return False
+    pa.set_memory_pool(pa.system_memory_pool())
+    return True
 
 
 def _trim() -> Callable[[int], object]:

@@ -12,7 +12,7 @@ import click
 from monitor import logs
 from monitor.app import Role, Service
 from monitor.config import load
-from monitor.memory import keep_large_apart
+from monitor.memory import share_heaps
 from monitor.options import configuration_option
 from monitor.version import code_version
 
@@ -57,11 +57,11 @@ def command(config: str, role: str, http_port: int | None) -> int:
 
 
 def settle() -> None:
-    """Prepare for a long life: what is there now will stay, and large arrays lie apart from it.
+    """Prepare for a long life, before threads are started: what is there now will stay, and heaps are shared.
 
     Else the collector of garbage walks through all modules, a fifth of a second each time, in the middle of a
     request or a commit.
     """
     gc.collect()
     gc.freeze()
-    keep_large_apart()
+    share_heaps()

@@ -21,7 +21,7 @@ BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
 def tables() -> str:
     """Write one table a part of the file, in Markdown."""
     parts = [_table("Top level", json_schema())]
-    parts += [_table(f"`{path}`", schema) for path, schema in _sections("", json_schema())]
+    parts += [_table(f"`{path}`", schema) for path, schema in sections()]
     return "\n".join(parts)
 
 
@@ -41,8 +41,16 @@ def updated(page: str) -> str:
     return f"{before}{BEGIN}\n\n{tables()}\n{END}{after}"
 
 
+def sections() -> Iterator[tuple[str, JsonSchema]]:
+    """Walk the mappings of the file below its top level, outer before inner: their place and their schema.
+
+    Places are such as ``http.sign_in``, ``streams[]``, ``defaults.features.<name>`` and ``receivers.<name>
+    (type: slack)``. ``models.<name>`` is like ``defaults`` and not repeated.
+    """
+    yield from _sections("", json_schema())
+
+
 def _sections(path: str, schema: JsonSchema) -> Iterator[tuple[str, JsonSchema]]:
-    """Walk the parts of the file, outer before inner; `models` is like `defaults` and not repeated."""
     for key, option in schema.get("properties", {}).items():
         if key == "models":
             continue

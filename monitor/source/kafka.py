@@ -36,8 +36,10 @@ FIXED: Mapping[str, Any] = {
 PREFERRED: Mapping[str, Any] = {
     "topic.metadata.refresh.interval.ms": 10_000,
     "fetch.wait.max.ms": 100,
-    "queued.max.messages.kbytes": 131_072,
+    # Enough to read on from after a commit. A reader that catches up has the queue full all the time.
+    "queued.max.messages.kbytes": 32_768,
     "queued.min.messages": 200_000,
+    "fetch.queue.backoff.ms": 20,  # else a second in which a queue of this size runs empty
     "session.timeout.ms": 10_000,
     "heartbeat.interval.ms": 2_000,
 }

@@ -43,11 +43,11 @@ def test_pieces_between_others_that_are_kept_are_given_back_too() -> None:
 HOLES = """
 import sys
 import numpy as np
-from monitor.memory import keep_large_apart
+from monitor.memory import share_heaps
 from tests.monitor.test_memory import MIB, resident
 
 if sys.argv[1] == "apart":
-    assert keep_large_apart()
+    assert share_heaps()
 np.ones(31 * MIB, np.uint8)  # freed at once: glibc learns from it
 large, small = [], []
 for _ in range(40):
@@ -69,3 +69,53 @@ def test_large_arrays_leave_no_holes() -> None:
         given_back[mode] = int(done.stdout)
     assert given_back["apart"] > 150
     assert given_back["as usual"] < 50  # else this shows nothing
+
+
+HEAPS = """
+import ctypes, sys, tempfile, threading
+from pathlib import Path
+import pyarrow as pa
+import pyarrow.compute as pc
+from monitor.memory import share_heaps
+
+if sys.argv[1] == "shared":
+    assert share_heaps()
+kept, together = [], threading.Barrier(8)
+
+def work():
+    together.wait()
+    numbers = pa.array(range(10_000))
+    kept.append((pc.add(numbers, 1), [ctypes.create_string_buffer(10_000) for _ in range(100)]))
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info.argtypes = [ctypes.c_int, ctypes.c_void_p]
+libc.fclose.argtypes = [ctypes.c_void_p]
+with tempfile.NamedTemporaryFile() as told:
+    stream = libc.fopen(told.name.encode(), b"w")
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    heaps = Path(told.name).read_text().count("<heap nr=")
+print(heaps, pa.mimalloc_memory_pool().bytes_allocated())
+"""
+
+
+def test_threads_and_arrow_share_heaps() -> None:
+    found = {}
+    for mode in ("shared", "as usual"):
+        done = subprocess.run(
+            [sys.executable, "-c", HEAPS, mode],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        found[mode] = [int(number) for number in done.stdout.split()]
+    heaps, of_arrow = found["shared"]
+    assert (heaps, of_arrow) == (2, 0)
+    heaps, of_arrow = found["as usual"]
+    assert heaps > 2  # else this shows nothing
+    assert of_arrow > 0

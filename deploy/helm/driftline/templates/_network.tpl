@@ -13,6 +13,14 @@
 {{- toYaml (dict "ports" ($ports | default (list 9092) | uniq)) -}}
 {{- end }}
 
+{{/* Ports of PostgreSQL: those that are given, else that of database_url. */}}
+{{- define "driftline.network.databasePorts" -}}
+{{- $url := (include "driftline.config.read" . | fromYaml).database_url | default "" -}}
+{{- $host := regexFind "://[^/?]*" $url -}}
+{{- $port := regexFind ":[0-9]+$" $host | trimPrefix ":" | default "5432" -}}
+{{- toYaml (dict "ports" (.Values.networkPolicy.egress.database.ports | default (list (int $port)))) -}}
+{{- end }}
+
 {{/*
 Ports of what the configuration names: those that are given as `ports`, else those of the addresses `urls`, and those of
 `usual` beside them.
@@ -62,6 +70,7 @@ Ports of what the configuration names: those that are given as `ports`, else tho
 {{- $rule := get $egress . -}}
 {{- $ports := $rule.ports -}}
 {{- if eq . "kafka" }}{{- $ports = (include "driftline.network.kafkaPorts" $.root | fromYaml).ports }}{{- end }}
+{{- if eq . "database" }}{{- $ports = (include "driftline.network.databasePorts" $.root | fromYaml).ports }}{{- end }}
 {{- if hasKey $named . }}{{- $ports = (include "driftline.network.portsOf" (merge (dict "ports" $ports) (get $named .)) | fromYaml).ports }}{{- end }}
 {{- if $ports }}
 - ports:
