@@ -1,9 +1,9 @@
 """What a soak has to show.
 
-Memory in use rises and falls all the time: events gather until a commit, a process holds the partitions of
-another for a while, and what was freed goes back to the operating system twice a minute. What a process
-holds for good is what is left at the lowest: the least of each minute must not grow. Neither may all looks
-together, whose slope is less certain.
+Memory in use rises and falls all the time: events gather until a commit, after which what was freed goes back
+to the operating system, and a process holds the partitions of another for a while. What a process holds for
+good is what is left at the lowest: the least of each minute must not grow. Neither may all looks together,
+whose slope is less certain.
 """
 
 from __future__ import annotations
