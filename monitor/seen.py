@@ -26,8 +26,9 @@ class Seen:
 
     Notes
     -----
-    Sorted runs of geometrically growing size: memory is 16 bytes an event of the window, an event costs a
-    few binary searches.
+    Sorted runs of geometrically growing size: an event costs a few binary searches. Memory is 16 bytes an
+    event of the window, and at most a third more for what is older: such ids go when two runs become one,
+    or once they are a quarter of their run.
     """
 
     def __init__(self, window_ms: int) -> None:
@@ -44,9 +45,8 @@ class Seen:
         if joined := b"".join(data for _, data in stored):
             rows = np.frombuffer(joined, _FORMAT)
             none = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-            self._runs = [
-                self._joined(none, (rows["hash"].astype(np.uint64), rows["bucket"].astype(np.int64)))
-            ]
+            run = self._joined(none, (rows["hash"].astype(np.uint64), rows["bucket"].astype(np.int64)))
+            self._runs = [run] if len(run[0]) else []
 
     def check(self, hashes: Hashes, timestamps_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which events are duplicates; the others are remembered.
@@ -60,7 +60,9 @@ class Seen:
         if not self._width or not len(hashes):
             return np.zeros(len(hashes), bool)
         buckets = np.maximum(np.maximum.accumulate(timestamps_ms // BUCKET_MS), self._newest)
-        self._newest = int(buckets[-1])
+        if buckets[-1] > self._newest:
+            self._newest = int(buckets[-1])
+            self._forget()
         order = np.argsort(hashes)
         ordered = hashes[order]
         same = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
@@ -69,8 +71,6 @@ class Seen:
         when = buckets[order]
         twice = np.zeros(len(hashes), bool)
         for known, since in self._runs:
-            if not len(known):
-                continue
             at = np.searchsorted(known, ordered)
             at[at == len(known)] = len(known) - 1
             hit = np.flatnonzero(known[at] == ordered)
@@ -129,6 +129,17 @@ class Seen:
         while self._runs and len(self._runs[-1][0]) <= 2 * len(run[0]):
             run = self._joined(self._runs.pop(), run)
         self._runs.append(run)
+
+    def _forget(self) -> None:
+        runs = []
+        for hashes, buckets in self._runs:
+            alive = buckets >= self._newest - self._width
+            held = int(np.count_nonzero(alive))
+            if 4 * held <= 3 * len(hashes):
+                hashes, buckets = hashes[alive], buckets[alive]
+            if held:
+                runs.append((hashes, buckets))
+        self._runs = runs
 
     def _joined(self, a: tuple[Hashes, Buckets], b: tuple[Hashes, Buckets]) -> tuple[Hashes, Buckets]:
         hashes, buckets = np.concatenate((a[0], b[0])), np.concatenate((a[1], b[1]))
