@@ -14,22 +14,26 @@ from monitor.store.engine import reading
 from monitor.store.tables import partition_state
 from tests.kit.service import Service
 
-MIB = 2**20
+COMMITS_S = 10.0
 
 
 @dataclass
 class Watched:
-    """A process, its address, and how many commits it had made when it was looked at last."""
+    """A process, its address, and how many commits it had made when it was asked last; when to ask again."""
 
     service: Service
     address: str
+    ask_at_s: float = 0.0
     commits: float = 0.0
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look at one process; `commit_s` is the mean of its commits since the look before; None: none."""
+    """One look at one process; `commit_s` is the mean of its commits since it was asked before.
+
+    None: there were none, or it was not asked.
+    """
 
     at_s: float
     name: str
@@ -47,18 +51,15 @@ class Readings:
     books: dict[str, int] = field(default_factory=dict)
 
     def take(self, name: str, watched: Watched, at_s: float) -> None:
-        """Look at a process; one that is just starting is not seen."""
+        """Look at a process, and ask for its commits now and then; one that is just starting is not seen."""
+        mean = None
         try:
-            answer = httpx.get(f"{watched.address}/metrics", timeout=30).text
+            if at_s >= watched.ask_at_s:
+                mean = _mean_commit_s(watched)
+                watched.ask_at_s = at_s + COMMITS_S
             resident = _resident_mib(watched.service.pid)
         except (httpx.TransportError, FileNotFoundError):
             return
-        commits, seconds = _commits(answer)
-        if commits < watched.commits:  # it was started anew
-            watched.commits = watched.seconds = 0.0
-        made = commits - watched.commits
-        mean = (seconds - watched.seconds) / made if made else None
-        watched.commits, watched.seconds = commits, seconds
         self.looks.append(Reading(at_s, name, resident, mean))
 
     @property
@@ -85,6 +86,17 @@ def _resident_mib(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1_024
     raise FileNotFoundError(pid)  # it has ended
+
+
+def _mean_commit_s(watched: Watched) -> float | None:
+    """Mean time of the commits since the process was asked last."""
+    commits, seconds = _commits(httpx.get(f"{watched.address}/metrics", timeout=30).text)
+    if commits < watched.commits:  # it was started anew
+        watched.commits = watched.seconds = 0.0
+    made = commits - watched.commits
+    mean = (seconds - watched.seconds) / made if made else None
+    watched.commits, watched.seconds = commits, seconds
+    return mean
 
 
 def _commits(metrics: str) -> tuple[float, float]:

@@ -29,7 +29,7 @@ from tests.soak.readings import Readings, Watched, backlog, books
 from tests.soak.verdict import promises
 
 RESTART_S = 300.0
-LOOK_S = 10.0
+LOOK_S = 1.0
 DISK_BYTES = 25 << 30
 KEPT = {"retention.ms": "600000", "segment.bytes": str(64 << 20)}  # an hour of events are 53 GiB
 TOPIC = "soak"
