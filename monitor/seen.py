@@ -60,9 +60,8 @@ class Seen:
         if not self._width or not len(hashes):
             return np.zeros(len(hashes), bool)
         buckets = np.maximum(np.maximum.accumulate(timestamps_ms // BUCKET_MS), self._newest)
-        if buckets[-1] > self._newest:
-            self._newest = int(buckets[-1])
-            self._forget()
+        is_later = int(buckets[-1]) > self._newest
+        self._newest = int(buckets[-1])
         order = np.argsort(hashes)
         ordered = hashes[order]
         same = np.flatnonzero(ordered[1:] == ordered[:-1]) + 1
@@ -78,6 +77,8 @@ class Seen:
                 self._match(known, since, ordered, when, at, hit, twice)
         if len(same):
             self._within(ordered, when, same, twice)
+        if is_later:  # not before: the first events of a batch may repeat what is too old for its last
+            self._forget()
         fresh = ~twice
         self._add(ordered[fresh], when[fresh])
         duplicates = np.zeros(len(hashes), bool)
@@ -133,7 +134,7 @@ class Seen:
     def _forget(self) -> None:
         runs = []
         for hashes, buckets in self._runs:
-            alive = buckets >= self._newest - self._width
+            alive = buckets >= self._oldest
             held = int(np.count_nonzero(alive))
             if 4 * held <= 3 * len(hashes):
                 hashes, buckets = hashes[alive], buckets[alive]
@@ -143,7 +144,7 @@ class Seen:
 
     def _joined(self, a: tuple[Hashes, Buckets], b: tuple[Hashes, Buckets]) -> tuple[Hashes, Buckets]:
         hashes, buckets = np.concatenate((a[0], b[0])), np.concatenate((a[1], b[1]))
-        alive = buckets >= self._newest - self._width
+        alive = buckets >= self._oldest
         if not alive.all():
             hashes, buckets = hashes[alive], buckets[alive]
         order = np.argsort(hashes, kind="stable")  # which merges what is in order already
@@ -161,6 +162,11 @@ class Seen:
         return [(self._newest * BUCKET_MS, rows.tobytes())]
 
     @property
+    def _oldest(self) -> int:
+        """The first bucket that is still needed."""
+        return self._newest - self._width
+
+    @property
     def forget_before_ms(self) -> int:
         """Rows of older buckets are not needed any more."""
-        return (self._newest - self._width) * BUCKET_MS
+        return self._oldest * BUCKET_MS

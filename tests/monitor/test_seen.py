@@ -42,6 +42,13 @@ def test_commits_without_new_ids_store_nothing() -> None:
     assert seen.take_new() == []
 
 
+def test_a_batch_that_spans_more_than_the_window_finds_what_was_known_at_its_beginning() -> None:
+    seen = Seen(10 * BUCKET_MS)
+    seen.check(np.array([7], np.uint64), np.array([0]))
+    answers = seen.check(np.array([7, 8, 7], np.uint64), np.array([5, 30, 30]) * BUCKET_MS)
+    assert answers.tolist() == [True, False, False]
+
+
 def test_ids_that_are_older_than_the_window_when_they_are_restored_are_forgotten() -> None:
     old, seen = Seen(10 * BUCKET_MS), Seen(10 * BUCKET_MS)
     one = np.array([7], np.uint64)

@@ -1,6 +1,6 @@
 """`Seen` answers like a plain list of all events, however messages are batched, stored and restored."""
 
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import numpy as np
 from hypothesis import given
@@ -8,11 +8,18 @@ from hypothesis import strategies as st
 
 from monitor.seen import BUCKET_MS, Seen
 
-MINUTES = st.integers(0, 40)
-EVENTS = st.lists(
-    st.tuples(st.sampled_from([0, 1, 2, 3, 2**63, 2**64 - 1]), MINUTES, st.integers(0, BUCKET_MS - 1)),
-    max_size=60,
-)
+IDS = st.sampled_from([0, 1, 2, 3, 2**63, 2**64 - 1])
+RESTS_MS = st.integers(0, BUCKET_MS - 1)
+ANYHOW = st.lists(st.tuples(IDS, st.integers(0, 40), RESTS_MS), max_size=60)
+
+
+def forwards(steps: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """Events whose minutes go on by a step each: ids come again within the window, and just after it."""
+    minutes = accumulate(step for _, step, _ in steps)
+    return [(id_, minute, rest) for (id_, _, rest), minute in zip(steps, minutes, strict=True)]
+
+
+EVENTS = ANYHOW | st.lists(st.tuples(IDS, st.integers(0, 6), RESTS_MS), max_size=60).map(forwards)
 
 
 def oracle(events: list[tuple[int, int, int]], width: int) -> list[bool]:
