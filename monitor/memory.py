@@ -21,7 +21,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of g
 
 
 class Memory:
-    """Gives free memory back, at most once a second; that takes about a millisecond.
+    """Gives free memory back, at most once a second; that takes some milliseconds.
 
     Parameters
     ----------
@@ -37,7 +37,9 @@ class Memory:
         """Give back what is free, if it was not done just now; returns whether it was."""
         if self._clock.monotonic() < self._next_s:
             return False
-        pa.default_memory_pool().release_unused()
+        pool = pa.default_memory_pool()
+        if pool.backend_name != "system":  # which would call malloc_trim itself
+            pool.release_unused()
         self._trim(0)
         self._next_s = self._clock.monotonic() + EVERY_S
         return True

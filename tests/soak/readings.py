@@ -51,7 +51,10 @@ class Readings:
     books: dict[str, int] = field(default_factory=dict)
 
     def take(self, name: str, watched: Watched, at_s: float) -> None:
-        """Look at a process, and ask for its commits now and then; one that is just starting is not seen."""
+        """Look at a process, and ask for its commits now and then.
+
+        One that has ended is not seen, nor is one that does not answer when it is asked for its commits.
+        """
         mean = None
         try:
             if at_s >= watched.ask_at_s:
