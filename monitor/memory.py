@@ -18,6 +18,7 @@ LARGE_BYTES = 4 << 20
 FREE_BYTES = 64 << 20  # at the end of a heap, kept until memory is given back
 HEAPS = 2
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h of glibc
+_PR_SET_THP_DISABLE = 41  # prctl.h of Linux
 
 
 class Memory:
@@ -74,6 +75,25 @@ def share_heaps() -> bool:
         return False
     pa.set_memory_pool(pa.system_memory_pool())
     return True
+
+
+def small_pages() -> bool:
+    """Let memory come in pages of 4 KiB alone, whatever the system and libraries would like.
+
+    numpy asks for huge pages wherever it puts an array of 4 MiB or more, and the wish stays with the addresses
+    when they are used for something else. From then on each byte that is used there takes 2 MiB, and the system
+    fills holes that were given back with new huge pages. Programs that are started from this one inherit it.
+
+    Returns
+    -------
+    bool
+        Whether the system takes it.
+    """
+    try:
+        prctl = ctypes.CDLL(None).prctl
+    except (AttributeError, OSError):
+        return False
+    return not prctl(_PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
 def _trim() -> Callable[[int], object]:

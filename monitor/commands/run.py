@@ -12,7 +12,7 @@ import click
 from monitor import logs
 from monitor.app import Role, Service
 from monitor.config import load
-from monitor.memory import share_heaps
+from monitor.memory import share_heaps, small_pages
 from monitor.options import configuration_option
 from monitor.version import code_version
 
@@ -57,7 +57,7 @@ def command(config: str, role: str, http_port: int | None) -> int:
 
 
 def settle() -> None:
-    """Prepare for a long life, before threads are started: what is there now will stay, and heaps are shared.
+    """Prepare for a long life, before threads are started: what is there now will stay, and memory is shared and given back.
 
     Else the collector of garbage walks through all modules, a fifth of a second each time, in the middle of a
     request or a commit.
@@ -65,3 +65,4 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     share_heaps()
+    small_pages()
