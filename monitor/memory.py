@@ -1,4 +1,6 @@
-"""Keeps what a process holds near to what it needs: few heaps, large arrays apart, free memory given back.
+"""Keeps what a process holds near to what it needs.
+
+Few heaps, large arrays apart, small pages, and free memory given back.
 
 Allocators keep what was freed for the next time. A process that has taken over the partitions of another for
 a while would hold what it needed then for ever after, in pieces all over its heap.
@@ -47,17 +49,17 @@ class Memory:
 
 
 def share_heaps() -> bool:
-    """Let all threads, and Arrow, take memory from two heaps, and every array of 4 MiB and more lie apart.
+    """Let all threads, and Arrow, take memory from two heaps, and arrays of 4 MiB and more lie apart.
 
     glibc gives nearly every thread a heap of its own, and Arrow has an allocator with one for each thread as
     well. Each of them grows to what it held at its worst moment. Two together hold what all need at once.
 
-    What lies apart has pages of its own, which go back when it is freed. glibc does so at first, from 128 KiB
-    on, but learns from every large array that is freed to keep larger ones in its heap, up to 32 MiB. There
-    they leave holes, which what is small and stays then grows into. Arrays of one batch of events are smaller
-    than this: new pages for each would cost more than they save. With a limit that is set glibc also stops to
-    learn how much may be free at the end of a heap: left at the usual 128 KiB, an event would cost a sixth
-    more.
+    What lies apart has pages of its own, which go back when it is freed; a large array does if no heap has as
+    much free. glibc does so at first, from 128 KiB on, but learns from every large array that is
+    freed to keep larger ones in its heap, up to 32 MiB. There they leave holes, which what is small and stays
+    then grows into. Arrays of one batch of events are smaller than this: new pages for each would cost more
+    than they save. With a limit that is set glibc also stops to learn how much may be free at the end of a
+    heap: left at the usual 128 KiB, an event would cost a sixth more.
 
     Heaps that there are stay: call this before threads are started.
 
@@ -80,9 +82,9 @@ def share_heaps() -> bool:
 def small_pages() -> bool:
     """Let memory come in pages of 4 KiB alone, whatever the system and libraries would like.
 
-    numpy asks for huge pages wherever it puts an array of 4 MiB or more, and the wish stays with the addresses
-    when they are used for something else. From then on each byte that is used there takes 2 MiB, and the system
-    fills holes that were given back with new huge pages. Programs that are started from this one inherit it.
+    numpy asks for huge pages wherever it puts an array of 4 MiB or more, and the wish stays with the
+    addresses when something else is put there. From then on a byte takes 2 MiB there, and holes that were
+    given back may be filled with huge pages again. Programs that are started from this one inherit it.
 
     Returns
     -------

@@ -57,7 +57,7 @@ def command(config: str, role: str, http_port: int | None) -> int:
 
 
 def settle() -> None:
-    """Prepare for a long life, before threads are started: what is there now will stay, and memory is shared and given back.
+    """Prepare for a long life, before threads are started: what is there now stays, memory is kept together.
 
     Else the collector of garbage walks through all modules, a fifth of a second each time, in the middle of a
     request or a commit.
