@@ -30,6 +30,7 @@ import msgspec
 from pydantic import SecretStr
 from slack_sdk.errors import SlackClientError
 from slack_sdk.socket_mode.builtin import SocketModeClient
+from slack_sdk.socket_mode.builtin.connection import Connection, ConnectionState
 from slack_sdk.socket_mode.client import BaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
@@ -239,6 +240,41 @@ class _Client(SocketModeClient):
 
     def connect_to_new_endpoint(self, force: bool = False) -> None:
         """Do nothing: the line has heard the same message."""
+
+    def _run_current_session(self) -> None:
+        """Read from the connection that there is until it is dropped; called again and again.
+
+        The SDK's own begins by taking back that a connection was given up. One that is exchanged or closed
+        at that moment would be read for ever, in place of the next one, and who closes the client would wait.
+        """
+        session = self.current_session
+        if session is None or not session.is_active():
+            return
+        try:
+            session.run_until_completion(_Reading(self, session))
+        except Exception:  # else nobody would read from the next one
+            logger.exception("reading from the connection for buttons in Slack failed")
+
+
+class _Reading(ConnectionState):
+    """Says when to stop reading from a connection: once it was given up, or another has taken its place."""
+
+    def __init__(self, client: SocketModeClient, session: Connection) -> None:
+        self._client, self._session, self._is_over = client, session, False
+
+    @property
+    def terminated(self) -> bool:
+        """Whether to stop; the reader sets it when the connection ends by itself."""
+        client = self._client
+        return (
+            self._is_over
+            or client.current_session is not self._session
+            or client.current_session_state.terminated
+        )
+
+    @terminated.setter
+    def terminated(self, is_over: bool) -> None:
+        self._is_over = is_over
 
 
 def is_cut(client: SocketModeClient) -> bool:

@@ -10,6 +10,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from slack_sdk.socket_mode.builtin.connection import ConnectionState
 
 from alerting.notifiers.slack import SlackOptions
 from alerting.slack.buttons import ACKNOWLEDGE, OPEN, SILENCE
@@ -401,6 +402,29 @@ def test_it_leaves_when_it_is_told(slack, listening):
     listening.leave()
     eventually(lambda: slack.link.connections == 0)
     eventually(lambda: not [one for one in threading.enumerate() if one.name == "slack-line"])
+
+
+@pytest.mark.parametrize("renewals", [0, 2])
+def test_who_looks_for_a_connection_while_it_is_exchanged_reads_from_the_new_one(
+    slack, decisions, monkeypatch, renewals
+):
+    class Slow(ConnectionState):
+        def __init__(self):
+            time.sleep(0.4)  # the SDK has put the new connection in its place, and not yet its state
+            super().__init__()
+
+    monkeypatch.setattr("slack_sdk.socket_mode.builtin.client.ConnectionState", Slow)
+    (actions,) = listeners(slack, decisions)
+    with Listening(actions) as running:
+        for number in range(renewals + 1):
+            eventually(lambda number=number: slack.link.greeted == number + 1 and slack.link.connections == 1)
+            slack.link.tell(press_payload({**ACK_BUTTON, "action_ts": str(number)}))
+            eventually(lambda number=number: len(decisions.made) == number + 1)
+            if number < renewals:
+                slack.link.say_goodbye("refresh_requested")
+        running.leave()
+        eventually(lambda: slack.link.connections == 0)
+        eventually(lambda: not [one for one in threading.enumerate() if one.name == "slack-line"])
 
 
 def test_it_leaves_while_slack_does_not_answer(slack, decisions):
