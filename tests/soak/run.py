@@ -1,10 +1,10 @@
 """An hour of steady load with restarts: memory is flat, commits stay fast, every event is counted.
 
 ``python -m tests.soak.run [--minutes 60] [--rate 40000] [--output FOLDER]``. A real broker and PostgreSQL;
-two ingest processes, one of which is restarted every five minutes (asked to leave and killed in turns; every
-minute while all warm up), one evaluator and one web process that stay. Writes ``soak.csv`` and ``soak.png``,
-prints what was found, and leaves with 1 if a promise was broken. What was seen is written too if it breaks
-off. The broker keeps ten minutes of the events, which with everything else takes some 20 GiB of disk.
+two ingest processes, one of which is restarted every five minutes (asked to leave and killed in turns), one
+evaluator and one web process that stay. Writes ``soak.csv`` and ``soak.png``, prints what was found, and
+leaves with 1 if a promise was broken. What was seen is written too if it breaks off. The broker keeps ten
+minutes of the events, which with everything else takes some 20 GiB of disk.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from itertools import count, takewhile
 from pathlib import Path
 
 from monitor.store import engine as engines
@@ -28,10 +26,9 @@ from tests.kit.waiting import wait_for
 from tests.soak.load import Load
 from tests.soak.picture import draw
 from tests.soak.readings import Readings, Watched, backlog, books
-from tests.soak.verdict import WARM_UP_S, promises
+from tests.soak.verdict import promises
 
 RESTART_S = 300.0
-WARMING_FROM_S, WARMING_RESTART_S = 240.0, 60.0  # references are learned by then
 LOOK_S = 1.0
 DISK_BYTES = 25 << 30
 KEPT = {"retention.ms": "600000", "segment.bytes": str(64 << 20)}  # an hour of events are 53 GiB
@@ -111,16 +108,6 @@ def soak(
                 watched.service.kill()
 
 
-def restart_times_s() -> Iterator[float]:
-    """When a process is restarted, in seconds from the beginning.
-
-    More often at first: a process that stands in for another takes more memory than ever before the first
-    times, and keeps some of it. That is no growth of a process that has done so before.
-    """
-    yield from takewhile(lambda at_s: at_s < WARM_UP_S, count(WARMING_FROM_S, WARMING_RESTART_S))
-    yield from count(WARM_UP_S + RESTART_S, RESTART_S)
-
-
 def _watch(
     services: dict[str, Watched], producing: threading.Thread, readings: Readings, seconds: float
 ) -> None:
@@ -132,8 +119,7 @@ def _watch(
         If the broker takes no more events, or a process that should stay has ended.
     """
     started_s = time.monotonic()
-    times_s = restart_times_s()
-    restart_at_s, restarts = started_s + next(times_s), 0
+    restart_at_s, restarts = started_s + RESTART_S, 0
     while (now_s := time.monotonic()) < started_s + seconds:
         for name, watched in services.items():
             readings.take(name, watched, now_s - started_s)
@@ -149,7 +135,7 @@ def _watch(
                 service.terminate()
             service.start()
             restarts += 1
-            restart_at_s = started_s + next(times_s)
+            restart_at_s += RESTART_S
             readings.restarts_s.append(now_s - started_s)
         time.sleep(max(0.0, LOOK_S - (time.monotonic() - now_s)))
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 
 import numpy as np
 import pytest
 
 from tests.soak.readings import Reading, Readings
-from tests.soak.run import restart_times_s
 from tests.soak.verdict import held, promises, slope_mib_per_hour
 
 BOOKS = {
@@ -57,8 +55,3 @@ def test_slow_commits_and_lost_events_are_told() -> None:
     for name in ("fetched", "counted", "next_offset"):
         lost = replace(readings(), books={**BOOKS, name: 99})
         assert [one.is_kept for one in promises(lost)] == [True, True, False]
-
-
-def test_restarts_are_every_five_minutes_once_it_is_judged() -> None:
-    minutes = [at_s / 60 for at_s in islice(restart_times_s(), 10)]
-    assert minutes == [4, 5, 6, 7, 8, 9, 15, 20, 25, 30]
