@@ -16,6 +16,12 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4_096
 
 
+def printed(program: str, mode: str) -> list[str]:
+    """Words that a program prints in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", program, mode], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 def test_it_is_given_back_now_and_then() -> None:
     clock = ManualClock()
     memory = Memory(clock)
@@ -62,11 +68,7 @@ print((before - resident()) // MIB)
 def test_large_arrays_leave_no_holes() -> None:
     given_back = {}
     for mode in ("apart", "as usual"):
-        done = subprocess.run(
-            [sys.executable, "-c", HOLES, mode],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        given_back[mode] = int(done.stdout)
+        (given_back[mode],) = map(int, printed(HOLES, mode))
     assert given_back["apart"] > 150
     assert given_back["as usual"] < 50  # else this shows nothing
 
@@ -109,11 +111,7 @@ print(heaps, pa.mimalloc_memory_pool().bytes_allocated())
 def test_threads_and_arrow_share_heaps() -> None:
     found = {}
     for mode in ("shared", "as usual"):
-        done = subprocess.run(
-            [sys.executable, "-c", HEAPS, mode],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        found[mode] = [int(number) for number in done.stdout.split()]
+        found[mode] = [int(number) for number in printed(HEAPS, mode)]
     heaps, of_arrow = found["shared"]
     assert (heaps, of_arrow) == (2, 0)
     heaps, of_arrow = found["as usual"]
@@ -140,10 +138,6 @@ print(said("/proc/self/status", "THP_enabled:"), said("/proc/self/smaps_rollup",
 def test_arrays_get_small_pages() -> None:
     found = {}
     for mode in ("small", "as usual"):
-        done = subprocess.run(
-            [sys.executable, "-c", PAGES, mode],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        found[mode] = done.stdout.split()
+        found[mode] = printed(PAGES, mode)
     assert found["small"] == ["0", "0"]
     assert found["as usual"][0] == "1"  # else this shows nothing; how many there are is the system's choice
